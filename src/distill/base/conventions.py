@@ -1,0 +1,27 @@
+"""The one page of conventions: quantities, units, signs, keys.
+
+Units are ASE's: energies in eV, lengths in Å, forces in eV/Å, stress in eV/Å³ with ASE's sign (the derivative of the
+energy with respect to strain divided by the volume: a compressed crystal has a negative stress), time in fs where a
+name says so, temperature in K. Cells are rows of lattice vectors.
+
+========  ==========  ======  ===========================================
+quantity  shape       unit    key in extended XYZ
+========  ==========  ======  ===========================================
+energy    ``[B]``     eV      ``energy`` (also ``REF_energy``, ``dft_energy``)
+forces    ``[N, 3]``  eV/Å    ``forces`` (also ``REF_forces``, ``dft_forces``)
+stress    ``[B,3,3]`` eV/Å³   ``stress`` (also ``REF_stress``, ``dft_stress``)
+========  ==========  ======  ===========================================
+
+``B`` counts structures, ``N`` counts the atoms of all structures of a batch.
+"""
+
+from __future__ import annotations
+
+PREFIXES = ("", "REF_", "dft_")
+"""Prefixes under which labels are looked for, in this order."""
+
+UNITS = {"energy": "eV", "energy_per_atom": "eV/atom", "forces": "eV/Å", "stress": "eV/Å³"}
+"""Unit of each quantity, as it is written in tables."""
+
+EV_PER_A3_IN_GPA = 160.21766208
+"""One eV/Å³ in GPa."""

@@ -1,0 +1,57 @@
+"""Errors that reach the user as one sentence, and the exit codes they end in.
+
+Raise :class:`UserError` where the fact is known: it names what is wrong, where (file, frame, key) and what to do.
+Anything else that goes wrong at work is a :class:`WorkError`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+EXIT_OK = 0
+EXIT_FAILED = 1
+EXIT_BAD_INPUT = 2
+EXIT_INTERRUPTED = 130
+
+
+class DistillError(Exception):
+    """Base of the errors that are shown without a traceback.
+
+    Args:
+        what: what is wrong, one clause without a final full stop.
+        where: the file, frame, key or stage it was found in.
+        remedy: what the user can do about it.
+    """
+
+    exit_code = EXIT_FAILED
+
+    def __init__(self, what: str, where: str | None = None, remedy: str | None = None) -> None:
+        super().__init__(what, where, remedy)
+        self.what = what
+        self.where = where
+        self.remedy = remedy
+
+    def __str__(self) -> str:
+        place = f"{self.where}: " if self.where else ""
+        remedy = f". {self.remedy.rstrip('.')}." if self.remedy else ""
+        return f"{place}{self.what}{remedy}"
+
+
+class UserError(DistillError):
+    """Bad input: refused before anything expensive starts (exit status 2)."""
+
+    exit_code = EXIT_BAD_INPUT
+
+
+class WorkError(DistillError):
+    """A failure at work: the input was fine, the computation was not (exit status 1)."""
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """Return a remedy that names the known word nearest to ``name``, or lists them all."""
+    known = sorted(known)
+    match = get_close_matches(name, known, n=1, cutoff=0.6)
+    if match:
+        return f"Did you mean {match[0]!r}?"
+    return f"Known: {', '.join(known)}"

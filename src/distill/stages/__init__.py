@@ -1,0 +1,19 @@
+"""The stages of the pipeline, in its order. Adding a stage is one file and one line here."""
+
+from __future__ import annotations
+
+from distill.base.registry import Registry
+
+STAGES = Registry(
+    "stage",
+    {
+        "check": "distill.stages.check:Check",
+        "finetune": "distill.stages.finetune:Finetune",
+        "generate": "distill.stages.generate:Generate",
+        "label": "distill.stages.label:Label",
+        "train": "distill.stages.train:Train",
+        "evaluate": "distill.stages.evaluate:Evaluate",
+        "simulate": "distill.stages.simulate:Simulate",
+        "report": "distill.stages.report:Report",
+    },
+)

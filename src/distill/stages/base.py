@@ -1,0 +1,110 @@
+"""What a stage is: settings, declared inputs and outputs, and one ``run``.
+
+A stage never sees the recipe, the plan, the store or another stage: it gets paths, its own settings and a
+:class:`Job`, calls the science, and writes its outputs into ``job.out``.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar
+
+from distill.base.progress import Progress
+from distill.base.settings import Settings
+
+Paths = Mapping[str, Any]
+"""Input name to a path; to a list of :class:`Source` where the input collects a fanned-out stage."""
+
+Summary = dict[str, Any]
+"""What a stage says of its work: JSON-able numbers and texts that go into the manifest and the report."""
+
+
+class StageSettings(Settings):
+    """Base of the settings of every stage."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """One member of a collected input: which task made it and where it lies.
+
+    Attributes:
+        path: the file or folder; the artifact's folder where the whole artifact was asked for.
+        stage: the stage's name.
+        labels: the fan-out labels of the task, e.g. ``{"student": "painn", "variant": "distilled", "seed": 0}``.
+    """
+
+    path: Path
+    stage: str
+    labels: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass
+class Job:
+    """What a running stage is given besides inputs and settings.
+
+    Attributes:
+        out: the folder to write declared outputs into; it is empty at first, but holds what an interrupted attempt
+            left there when the task is resumed.
+        labels: the fan-out labels of this task.
+        seed: the recipe's seed; derive streams with :func:`distill.base.random.stream`.
+        device: a torch device string, ``"cpu"`` or ``"cuda"``.
+        progress: where to report.
+        warnings: texts to show the user; append to it.
+    """
+
+    out: Path
+    labels: Mapping[str, Any] = field(default_factory=dict)
+    seed: int = 0
+    device: str = "cpu"
+    progress: Progress = field(default_factory=Progress)
+    warnings: list[str] = field(default_factory=list)
+
+
+class Stage(ABC):
+    """One step of the pipeline. Subclasses declare, the plan connects.
+
+    Class attributes:
+        version: raise it when the stage's results change for equal inputs; it is part of the hash.
+        section: the recipe key that holds this stage's settings; stages may share a section, each reads its own fields.
+        reads: settings field to dotted recipe path, for single values that live in another section.
+        inputs: input name to what it is: ``"stage.output"``, ``"stage"`` for the whole artifact folder, or
+            ``"recipe:data.train"`` for a file that the recipe names (None where it names none). A mapping by variant
+            where variants differ. An input from a fanned-out stage is the path of the task with the same labels where
+            this stage follows that fan-out, otherwise a list of :class:`Source`.
+        outputs: output name to its file or folder name in the artifact.
+        publish: output name to its name under ``runs/<name>/``, a format string of the labels and ``{suffix}``.
+        each: the earlier stage whose fan-out this one follows: one task for each of its tasks, with the same labels.
+        hashed_labels: labels that change the result, and so the hash.
+    """
+
+    version: ClassVar[int] = 1
+    section: ClassVar[str] = ""
+    reads: ClassVar[Mapping[str, str]] = {}
+    inputs: ClassVar[Mapping[str, str | Mapping[str, str]]] = {}
+    outputs: ClassVar[Mapping[str, str]] = {}
+    publish: ClassVar[Mapping[str, str]] = {}
+    each: ClassVar[str] = ""
+    hashed_labels: ClassVar[tuple[str, ...]] = ()
+    Settings: ClassVar[type[StageSettings]] = StageSettings
+
+    @classmethod
+    def section_type(cls, raw: Any) -> Any:
+        """Return the type that validates this stage's section; ``raw`` is the section as the recipe has it."""
+        return cls.Settings
+
+    @classmethod
+    def fan_out(cls, section: Any) -> list[dict[str, Any]]:
+        """Return the labels of each task of this stage; one task without labels unless a stage says otherwise."""
+        return [{}]
+
+    @classmethod
+    def select(cls, section: Any, labels: Mapping[str, Any]) -> dict[str, Any]:
+        """Return this stage's settings, as keyword arguments, from its validated section."""
+        return {name: getattr(section, name) for name in cls.Settings.model_fields if name not in cls.reads}
+
+    @abstractmethod
+    def run(self, inputs: Paths, settings: Any, job: Job) -> Summary:
+        """Do the work and return its summary; every declared output must exist in ``job.out`` afterwards."""

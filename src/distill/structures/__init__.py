@@ -1,0 +1,1 @@
+"""Structures as data: arrays with shapes and units, read, checked, split and written."""
