@@ -34,8 +34,10 @@ class DistillError(Exception):
 
     def __str__(self) -> str:
         place = f"{self.where}: " if self.where else ""
-        remedy = f". {self.remedy.rstrip('.')}." if self.remedy else ""
-        return f"{place}{self.what}{remedy}"
+        if not self.remedy:
+            return f"{place}{self.what}"
+        end = "" if self.remedy.endswith(("?", ".", "!")) else "."
+        return f"{place}{self.what}. {self.remedy}{end}"
 
 
 class UserError(DistillError):

@@ -89,6 +89,12 @@ class Phase:
         self._start = time.monotonic()
         self._already = record.done
 
+    def resume(self, done: float) -> None:
+        """Begin to count at ``done`` units, which an earlier attempt finished."""
+        self.record.done = self._already = done
+        self._start = time.monotonic()
+        self.progress.publish(self.record)
+
     def advance(self, units: float = 1, note: str | None = None) -> None:
         """Count ``units`` more as done and replace the note."""
         self.update(self.record.done + units, note)

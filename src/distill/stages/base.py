@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
 
+from pydantic import Field
+
 from distill.base.progress import Progress
 from distill.base.settings import Settings
 
@@ -24,6 +26,42 @@ Summary = dict[str, Any]
 
 class StageSettings(Settings):
     """Base of the settings of every stage."""
+
+
+class LossSettings(Settings):
+    """Weights of the terms of the objective, a sum of mean Huber losses."""
+
+    energy: float = Field(1.0, ge=0)
+    """Weight of the energy per atom (eV/atom)."""
+    forces: float = Field(10.0, ge=0)
+    """Weight of the force components (eV/Å)."""
+    stress: float = Field(10.0, ge=0)
+    """Weight of the stress components (eV/Å³); 0 leaves stress out."""
+    huber: float = Field(0.1, gt=0)
+    """Residual at which a term turns from quadratic to linear, in its own unit."""
+
+
+class FitSettings(StageSettings):
+    """How a potential is fitted; the same for fine-tuning a teacher and training a student."""
+
+    steps: int = Field(5000, ge=1)
+    """Optimisation steps at most."""
+    batch_size: int = Field(8, ge=1)
+    """Structures per step."""
+    learning_rate: float = Field(2e-3, gt=0)
+    """Peak of the learning rate, which rises linearly and falls as a cosine."""
+    steps_per_round: int = Field(100, ge=1)
+    """Steps between two validations."""
+    patience: int | None = Field(None, ge=1)
+    """Validations without gain after which training stops; never if null."""
+    weight_decay: float = Field(0.0, ge=0)
+    """AdamW's weight decay."""
+    average: float = Field(0.99, ge=0, lt=1)
+    """Decay of the exponential moving average of the weights; 0 uses the plain weights."""
+    clip: float = Field(10.0, ge=0)
+    """Largest norm of the gradient; 0 does not clip."""
+    loss: LossSettings = LossSettings()
+    """Weights of energy, forces and stress."""
 
 
 @dataclass(frozen=True)
@@ -99,6 +137,11 @@ class Stage(ABC):
     def fan_out(cls, section: Any) -> list[dict[str, Any]]:
         """Return the labels of each task of this stage; one task without labels unless a stage says otherwise."""
         return [{}]
+
+    @classmethod
+    def settings_class(cls, section: Any, labels: Mapping[str, Any]) -> Any:
+        """Return the settings class of the labelled task; the stage's own unless it composes one per task."""
+        return cls.Settings
 
     @classmethod
     def select(cls, section: Any, labels: Mapping[str, Any]) -> dict[str, Any]:

@@ -64,7 +64,7 @@ class Frames:
             value = getattr(self, name)
             if value is None:
                 continue
-            array = np.array(value, dtype=dtype)
+            array: Array = np.array(value, dtype=dtype)
             if array.shape != shape:
                 raise ValueError(f"{name} has shape {array.shape}, expected {shape}")
             array.flags.writeable = False

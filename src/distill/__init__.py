@@ -1,0 +1,37 @@
+"""Distil an atomistic foundation model into a small, fast, validated interatomic potential for one material.
+
+The public names are imported when they are first used, so that ``import distill`` is free.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Any
+
+_PUBLIC = {
+    "load_recipe": "distill.workflow.recipe:load_recipe",
+    "plan": "distill.api:plan",
+    "explain": "distill.api:explain",
+    "run": "distill.api:run",
+    "check": "distill.api:check",
+    "status": "distill.api:status",
+    "load_potential": "distill.potentials.potential:load",
+    "Frames": "distill.structures.frames:Frames",
+    "POTENTIALS": "distill.potentials:POTENTIALS",
+    "STAGES": "distill.stages:STAGES",
+    "UserError": "distill.base.errors:UserError",
+    "WorkError": "distill.base.errors:WorkError",
+}
+
+__all__ = sorted(_PUBLIC)
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _PUBLIC:
+        raise AttributeError(f"module 'distill' has no attribute {name!r}")
+    module, _, attribute = _PUBLIC[name].partition(":")
+    return getattr(import_module(module), attribute)
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *_PUBLIC])

@@ -1,0 +1,106 @@
+"""The energy-volume curve of a crystal: equilibrium volume, energy and bulk modulus.
+
+The third-order Birch-Murnaghan energy is a cubic polynomial in V^(-2/3), so the fit is one linear least-squares
+problem: no starting values, no iterations, and a failure is a property of the curve, not of an optimiser.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.polynomial import Polynomial
+
+from distill.base.conventions import EV_PER_A3_IN_GPA
+from distill.structures.frames import Array
+
+
+@dataclass(frozen=True)
+class EnergyVolumeFit:
+    """A Birch-Murnaghan fit; all None but ``failure`` where the curve has no minimum inside its range.
+
+    Attributes:
+        volume: equilibrium volume V0 in Å³, per whatever the volumes were given for.
+        energy: energy at V0, eV per the same.
+        bulk_modulus: B0 at V0, GPa.
+        bulk_modulus_derivative: B0' = dB/dP at V0, dimensionless.
+        residual: root mean square deviation of the points from the fit, eV.
+        failure: why there is no fit, or None.
+    """
+
+    volume: float | None = None
+    energy: float | None = None
+    bulk_modulus: float | None = None
+    bulk_modulus_derivative: float | None = None
+    residual: float | None = None
+    failure: str | None = None
+
+    def lattice_constant(self, atoms_per_cell: int) -> float | None:
+        """Return the edge in Å of a cubic cell of ``atoms_per_cell`` atoms, for a fit to volumes per atom."""
+        return None if self.volume is None else float(np.cbrt(self.volume * atoms_per_cell))
+
+    def energies(self, volumes: Array) -> Array:
+        """Return the fitted energy at each volume, same shape, eV; raises ValueError where there is no fit."""
+        v0, e0, bulk, derivative = self.volume, self.energy, self.bulk_modulus, self.bulk_modulus_derivative
+        if v0 is None or e0 is None or bulk is None or derivative is None:
+            raise ValueError(f"no fit: {self.failure}")
+        return birch_murnaghan(volumes, v0, e0, bulk, derivative)
+
+
+def birch_murnaghan(volumes: Array, v0: float, e0: float, bulk_modulus: float, derivative: float) -> Array:
+    """Return the third-order Birch-Murnaghan energy (F. Birch, Phys. Rev. 71, 809 (1947)).
+
+    E(V) = E0 + 9 V0 B0 / 16 { [x - 1]³ B0' + [x - 1]² [6 - 4 x] },  x = (V0 / V)^(2/3).
+
+    Volumes are in Å³, energies in eV and ``bulk_modulus`` in GPa.
+    """
+    x = (v0 / np.asarray(volumes)) ** (2 / 3)
+    scale = 9 * v0 * bulk_modulus / EV_PER_A3_IN_GPA / 16
+    return e0 + scale * ((x - 1) ** 3 * derivative + (x - 1) ** 2 * (6 - 4 * x))
+
+
+def fit_energy_volume(volumes: Array, energies: Array) -> EnergyVolumeFit:
+    """Fit the Birch-Murnaghan energy to ``P`` points.
+
+    Args:
+        volumes: ``[P]`` Å³, in any order, best per atom.
+        energies: ``[P]`` eV, per the same.
+
+    Returns:
+        The fit, or one whose ``failure`` says why there is none: fewer than four distinct volumes, energies that are
+        not finite, no minimum inside the range of volumes.
+    """
+    v, e = np.asarray(volumes, dtype=float), np.asarray(energies, dtype=float)
+    if not np.isfinite(e).all():
+        return EnergyVolumeFit(failure=f"the energy is not finite at {np.sum(~np.isfinite(e))} of {len(e)} volumes")
+    if len(np.unique(v)) < 4:
+        return EnergyVolumeFit(failure=f"{len(np.unique(v))} distinct volumes, at least 4 are needed")
+    middle = float(np.median(v))
+    x = (middle / v) ** (2 / 3)
+    # Polynomial.fit maps x to [-1, 1], which keeps the least-squares problem well conditioned.
+    energy = Polynomial.fit(x, e, 3)
+    at = _minimum(energy, x.min(), x.max())
+    if at is None:
+        return EnergyVolumeFit(failure=f"no minimum between {v.min():.2f} and {v.max():.2f} Å³")
+    v0 = middle * at**-1.5
+    second, third = (float(energy.deriv(n)(at)) for n in (2, 3))
+    # Chain rule at dE/dx = 0 with dx/dV = -2 x / 3 V:
+    # V² E'' = 4/9 x² E_xx and V³ E''' = -(20/9 x² E_xx + 8/27 x³ E_xxx); then B = V E'' and B' = -1 - V E''' / E''.
+    v2 = 4 / 9 * at**2 * second
+    v3 = -(20 / 9 * at**2 * second + 8 / 27 * at**3 * third)
+    return EnergyVolumeFit(
+        volume=float(v0),
+        energy=float(energy(at)),
+        bulk_modulus=float(v2 / v0 * EV_PER_A3_IN_GPA),
+        bulk_modulus_derivative=float(-1 - v3 / v2),
+        residual=float(np.sqrt(np.mean((energy(x) - e) ** 2))),
+    )
+
+
+def _minimum(energy: Polynomial, low: float, high: float) -> float | None:
+    """Return where the cubic has its minimum, or None where that is not strictly between ``low`` and ``high``."""
+    slope, curvature = energy.deriv(1), energy.deriv(2)
+    roots = np.atleast_1d(slope.roots())
+    real = roots[np.isreal(roots)].real
+    minima = real[(real > low) & (real < high) & (curvature(real) > 0)]
+    return float(minima[0]) if len(minima) else None

@@ -1,0 +1,64 @@
+"""What the command line and notebooks call: one function per verb, taking a recipe's path or a loaded recipe."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from distill.base.errors import UserError
+from distill.workflow.explain import Verdict, explain_plan
+from distill.workflow.plan import Plan, make_plan
+from distill.workflow.recipe import Recipe, load_recipe
+from distill.workflow.rundir import read_plan
+from distill.workflow.runner import RunResult, run_recipe, store_of
+from distill.workflow.status import TaskStatus, run_status
+
+if TYPE_CHECKING:
+    from distill.structures.check import Finding
+
+RECIPE_SUFFIXES = (".yaml", ".yml")
+
+
+def run(recipe: str | Path | Recipe, **options: Any) -> RunResult:
+    """Run a recipe; the options are those of :func:`distill.workflow.runner.run_recipe`."""
+    return run_recipe(_recipe(recipe), **options)
+
+
+def plan(recipe: str | Path | Recipe) -> Plan:
+    """Return the tasks of a recipe, with their inputs and hashes; nothing is done."""
+    return make_plan(_recipe(recipe))
+
+
+def explain(
+    recipe: str | Path | Recipe,
+    *,
+    runs: str | Path = "runs",
+    store: str | Path | None = None,
+    force: Iterable[str] = (),
+) -> dict[str, Verdict]:
+    """Return for every task of a recipe whether it is cached, and why not."""
+    planned = plan(recipe)
+    return explain_plan(planned, store_of(runs, store), read_plan(Path(runs) / planned.recipe.name), tuple(force))
+
+
+def check(source: str | Path | Recipe, overrides: Iterable[str] = ()) -> list[Finding]:
+    """Return what is doubtful in a recipe's data, or in one file of structures; ``overrides`` change a recipe."""
+    from distill.stages.check import check_file, check_recipe_files
+
+    if not isinstance(source, Recipe) and Path(source).suffix.lower() not in RECIPE_SUFFIXES:
+        return check_file(Path(source))
+    recipe = source if isinstance(source, Recipe) else load_recipe(source, overrides)
+    train, valid, test = (recipe.file(f"data.{name}") for name in ("train", "valid", "test"))
+    if train is None:
+        raise UserError("data.train is missing", where=str(recipe.path))
+    return check_recipe_files(train, valid, test, recipe.value("data.keys"), recipe.value("teacher.model"))
+
+
+def status(run: str | Path, runs: str | Path = "runs") -> list[TaskStatus]:
+    """Return how far each task of a run is; ``run`` is its folder or its name."""
+    return run_status(run, runs)
+
+
+def _recipe(recipe: str | Path | Recipe) -> Recipe:
+    return recipe if isinstance(recipe, Recipe) else load_recipe(recipe)

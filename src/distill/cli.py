@@ -1,0 +1,192 @@
+"""The command line: one verb, one call of :mod:`distill.api`; the rest is text.
+
+Nothing heavy is imported before a verb needs it, so that help and errors come at once.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import sys
+import traceback
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from distill.base.errors import EXIT_BAD_INPUT, EXIT_FAILED, EXIT_INTERRUPTED, EXIT_OK, DistillError
+
+if TYPE_CHECKING:
+    from distill.workflow.recipe import Recipe
+
+INTERRUPTED = "Interrupted. Nothing is lost: the same command continues where this one stood."
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit status: 0 done, 1 failed at work, 2 bad input, 130 interrupted."""
+    options = _parser().parse_args(arguments)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        return int(options.verb(options))
+    except KeyboardInterrupt:
+        print(INTERRUPTED, file=sys.stderr)
+        return EXIT_INTERRUPTED
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        return EXIT_OK
+    except Exception as error:
+        if options.debug:
+            traceback.print_exc()
+        known = isinstance(error, DistillError)
+        text = str(error) if known else f"{type(error).__name__}: {error}. --debug shows where"
+        print(f"distill: {text}", file=sys.stderr)
+        return error.exit_code if isinstance(error, DistillError) else EXIT_FAILED
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="distill", description="Distil a foundation model into a fast potential.")
+    verbs = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+    common = argparse.ArgumentParser(add_help=False)
+    common.add_argument("--debug", action="store_true", help="show the full traceback of an error")
+
+    def verb(name: str, function: Any, text: str, *parents: argparse.ArgumentParser) -> argparse.ArgumentParser:
+        added = verbs.add_parser(name, help=text, description=f"{text}.", parents=[common, *parents])
+        added.set_defaults(verb=function)
+        return added
+
+    verb("run", _run, "Do everything of a recipe that is not done yet", _recipe_options(), _run_options())
+    verb("plan", _plan, "Show the tasks of a recipe, which are cached, and why the others are not", _recipe_options())
+    check = verb("check", _check, "Check a recipe's data, or one file of structures, before anything expensive")
+    check.add_argument("source", metavar="RECIPE_OR_XYZ", help="a recipe (.yaml) or an extended XYZ file")
+    check.add_argument("--set", **_SET)
+    status = verb("status", _status, "Show how far a run is")
+    status.add_argument("run", metavar="RUN", help="the run's folder, or its name")
+    status.add_argument("--runs", default="runs", metavar="DIR", help="folder of the runs (default: runs)")
+    verb("models", _models, "List the potentials: teachers and students")
+    verb("doctor", _doctor, "Show what this machine offers and what is missing")
+    return parser
+
+
+_SET: dict[str, Any] = {
+    "action": "append",
+    "default": [],
+    "metavar": "KEY=VALUE",
+    "help": "replace a value of the recipe, e.g. synthetic.structures=200; may be given several times",
+}
+
+
+def _recipe_options() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(add_help=False)
+    parser.add_argument("recipe", metavar="RECIPE", help="the recipe, a YAML file")
+    parser.add_argument("--set", **_SET)
+    parser.add_argument("--runs", default="runs", metavar="DIR", help="folder of the runs (default: runs)")
+    parser.add_argument("--store", metavar="DIR", help="folder of finished work (default: .store in the runs' folder)")
+    parser.add_argument(
+        "--force",
+        action="append",
+        default=[],
+        metavar="STAGE",
+        help="do this stage again, and all that depends on it; may be given several times",
+    )
+    return parser
+
+
+def _run_options() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(add_help=False)
+    parser.add_argument(
+        "--device",
+        default="auto",
+        metavar="DEVICE",
+        help="auto, cpu, cuda or cuda:N (default: auto, a GPU where there is one)",
+    )
+    parser.add_argument("--quiet", action="store_true", help="show errors only")
+    return parser
+
+
+def _load(options: argparse.Namespace) -> Recipe:
+    from distill.workflow.recipe import load_recipe
+
+    return load_recipe(options.recipe, options.set)
+
+
+def _run(options: argparse.Namespace) -> int:
+    from distill.api import run
+    from distill.base.progress import duration
+
+    result = run(
+        _load(options),
+        runs=options.runs,
+        store=options.store,
+        device=options.device,
+        force=options.force,
+        progress=not options.quiet,
+    )
+    if options.quiet:
+        return EXIT_OK
+    if result.ran:
+        took = duration(result.summary["totals"]["this_run_s"])
+        print(f"Done in {took}: {len(result.ran)} tasks run, {len(result.cached)} cached.")
+    else:
+        print(f"Nothing to do: all {len(result.cached)} tasks are finished.")
+    for path in sorted(result.links):
+        print(f"  {path}")
+    return EXIT_OK
+
+
+def _plan(options: argparse.Namespace) -> int:
+    from distill.api import explain
+
+    verdicts = explain(_load(options), runs=options.runs, store=options.store, force=options.force)
+    _table(
+        ["task", "state", "why"],
+        [[name, "cached" if v.cached else "will run", "" if v.cached else v.why] for name, v in verdicts.items()],
+    )
+    waiting = sum(not verdict.cached for verdict in verdicts.values())
+    print(f"{len(verdicts)} tasks, {waiting} to run, {len(verdicts) - waiting} cached.")
+    return EXIT_OK
+
+
+def _check(options: argparse.Namespace) -> int:
+    from distill.api import check
+
+    findings = check(options.source, options.set)
+    for finding in findings:
+        print(finding.text())
+    counts = {kind: sum(finding.severity == kind for finding in findings) for kind in ("error", "warning")}
+    print(f"{counts['error']} errors, {counts['warning']} warnings.")
+    return EXIT_BAD_INPUT if counts["error"] else EXIT_OK
+
+
+def _status(options: argparse.Namespace) -> int:
+    from distill.api import status
+
+    states = status(options.run, options.runs)
+    _table(["task", "state", ""], [[one.id, one.state, one.text] for one in states])
+    done = sum(one.state == "done" for one in states)
+    print(f"{done} of {len(states)} tasks are done.")
+    return EXIT_OK
+
+
+def _models(options: argparse.Namespace) -> int:
+    from distill.doctor import model_rows
+
+    _table(["name", "role", "elements", "level of theory", "licence", "installed"], model_rows())
+    return EXIT_OK
+
+
+def _doctor(options: argparse.Namespace) -> int:
+    from distill.doctor import diagnose
+
+    _table(["", ""], diagnose())
+    return EXIT_OK
+
+
+def _table(head: list[str], rows: list[list[str]]) -> None:
+    """Print rows in aligned columns; the head is left out where it is empty."""
+    lines = [head, *rows] if any(head) else rows
+    widths = [max(len(line[column]) for line in lines) for column in range(len(head))]
+    for line in lines:
+        print("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,91 @@
+"""A row of the table of potentials: what an architecture is, its settings, and how to build it.
+
+Nothing here imports torch until something is built, so that a recipe is validated and a table printed at once.
+"""
+
+from __future__ import annotations
+
+from importlib.metadata import PackageNotFoundError, version
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from distill.base.errors import UserError
+from distill.base.settings import Settings
+
+if TYPE_CHECKING:
+    from distill.potentials.potential import Potential
+
+
+class PotentialSettings(Settings):
+    """Base of the settings of every architecture; an architecture without choices uses it as it is."""
+
+
+class Architecture:
+    """One architecture. Subclasses declare it and write :meth:`network`; teachers also :meth:`load_pretrained`.
+
+    Class attributes:
+        name: its name in the table.
+        role: ``"teacher"`` (comes with weights) or ``"student"`` (comes untrained).
+        reference: the publication to cite.
+        licence: of the weights where there are any, otherwise of the code.
+        elements: atomic numbers that it knows; None for all.
+        level_of_theory: what pretrained weights were fitted to; empty for students.
+        requires: names of the distributions that it needs.
+        install: the command that installs them.
+        Settings: its settings.
+    """
+
+    name: ClassVar[str]
+    role: ClassVar[str]
+    reference: ClassVar[str]
+    licence: ClassVar[str]
+    elements: ClassVar[tuple[int, ...] | None] = None
+    level_of_theory: ClassVar[str] = ""
+    requires: ClassVar[tuple[str, ...]] = ()
+    install: ClassVar[str] = ""
+    Settings: ClassVar[type[PotentialSettings]] = PotentialSettings
+
+    @classmethod
+    def network(cls, settings: Any) -> Potential:
+        """Return the potential with untrained weights, drawn from torch's global random state."""
+        raise NotImplementedError
+
+    @classmethod
+    def load_pretrained(cls, potential: Potential) -> None:
+        """Fill in published weights and say in ``potential.origin`` where they are from; students have none."""
+
+    @classmethod
+    def create(cls, settings: PotentialSettings, seed: int = 0) -> Potential:
+        """Return the untrained potential; equal seeds give equal weights and the global random state is untouched.
+
+        Raises:
+            UserError: a package that it needs is not installed.
+        """
+        cls.check_installed()
+        import torch
+
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            potential = cls.network(settings)
+        potential.architecture = cls.name
+        potential.settings = settings
+        return potential.eval()
+
+    @classmethod
+    def build(cls, settings: PotentialSettings, seed: int) -> Potential:
+        """Return the potential to start from: pretrained for a teacher, freshly drawn for a student."""
+        potential = cls.create(settings, seed)
+        cls.load_pretrained(potential)
+        return potential
+
+    @classmethod
+    def check_installed(cls) -> None:
+        """Raise :class:`UserError` with the command to run where a required package is missing."""
+        for distribution in cls.requires:
+            try:
+                version(distribution)
+            except PackageNotFoundError:
+                raise UserError(
+                    f"the package {distribution!r} is not installed",
+                    where=f"potential {cls.name}",
+                    remedy=f"Run: {cls.install}",
+                ) from None

@@ -1,0 +1,52 @@
+"""PaiNN, the default student: scalar and vector messages, fast and accurate enough for dynamics."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pydantic import Field
+
+from distill.potentials.base import Architecture, PotentialSettings
+
+if TYPE_CHECKING:
+    from distill.potentials.potential import Potential
+
+
+class PaiNNSettings(PotentialSettings):
+    """Settings of PaiNN."""
+
+    cutoff: float = Field(default=5.0, gt=0)
+    """Distance up to which atoms see each other directly, Å."""
+    channels: int = Field(default=32, ge=1)
+    """Scalars and vectors per atom."""
+    layers: int = Field(default=3, ge=1)
+    """Rounds of message passing."""
+    radial_features: int = Field(default=20, ge=1)
+    """Functions that a distance is expanded into."""
+    core: bool = True
+    """Whether nuclei repel each other at very short distances (Ziegler-Biersack-Littmark)."""
+
+
+class PaiNN(Architecture):
+    """The polarizable atom interaction network of Schütt, Unke and Gastegger, with graph-pes' parameters."""
+
+    name = "painn"
+    role = "student"
+    reference = "K. T. Schütt, O. T. Unke, M. Gastegger, arXiv:2102.03150 (2021)"
+    licence = "MIT"
+    requires = ("graph-pes",)
+    install = "pip install graph-pes"
+    Settings = PaiNNSettings
+
+    @classmethod
+    def network(cls, settings: PaiNNSettings) -> Potential:
+        """Return an untrained PaiNN."""
+        from distill.potentials._painn_network import PaiNNNetwork, PaiNNPotential
+
+        network = PaiNNNetwork(
+            cutoff=settings.cutoff,
+            channels=settings.channels,
+            layers=settings.layers,
+            radial_features=settings.radial_features,
+        )
+        return PaiNNPotential(network, settings.core)

@@ -1,0 +1,346 @@
+"""Whatever predicts energies, forces and stress: one interface for teachers and students.
+
+A subclass writes the energy of each atom as a differentiable function of positions and cells; everything else is
+written once, here: exact derivatives, batched evaluation, a calculator, saving and loading.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+import torch
+from ase.data import chemical_symbols
+from pydantic import ValidationError
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from distill.base.errors import UserError, WorkError
+from distill.base.files import hash_file, read_json, replacing, write_json
+from distill.base.progress import Phase
+from distill.potentials import POTENTIALS
+from distill.potentials.base import PotentialSettings
+from distill.potentials.graph import Batch, Graph, collate, find_pairs
+from distill.structures.frames import Frames
+
+if TYPE_CHECKING:
+    from distill.potentials.calculator import PotentialCalculator
+
+FORMAT = 1
+MAX_Z = 118
+CPU_ATOMS = 256
+"""Atoms evaluated together on a CPU: larger batches leave its caches and gain nothing."""
+
+
+class Prediction(NamedTuple):
+    """What a potential says of a batch.
+
+    Attributes:
+        energy: ``[B]`` float64 eV.
+        forces: ``[N, 3]`` eV/Å.
+        stress: ``[B, 3, 3]`` eV/Å³ (ASE's sign), NaN for structures that are not periodic in three directions; or None.
+    """
+
+    energy: Tensor
+    forces: Tensor
+    stress: Tensor | None
+
+
+class Potential(nn.Module):
+    """Base of all potentials; a subclass writes :meth:`atomic_energies`, and :meth:`complete` if it needs more than pairs.
+
+    Args:
+        cutoff: the distance up to which neighbours are listed, Å.
+        elements: atomic numbers that it knows; None for all.
+        learn_offsets: whether the per-element energies are trained (students) or fixed (teachers).
+
+    Attributes:
+        offsets: energy added per atom by atomic number, ``[119]`` float64 eV.
+        architecture: its name in the table; set when it is built.
+        settings: the settings it was built with.
+        origin: where published weights are from: file, SHA-256, licence; empty for students.
+        memory_per_atom: bytes that one atom takes in evaluation, roughly; sizes the batches on a GPU.
+    """
+
+    predicts_stress = True
+    memory_per_atom = 4_000_000
+
+    def __init__(self, cutoff: float, *, elements: tuple[int, ...] | None = None, learn_offsets: bool) -> None:
+        super().__init__()
+        self.cutoff = cutoff
+        self.elements = elements
+        self.offsets = nn.Parameter(torch.zeros(MAX_Z + 1, dtype=torch.float64), requires_grad=learn_offsets)
+        self.architecture = ""
+        self.settings = PotentialSettings()
+        self.origin: dict[str, str] = {}
+
+    def atomic_energies(self, batch: Batch) -> Tensor:
+        """Return the energy of each atom without offsets, ``[N]`` eV, differentiable in positions and cells."""
+        raise NotImplementedError
+
+    def complete(self, graph: Graph) -> Graph:
+        """Add to ``graph.extra`` what the model needs besides pairs."""
+        return graph
+
+    def extra_increments(self, graph: Graph) -> Mapping[str, int]:
+        """Return for each index tensor in ``graph.extra`` how many of the things that it points to the graph has."""
+        return {}
+
+    @property
+    def device(self) -> torch.device:
+        """Where the parameters are."""
+        return self.offsets.device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """The floating-point type that the network computes in."""
+        return next((p.dtype for p in self.parameters() if p is not self.offsets), torch.float32)
+
+    def prepare(self, frames: Frames) -> list[Graph]:
+        """Return each structure with its neighbours and labels, on the CPU.
+
+        Raises:
+            UserError: an element that the potential does not know, or periodicity without a lattice vector.
+        """
+        self._check(frames)
+        starts = frames.offsets
+        graphs = []
+        for k in range(len(frames)):
+            atoms = slice(starts[k], starts[k + 1])
+            pairs = find_pairs(frames.positions[atoms], frames.cells[k], frames.pbc[k], self.cutoff)
+            graph = self.graph(frames.numbers[atoms], frames.positions[atoms], frames.cells[k], frames.pbc[k], *pairs)
+            if frames.energy is not None:
+                graph.energy = torch.tensor(frames.energy[k], dtype=torch.float64)
+            if frames.forces is not None:
+                graph.forces = torch.tensor(frames.forces[atoms], dtype=self.dtype)
+            if frames.stress is not None:
+                stress = torch.tensor(frames.stress[k], dtype=self.dtype)
+                graph.stress = stress if graph.periodic else torch.full_like(stress, torch.nan)
+            graphs.append(graph)
+        return graphs
+
+    def graph(
+        self, numbers: Any, positions: Any, cell: Any, pbc: Any, pairs: np.ndarray[Any, Any], shifts: Any
+    ) -> Graph:
+        """Return the completed graph of one structure from arrays; pairs as :func:`~distill.potentials.graph.find_pairs`."""
+        volume = abs(np.linalg.det(cell))
+        return self.complete(
+            Graph(
+                numbers=torch.tensor(numbers, dtype=torch.int64),
+                positions=torch.tensor(positions, dtype=self.dtype),
+                cell=torch.tensor(cell, dtype=self.dtype),
+                periodic=torch.tensor(bool(np.all(pbc)) and volume > 0),
+                pairs=torch.from_numpy(pairs),
+                shifts=torch.tensor(shifts, dtype=self.dtype),
+            )
+        )
+
+    def collate(self, graphs: list[Graph]) -> Batch:
+        """Join prepared structures to a batch."""
+        return collate(graphs, [self.extra_increments(g) for g in graphs])
+
+    def forward(self, batch: Batch, stress: bool = True) -> Prediction:
+        """Return energies, forces and stress; forces and stress are exact derivatives of the energy.
+
+        The stress is the derivative with respect to a symmetric strain of positions and cell, by the volume (Knuth et
+        al., Comput. Phys. Commun. 190, 33, 2015). In training mode the result can be differentiated once more.
+        """
+        if self.training:
+            return self._predict(batch, stress)
+        with self._fixed_parameters():
+            energy, forces, tensor = self._predict(batch, stress)
+        return Prediction(energy.detach(), forces, tensor)
+
+    def _predict(self, batch: Batch, stress: bool) -> Prediction:
+        with torch.enable_grad():
+            strain = batch.cells.new_zeros(batch.cells.shape, requires_grad=True) if stress else None
+            positions = batch.positions.detach().requires_grad_()
+            atomic = self.atomic_energies(strained(replace(batch, positions=positions), strain))
+            total = self._sum(atomic, batch)
+        leaves = [positions] if strain is None else [positions, strain]
+        if total.requires_grad:
+            gradients = torch.autograd.grad(
+                total.sum(), leaves, create_graph=self.training, allow_unused=True, materialize_grads=True
+            )
+        else:  # nothing depends on the positions: no atom has a neighbour
+            gradients = tuple(torch.zeros_like(leaf) for leaf in leaves)
+        energy = total + self._sum(self.offsets.index_select(0, batch.numbers), batch)
+        tensor = None if strain is None else divide_by_volume(gradients[1], batch)
+        return Prediction(energy, -gradients[0], tensor)
+
+    def _sum(self, per_atom: Tensor, batch: Batch) -> Tensor:
+        """Return the sum over the atoms of each structure in double precision, ``[B]``."""
+        zeros = per_atom.new_zeros(batch.n_structures, dtype=torch.float64)
+        return zeros.index_add(0, batch.structure, per_atom.double())
+
+    @contextmanager
+    def _fixed_parameters(self) -> Iterator[None]:
+        """Let autograd follow only positions and cells: about a third of the backward pass is saved."""
+        learnable = [p for p in self.parameters() if p.requires_grad]
+        for parameter in learnable:
+            parameter.requires_grad_(False)
+        try:
+            yield
+        finally:
+            for parameter in learnable:
+                parameter.requires_grad_(True)
+
+    def evaluate(
+        self, frames: Frames, *, max_atoms: int | None = None, stress: bool = True, progress: Phase | None = None
+    ) -> Frames:
+        """Return the structures with predicted labels, in their order.
+
+        Structures of similar size are evaluated together; when memory runs out, batches are halved.
+
+        Args:
+            frames: the structures.
+            max_atoms: atoms evaluated together; by default chosen by the device's memory.
+            stress: whether the stress is wanted.
+            progress: counts structures.
+
+        Raises:
+            WorkError: memory does not suffice for one structure alone.
+        """
+        energy, forces = np.zeros(len(frames)), np.zeros((len(frames.numbers), 3))
+        tensor = np.full((len(frames), 3, 3), np.nan)
+        order = np.argsort(frames.n_atoms, kind="stable")
+        limit = max_atoms or self._max_atoms()
+        training = self.training
+        self.eval()
+        try:
+            while len(order):
+                size = max(1, int(np.searchsorted(np.cumsum(frames.n_atoms[order]), limit, side="right")))
+                chosen = order[:size]
+                try:
+                    batch = self.collate(self.prepare(frames[chosen])).to(self.device)
+                    prediction = self(batch, stress)
+                except RuntimeError as error:
+                    limit = self._smaller(error, frames.n_atoms[chosen])
+                    continue
+                energy[chosen] = prediction.energy.cpu().numpy()
+                forces[frames.atom_indices(chosen)] = prediction.forces.cpu().numpy()
+                if prediction.stress is not None:
+                    tensor[chosen] = prediction.stress.cpu().numpy()
+                order = order[size:]
+                if progress is not None:
+                    progress.advance(size)
+        finally:
+            self.train(training)
+        return frames.with_labels(energy, forces, tensor if stress else None)
+
+    def _max_atoms(self) -> int:
+        """Return how many atoms to evaluate together."""
+        if self.device.type != "cuda":
+            return CPU_ATOMS
+        free, _ = torch.cuda.mem_get_info(self.device)
+        return max(CPU_ATOMS, free // 2 // self.memory_per_atom)
+
+    def _smaller(self, error: RuntimeError, n_atoms: np.ndarray[Any, Any]) -> int:
+        """Return half of the atoms that were too many; raises ``error`` again if it is not about memory."""
+        if not (isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)):
+            raise error
+        if len(n_atoms) == 1:
+            raise WorkError(
+                f"a structure of {n_atoms[0]} atoms does not fit into the memory of {self.device}",
+                where=f"potential {self.architecture}",
+                remedy="Use a smaller structure or a device with more memory",
+            ) from error
+        if self.device.type == "cuda":
+            torch.cuda.empty_cache()
+        return int(n_atoms.sum()) // 2
+
+    def calculator(self) -> PotentialCalculator:
+        """Return an ASE calculator of this potential, which is put into evaluation mode."""
+        from distill.potentials.calculator import PotentialCalculator
+
+        return PotentialCalculator(self.eval())
+
+    def _check(self, frames: Frames) -> None:
+        """Refuse structures that the potential cannot describe."""
+        unknown = sorted(set(frames.elements) - set(self.elements)) if self.elements is not None else []
+        if unknown:
+            symbols = ", ".join(chemical_symbols[z] for z in unknown)
+            raise UserError(
+                f"it does not know the element{'s' if len(unknown) > 1 else ''} {symbols}",
+                where=f"potential {self.architecture}",
+                remedy="Use a potential that was trained on all elements of the data",
+            )
+        flat = (frames.pbc & (np.abs(frames.cells).sum(-1) == 0)).any(-1)
+        if flat.any():
+            raise UserError(
+                "periodic in a direction in which the cell has no lattice vector",
+                where=f"frame {int(np.flatnonzero(flat)[0])}",
+                remedy="Give the cell, or set pbc to F in that direction",
+            )
+
+
+def strained(batch: Batch, strain: Tensor | None) -> Batch:
+    """Return the batch with positions and cells deformed by the symmetric part of ``strain`` ``[B, 3, 3]``."""
+    if strain is None:
+        return batch
+    deformation = torch.eye(3, dtype=strain.dtype, device=strain.device) + (strain + strain.transpose(1, 2)) / 2
+    of_atom = deformation.reshape(-1, 9).index_select(0, batch.structure).view(-1, 3, 3)
+    positions = torch.bmm(batch.positions.unsqueeze(1), of_atom).squeeze(1)
+    return replace(batch, positions=positions, cells=torch.bmm(batch.cells, deformation))
+
+
+def divide_by_volume(virial: Tensor, batch: Batch) -> Tensor:
+    """Return the stress from dE/dε, ``[B, 3, 3]``; NaN for structures that are not periodic in three directions."""
+    periodic = batch.periodic.view(-1, 1, 1)
+    volume = torch.linalg.det(batch.cells).abs().view(-1, 1, 1)
+    return torch.where(periodic, virial / torch.where(periodic, volume, 1.0), torch.nan)
+
+
+def save(potential: Potential, folder: Path, provenance: Mapping[str, Any]) -> None:
+    """Write ``weights.safetensors`` and ``model.json`` into ``folder``; the description comes last, and only when whole.
+
+    Args:
+        potential: what to save.
+        folder: where; made if need be.
+        provenance: JSON-able facts about how it was made.
+    """
+    weights = folder / "weights.safetensors"
+    state = {name: value.detach().cpu().contiguous().clone() for name, value in potential.state_dict().items()}
+    with replacing(weights) as temporary:
+        save_file(state, temporary)
+    description = {
+        "format": FORMAT,
+        "architecture": potential.architecture,
+        "settings": potential.settings.model_dump(mode="json"),
+        "elements": list(potential.elements) if potential.elements is not None else None,
+        "sha256": hash_file(weights),
+        "origin": potential.origin,
+        "provenance": dict(provenance),
+    }
+    write_json(folder / "model.json", description)
+
+
+def load(folder: Path, device: torch.device | str = "cpu") -> Potential:
+    """Return the potential saved in ``folder``, in evaluation mode.
+
+    Raises:
+        UserError: the folder holds no potential, or a damaged one.
+    """
+    folder = Path(folder)
+    remedy = "Make it again, or give the folder of another potential"
+    try:
+        description = read_json(folder / "model.json")
+        if hash_file(folder / "weights.safetensors") != description["sha256"]:
+            raise UserError("the weights are not those that were saved", where=str(folder), remedy=remedy)
+        architecture = POTENTIALS[description["architecture"]]
+        potential: Potential = architecture.create(architecture.Settings(**description["settings"]))
+        potential.load_state_dict(load_file(folder / "weights.safetensors"), strict=True)
+        elements = description["elements"]
+        potential.elements = tuple(elements) if elements is not None else None
+        potential.origin = description["origin"]
+    except FileNotFoundError as error:
+        raise UserError(f"there is no {error.filename}", where=str(folder), remedy=remedy) from error
+    except (json.JSONDecodeError, KeyError, TypeError, ValidationError, SafetensorError, RuntimeError) as error:
+        raise UserError(f"the potential is damaged ({error})", where=str(folder), remedy=remedy) from error
+    return potential.to(device).eval()

@@ -1,0 +1,237 @@
+"""What a report is made of: plain arrays, numbers and texts, gathered by the report stage from finished artifacts.
+
+Everything but the name may be absent; what is absent leaves its section out of the page.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal, TypeVar
+
+from distill.analysis.energy_volume import EnergyVolumeFit
+from distill.analysis.stability import Verdict
+from distill.structures.frames import Array
+
+VARIANTS = {
+    "zero_shot": "zero-shot",
+    "finetuned": "fine-tuned",
+    "distilled": "distilled",
+    "direct": "direct",
+}
+"""The four ways in which a model came to be, in the order of every table and figure, and how they are written."""
+
+
+@dataclass(frozen=True, order=True)
+class Model:
+    """Which model something belongs to.
+
+    Attributes:
+        model: ``"teacher"`` or a student's name.
+        variant: a key of :data:`VARIANTS`.
+    """
+
+    model: str
+    variant: str
+
+    @property
+    def label(self) -> str:
+        """The model as people read it, e.g. ``painn, distilled``."""
+        return f"{self.model}, {VARIANTS.get(self.variant, self.variant)}"
+
+
+@dataclass(frozen=True)
+class Parity:
+    """Predictions of one model beside the reference, for ``B`` structures of together ``N`` atoms.
+
+    Attributes:
+        of: the model.
+        n_atoms: ``[B]``.
+        config_type: family of each structure, ``B`` names.
+        reference_energy: ``[B]`` eV/atom, or None.
+        predicted_energy: ``[B]`` eV/atom, or None.
+        reference_forces: ``[N, 3]`` eV/Å, or None.
+        predicted_forces: ``[N, 3]`` eV/Å, or None.
+    """
+
+    of: Model
+    n_atoms: Array
+    config_type: Sequence[str]
+    reference_energy: Array | None = None
+    predicted_energy: Array | None = None
+    reference_forces: Array | None = None
+    predicted_forces: Array | None = None
+
+
+@dataclass(frozen=True)
+class Curve:
+    """How one training went; NaN where a column has no value at a step.
+
+    Attributes:
+        of: the model that came out of it.
+        step: optimisation steps, ``[S]``.
+        train_loss: ``[S]``, dimensionless.
+        valid_loss: ``[S]``, dimensionless.
+        valid_force_mae: ``[S]`` eV/Å.
+        best_step: the step whose weights were kept, or None.
+        status: ``"finished"``, or what else became of it.
+        seed: which of several seeds.
+        note: why it did not finish, one clause.
+    """
+
+    of: Model
+    step: Array
+    train_loss: Array
+    valid_loss: Array
+    valid_force_mae: Array
+    best_step: float | None = None
+    status: Literal["finished", "diverged", "failed"] = "finished"
+    seed: int = 0
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class EnergyVolume:
+    """The energy-volume curve of one model.
+
+    Attributes:
+        of: the model.
+        structure: what was compressed, e.g. ``"diamond silicon"``.
+        volumes: ``[P]`` Å³/atom.
+        energies: ``[P]`` eV/atom.
+        fit: the fit to these points, per atom.
+        atoms_per_cell: atoms of the cubic cell whose edge is the lattice constant; None where it is not cubic.
+        seed: which of several seeds.
+    """
+
+    of: Model
+    structure: str
+    volumes: Array
+    energies: Array
+    fit: EnergyVolumeFit
+    atoms_per_cell: int | None = None
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class Dynamics:
+    """One molecular-dynamics run.
+
+    Attributes:
+        of: the model that drove it.
+        name: the simulation, the same for all models, e.g. ``"64 atoms, 300 K"``.
+        time_fs: ``[T]`` fs.
+        temperature: ``[T]`` K.
+        min_distance: shortest distance between two atoms, ``[T]`` Å.
+        verdict: whether it survived.
+        seed: which of several seeds.
+    """
+
+    of: Model
+    name: str
+    time_fs: Array
+    temperature: Array
+    min_distance: Array
+    verdict: Verdict
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class Growth:
+    """How the synthetic structures came to be; ``K`` were kept.
+
+    Attributes:
+        generation: steps from the seed structure, ``[K]`` integers, or None.
+        displacement: root mean square displacement of the atoms from the parent structure, ``[K]`` Å, or None.
+        energy: teacher's energy relative to the seed structure of the tree, ``[K]`` eV/atom, or None.
+        funnel: how many structures were left after each step, in order, e.g. ``{"proposed": 900, "kept": 300}``.
+        teacher_calls: structures that the teacher evaluated, or None.
+    """
+
+    generation: Array | None = None
+    displacement: Array | None = None
+    energy: Array | None = None
+    funnel: Mapping[str, int] = field(default_factory=dict)
+    teacher_calls: int | None = None
+
+
+@dataclass(frozen=True)
+class StageCost:
+    """What one task took.
+
+    Attributes:
+        task: its readable name, e.g. ``"train painn distilled"``.
+        wall_s: seconds of work when it was done, whether now or in an earlier run.
+        peak_memory_mib: MiB, or None where it was not measured.
+        cached: whether this run took the finished result from the store.
+        device: where it ran.
+    """
+
+    task: str
+    wall_s: float
+    peak_memory_mib: float | None = None
+    cached: bool = False
+    device: str = "cpu"
+
+
+@dataclass(frozen=True)
+class ReportData:
+    """Everything that a report shows.
+
+    Attributes:
+        name: the run's name.
+        recipe_text: the complete recipe, defaults included, as YAML.
+        metrics: rows with the columns of ``metrics.csv``; numbers may be text, an absent number is None or empty.
+        parity: predictions on the test set, one entry a model (the first seed).
+        curves: one entry a training.
+        energy_volume: one entry a model and seed.
+        dynamics: one entry a simulation, model and seed.
+        growth: the synthetic structures.
+        stages: tasks in the order of the pipeline.
+        findings: further sentences for the top of the page.
+        warnings: what the user should know.
+        versions: package to version.
+        hashes: artifact or file to hash.
+        counts: what is counted to how many, e.g. ``{"training structures (DFT)": 25}``.
+        created: when, as text.
+    """
+
+    name: str
+    recipe_text: str = ""
+    metrics: Sequence[Mapping[str, Any]] = ()
+    parity: Sequence[Parity] = ()
+    curves: Sequence[Curve] = ()
+    energy_volume: Sequence[EnergyVolume] = ()
+    dynamics: Sequence[Dynamics] = ()
+    growth: Growth | None = None
+    stages: Sequence[StageCost] = ()
+    findings: Sequence[str] = ()
+    warnings: Sequence[str] = ()
+    versions: Mapping[str, str] = field(default_factory=dict)
+    hashes: Mapping[str, str] = field(default_factory=dict)
+    counts: Mapping[str, Any] = field(default_factory=dict)
+    created: str = ""
+
+
+Entry = TypeVar("Entry", Curve, EnergyVolume, Dynamics)
+
+
+def name_with_seed(entry: Entry, among: Sequence[Entry]) -> str:
+    """Return the label of an entry's model, with its seed where ``among`` holds several seeds of that model."""
+    seeds = {other.seed for other in among if other.of == entry.of}
+    return f"{entry.of.label}, seed {entry.seed}" if len(seeds) > 1 else entry.of.label
+
+
+def in_order(models: Sequence[Model]) -> list[Model]:
+    """Return the distinct models in the order of the report: the teacher, distilled students, direct students.
+
+    Students keep the order in which they first appear.
+    """
+    variants = list(VARIANTS)
+    names = list(dict.fromkeys(m.model for m in models))
+
+    def rank(m: Model) -> tuple[bool, int, str, int]:
+        variant = variants.index(m.variant) if m.variant in variants else len(variants)
+        return m.model != "teacher", variant, m.variant, names.index(m.model)
+
+    return sorted(set(models), key=rank)

@@ -1,0 +1,211 @@
+"""The report: one HTML page that needs nothing but itself, and its figures as PNG files beside it.
+
+The page is filled from :class:`~distill.reporting.data.ReportData` alone; whatever is absent there is absent here.
+"""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from matplotlib.figure import Figure
+
+from distill.base.files import write_text
+from distill.base.progress import duration
+from distill.reporting import figures, figures_physics, figures_work
+from distill.reporting.data import EnergyVolume, Model, ReportData, in_order, name_with_seed
+from distill.reporting.style import looks, save
+from distill.reporting.tables import Entry, ErrorTable, Table, family_tables, full_tables, main_table
+from distill.reporting.verdict import conclude
+
+TEMPLATE = "page.html"
+
+TEXTS = {
+    "force_errors": (
+        "Force error of every model with its uncertainty",
+        "Mean absolute error of the force components. Bars: 95 % bootstrap interval over structures; where a student "
+        "was trained with several seeds, the mean, the range and a tick for each seed.",
+    ),
+    "parity_forces": (
+        "Predicted against DFT force components, one panel a model",
+        "Each point is one Cartesian component; a perfect model lies on the line. Of several seeds the first is drawn.",
+    ),
+    "parity_energy": (
+        "Predicted against DFT energies per atom, one panel a model",
+        "Each point is one structure. Of several seeds the first is drawn.",
+    ),
+    "energy_volume": (
+        "Energy against volume for teacher and students",
+        "Points: the model; lines: third-order Birch-Murnaghan fits. Each curve is measured from its own minimum.",
+    ),
+    "dynamics": (
+        "Temperature and shortest interatomic distance during molecular dynamics",
+        "Langevin dynamics. Instantaneous temperatures should stay in the grey band about 95 % of the time.",
+    ),
+    "learning_curves": (
+        "Training and validation loss and validation force error against optimisation step",
+        "Dotted: the step whose weights were kept. Trainings that did not finish are tinted and named.",
+    ),
+    "growth": ("Statistics of the synthetic structures", "Dashed: medians."),
+    "costs": (
+        "Wall time and peak memory of every task",
+        "What each task took when it was done; hatched tasks were taken from the store in this run.",
+    ),
+}
+"""What each figure shows, for who cannot see it, and how to read it."""
+
+
+@dataclass(frozen=True)
+class Picture:
+    """One figure of the page.
+
+    Attributes:
+        name: its file is ``figures/<name>.png``.
+        alt: what it shows, for who cannot see it.
+        caption: how to read it.
+        figure: the drawing.
+    """
+
+    name: str
+    alt: str
+    caption: str
+    figure: Figure
+
+
+def build(data: ReportData, out: Path) -> list[Path]:
+    """Write ``out/report.html`` and ``out/figures/*.png``, and return their paths, the page first."""
+    table = ErrorTable(data.metrics)
+    pictures = _pictures(data, table)
+    paths = {p.name: save(p.figure, out / "figures" / f"{p.name}.png") for p in pictures}
+    images = {p.name: {"alt": p.alt, "caption": p.caption, "source": _data_uri(paths[p.name])} for p in pictures}
+    page = out / "report.html"
+    write_text(page, _render(data, table, images))
+    return [page, *paths.values()]
+
+
+def _render(data: ReportData, table: ErrorTable, images: dict[str, dict[str, str]]) -> str:
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    return environment.get_template(TEMPLATE).render(
+        data=data,
+        conclusion=conclude(data, table),
+        images=images,
+        has_direct=any(m.variant == "direct" for m in _models(data, table)),
+        errors=_errors(data, table),
+        full=full_tables(table, "dft"),
+        against_teacher=full_tables(table, "teacher"),
+        families=family_tables(table),
+        equations_of_state=_equations_of_state(data.energy_volume),
+        simulations=_simulations(data),
+        costs=_costs(data),
+    )
+
+
+def _models(data: ReportData, table: ErrorTable) -> list[Model]:
+    entries = (data.parity, data.curves, data.energy_volume, data.dynamics)
+    return in_order([*table.models, *[entry.of for part in entries for entry in part]])
+
+
+def _data_uri(path: Path) -> str:
+    return f"data:image/png;base64,{base64.b64encode(path.read_bytes()).decode()}"
+
+
+def _pictures(data: ReportData, table: ErrorTable) -> list[Picture]:
+    """Draw every figure that there is something for, in the order of :data:`TEXTS`."""
+    look_of = looks(_models(data, table))
+    drawn = {
+        "force_errors": figures.force_errors(table, look_of),
+        "parity_forces": figures.parity(data.parity, "forces", table),
+        "parity_energy": figures.parity(data.parity, "energy_per_atom", table),
+        "energy_volume": figures_physics.energy_volume(data.energy_volume, look_of),
+        "dynamics": figures_physics.dynamics(data.dynamics, look_of),
+        "learning_curves": figures.learning_curves(data.curves),
+        "growth": figures_work.growth(data.growth) if data.growth else None,
+        "costs": figures_work.costs(data.stages),
+    }
+    return [Picture(name, *TEXTS[name], figure) for name, figure in drawn.items() if figure is not None]
+
+
+def _errors(data: ReportData, table: ErrorTable) -> Table | None:
+    if not table.quantities:
+        return None
+    return main_table(table, {c.of: c.status for c in data.curves if c.status != "finished"})
+
+
+def _equations_of_state(curves: Sequence[EnergyVolume]) -> Table | None:
+    if not curves:
+        return None
+    header = (
+        "model",
+        "lattice constant (Å)",
+        "volume (Å³/atom)",
+        "bulk modulus (GPa)",
+        "B₀′",
+        "fit residual (meV/atom)",
+    )
+    rows = []
+    for curve in curves:
+        fit = curve.fit
+        a0 = fit.lattice_constant(curve.atoms_per_cell) if curve.atoms_per_cell else None
+        residual = None if fit.residual is None else 1000 * fit.residual
+        numbers = [(a0, 4), (fit.volume, 3), (fit.bulk_modulus, 1), (fit.bulk_modulus_derivative, 2), (residual, 2)]
+        rows.append((Entry(name_with_seed(curve, curves), fit.failure or ""), *[_rounded(*n) for n in numbers]))
+    return Table(f"Equation of state of {curves[0].structure}", header, tuple(rows))
+
+
+def _simulations(data: ReportData) -> Table | None:
+    if not data.dynamics:
+        return None
+    header = (
+        "model",
+        "simulation",
+        "survived",
+        "time (ps)",
+        "mean temperature (K)",
+        "shortest distance (Å)",
+        "energy drift (meV/atom/ps)",
+    )
+    rows = []
+    for run in data.dynamics:
+        v = run.verdict
+        drift, error = ((None if x is None else 1000 * x) for x in (v.energy_drift, v.energy_drift_error))
+        rows.append(
+            (
+                Entry(name_with_seed(run, data.dynamics)),
+                Entry(run.name),
+                Entry("yes") if v.survived else Entry("no", "; ".join(v.reasons)),
+                _rounded(v.duration_fs / 1000, 2),
+                Entry(_rounded(v.mean_temperature, 0).main, f"± {v.temperature_band:.0f} accepted"),
+                _rounded(v.min_distance, 2),
+                Entry(_rounded(drift, 2).main, "" if error is None else f"± {error:.2f}"),
+            )
+        )
+    return Table("Molecular dynamics", header, tuple(rows))
+
+
+def _costs(data: ReportData) -> Table | None:
+    if not data.stages:
+        return None
+    rows = [
+        (
+            Entry(s.task, "from the store" if s.cached else ""),
+            Entry(duration(s.wall_s)),
+            _rounded(s.peak_memory_mib, 0),
+            Entry(s.device),
+        )
+        for s in data.stages
+    ]
+    total = (Entry("all tasks"), Entry(duration(sum(s.wall_s for s in data.stages))), Entry(""), Entry(""))
+    return Table("Time and memory", ("task", "wall time", "peak memory (MiB)", "device"), (*rows, total))
+
+
+def _rounded(value: float | None, digits: int) -> Entry:
+    return Entry("–" if value is None else f"{value:.{digits}f}".replace("-", "−"))

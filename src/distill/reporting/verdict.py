@@ -1,0 +1,154 @@
+"""The verdict in plain sentences: was distillation worth it, did the models survive, what went wrong.
+
+A sentence is good, bad or a note; a failure is always said, and the headline never claims more than was measured.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from distill.analysis.energy_volume import EnergyVolumeFit
+from distill.reporting.data import Dynamics, EnergyVolume, Model, ReportData, in_order, name_with_seed
+from distill.reporting.tables import QUANTITIES, Cell, ErrorTable, show
+
+Tone = Literal["good", "bad", "note"]
+
+
+@dataclass(frozen=True)
+class Sentence:
+    """One statement and whether it speaks for the result, against it, or neither."""
+
+    tone: Tone
+    text: str
+
+
+@dataclass(frozen=True)
+class Conclusion:
+    """The box on top of the page: one headline and the sentences that carry it."""
+
+    tone: Tone
+    headline: str
+    sentences: tuple[Sentence, ...]
+
+
+def conclude(data: ReportData, table: ErrorTable) -> Conclusion:
+    """Return the verdict on a run."""
+    judged = [
+        *_students(table),
+        *_finetuning(table),
+        *_simulations(data.dynamics),
+        *_equations_of_state(data.energy_volume),
+        *_trainings(data),
+    ]
+    notes = [Sentence("note", text) for text in data.findings]
+    bad, good = (sum(s.tone == tone for s in judged) for tone in ("bad", "good"))
+    if bad:
+        return Conclusion("bad", f"Look closer: {bad} of {bad + good} checks failed.", (*judged, *notes))
+    if good:
+        return Conclusion("good", f"All {good} checks passed." if good > 1 else "The check passed.", (*judged, *notes))
+    return Conclusion("note", "Nothing was judged in this run.", (*judged, *notes))
+
+
+def _students(table: ErrorTable) -> list[Sentence]:
+    """Say for each student how the distilled one compares with the direct one and with its teacher."""
+    sentences = []
+    for name in dict.fromkeys(m.model for m in table.models if m.model != "teacher"):
+        distilled, direct = (table.cell(Model(name, v), "forces") for v in ("distilled", "direct"))
+        teacher = table.cell(Model("teacher", "finetuned"), "forces")
+        if distilled is None:
+            continue
+        text = f"The distilled {name} has a force error of {_forces(distilled)} on the {table.split} set"
+        text += f"; its fine-tuned teacher has {_forces(teacher)}." if teacher else "."
+        if distilled.value is None:
+            sentences.append(Sentence("bad", text))
+        elif direct is None:
+            sentences.append(Sentence("note", text))
+        else:
+            sentences.append(_against_direct(name, text, distilled, direct))
+    return sentences
+
+
+def _against_direct(name: str, text: str, distilled: Cell, direct: Cell) -> Sentence:
+    said = f"{text} The same architecture trained directly on the DFT structures has {_forces(direct)}"
+    if direct.value is None or distilled.value is None:
+        return Sentence("good", f"{said}: it gave no finite numbers.")
+    change = 100 * (1 - distilled.value / direct.value)
+    if change <= 0:
+        return Sentence("bad", f"{said}: distillation did not help, its error is {-change:.0f} % higher.")
+    gain = f"{said}: distillation lowers the error by {change:.0f} %"
+    if distilled.high is not None and direct.low is not None and distilled.high < direct.low:
+        return Sentence("good", f"{gain}.")
+    return Sentence("note", f"{gain}, but the ranges overlap or are unknown, so this may be chance.")
+
+
+def _finetuning(table: ErrorTable) -> list[Sentence]:
+    before, after = (table.cell(Model("teacher", v), "forces") for v in ("zero_shot", "finetuned"))
+    if not before or not after or before.value is None or after.value is None:
+        return []
+    change = 100 * (1 - after.value / before.value)
+    said = f"the teacher's force error from {_forces(before)} to {_forces(after)}"
+    if change > 0:
+        return [Sentence("good", f"Fine-tuning lowered {said} ({change:.0f} % less).")]
+    return [Sentence("bad", f"Fine-tuning did not help: it changed {said}.")]
+
+
+def _simulations(runs: Sequence[Dynamics]) -> list[Sentence]:
+    sentences = []
+    for model in in_order([run.of for run in runs]):
+        mine = [run for run in runs if run.of == model]
+        failed = [run for run in mine if not run.verdict.survived]
+        count = "the simulation" if len(mine) == 1 else f"all {len(mine)} simulations"
+        if not failed:
+            sentences.append(Sentence("good", f"{model.label}: survived {count}."))
+            continue
+        seeds = [f", seed {run.seed}" if len({r.seed for r in mine}) > 1 else "" for run in failed]
+        why = [f"{run.name}{seed}: {'; '.join(run.verdict.reasons)}" for run, seed in zip(failed, seeds, strict=True)]
+        # A direct baseline that fails is what distillation is there to avoid: it does not speak against the result.
+        tone: Tone = "note" if model.variant == "direct" else "bad"
+        sentences.append(
+            Sentence(tone, f"{model.label}: failed {len(failed)} of {len(mine)} simulations ({' | '.join(why)}).")
+        )
+    return sentences
+
+
+def _equations_of_state(curves: Sequence[EnergyVolume]) -> list[Sentence]:
+    """Say how far each distilled student is from its teacher, and which model has no equilibrium volume."""
+    teachers = [c.fit for c in curves if c.of == Model("teacher", "finetuned")]
+    sentences = []
+    for curve in curves:
+        name, fit = name_with_seed(curve, curves), curve.fit
+        if fit.volume is None:
+            tone: Tone = "bad" if curve.of.variant == "distilled" else "note"
+            sentences.append(Sentence(tone, f"{name}: no equilibrium volume of {curve.structure} ({fit.failure})."))
+        elif curve.of.variant == "distilled" and teachers and teachers[0].failure is None:
+            sentences.append(Sentence("note", f"{name}: {_differences(curve.structure, fit, teachers[0])}."))
+    return sentences
+
+
+def _differences(structure: str, student: EnergyVolumeFit, teacher: EnergyVolumeFit) -> str:
+    length = _change(student.lattice_constant(1), teacher.lattice_constant(1))
+    modulus = _change(student.bulk_modulus, teacher.bulk_modulus)
+    return f"the lattice constant of {structure} differs from the teacher's by {length}, the bulk modulus by {modulus}"
+
+
+def _change(new: float | None, old: float | None) -> str:
+    return "an unknown amount" if not new or not old else f"{100 * (new / old - 1):+.1f} %".replace("-", "−")
+
+
+def _trainings(data: ReportData) -> list[Sentence]:
+    sentences = []
+    for curve in data.curves:
+        if curve.status != "finished":
+            why = f": {curve.note}" if curve.note else ""
+            name = name_with_seed(curve, data.curves)
+            tone: Tone = "note" if curve.of.variant == "direct" else "bad"
+            sentences.append(Sentence(tone, f"The training of {name} {curve.status}{why}."))
+    return sentences
+
+
+def _forces(cell: Cell) -> str:
+    """Return a force error with its unit, e.g. ``133 [121–146] meV/Å``."""
+    unit = "" if cell.value is None else f" {QUANTITIES['forces'].unit}"
+    return f"{show(cell, 'forces')}{unit}"

@@ -1,0 +1,98 @@
+"""Langevin dynamics with any ASE calculator, sampled at intervals for the verdict on stability."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from ase import Atoms, units
+from ase.calculators.calculator import Calculator
+from ase.md.langevin import Langevin
+from ase.md.velocitydistribution import MaxwellBoltzmannDistribution, Stationary
+
+from distill.structures.frames import Array, Frames
+
+if TYPE_CHECKING:
+    from distill.base.progress import Phase
+
+EXPLODED = 20.0
+"""Times the target temperature at which a run is given up."""
+
+
+@dataclass(frozen=True)
+class Trajectory:
+    """``T`` samples along a run; those that are not finite end it and are kept as NaN.
+
+    Attributes:
+        frames: the sampled structures.
+        time_fs: ``[T]`` fs.
+        temperature: ``[T]`` K.
+        potential_energy: of all atoms, ``[T]`` eV.
+        ms_per_step: wall time of a step, sampling included.
+    """
+
+    frames: Frames
+    time_fs: Array
+    temperature: Array
+    potential_energy: Array
+    ms_per_step: float
+
+
+def run_langevin(
+    atoms: Atoms,
+    calculator: Calculator,
+    *,
+    temperature: float,
+    steps: int,
+    timestep_fs: float,
+    friction_per_ps: float,
+    sample_every: int,
+    rng: np.random.Generator,
+    phase: Phase | None = None,
+) -> Trajectory:
+    """Run Langevin dynamics at constant volume from Maxwell-Boltzmann velocities.
+
+    Args:
+        atoms: the starting structure; it is not changed.
+        calculator: gives energy and forces.
+        temperature: of the bath and the initial velocities, K.
+        steps: time steps.
+        timestep_fs: fs.
+        friction_per_ps: coupling to the bath, 1/ps.
+        sample_every: steps between samples; the start is sampled too.
+        rng: random stream of velocities and noise.
+        phase: progress, counted in steps.
+
+    Returns:
+        The samples up to the end, or up to the point where the run broke: energy or temperature not finite, or more
+        than 20 times the target temperature.
+    """
+    atoms = atoms.copy()
+    atoms.calc = calculator
+    MaxwellBoltzmannDistribution(atoms, temperature_K=temperature, rng=rng)
+    Stationary(atoms)
+    dynamics = Langevin(
+        atoms, timestep_fs * units.fs, temperature_K=temperature, friction=friction_per_ps / (1000 * units.fs), rng=rng
+    )
+    snapshots, columns = [atoms.copy()], [(0.0, atoms.get_temperature(), atoms.get_potential_energy())]
+    begin, done = time.perf_counter(), 0
+    while done < steps and is_sane(columns[-1], temperature):
+        count = min(sample_every, steps - done)
+        dynamics.run(count)
+        done += count
+        snapshots.append(atoms.copy())
+        columns.append((done * timestep_fs, atoms.get_temperature(), atoms.get_potential_energy()))
+        if phase is not None:
+            phase.update(done, f"{columns[-1][1]:.0f} K")
+    wall = time.perf_counter() - begin
+    whole = [i for i, s in enumerate(snapshots) if np.isfinite(s.positions).all()]
+    times, temperatures, energies = np.array(columns, dtype=float)[whole].T
+    frames = Frames.from_atoms([snapshots[i] for i in whole])
+    return Trajectory(frames, times, temperatures, energies, 1000 * wall / max(done, 1))
+
+
+def is_sane(sample: tuple[float, float, float], target: float) -> bool:
+    """Whether a sample (time, temperature, energy) lets a run go on."""
+    return bool(np.isfinite(sample).all()) and sample[1] < EXPLODED * max(target, 1.0)

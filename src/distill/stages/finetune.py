@@ -1,0 +1,123 @@
+"""Fine-tune the foundation model on the DFT structures: reference energies first, then the weights.
+
+Two potentials come out: ``zero_shot``, the foundation model with nothing but its reference energies moved to the data's
+level of theory, and ``model``, the teacher of everything that follows.
+"""
+
+from __future__ import annotations
+
+import math
+import shutil
+from typing import Any, ClassVar
+
+from pydantic import Field
+
+from distill.base.errors import UserError, nearest
+from distill.base.random import stream_seed
+from distill.potentials import POTENTIALS, names
+from distill.stages.base import FitSettings, Job, LossSettings, Paths, Stage, StageSettings, Summary
+
+
+class FinetuneSettings(FitSettings):
+    """How the teacher is fine-tuned."""
+
+    steps: int = Field(400, ge=1)
+    """Optimisation steps at most."""
+    batch_size: int = Field(2, ge=1)
+    """Structures per step."""
+    learning_rate: float = Field(1e-3, gt=0)
+    """Peak of the learning rate, which rises linearly and falls as a cosine."""
+    steps_per_round: int = Field(25, ge=1)
+    """Steps between two validations."""
+    loss: LossSettings = LossSettings()
+    """Weights of energy, forces and stress."""
+
+
+class Finetune(Stage):
+    """Move the teacher to the data's reference energies and fine-tune it; the best validation loss is kept."""
+
+    class Settings(StageSettings):
+        """Which foundation model teaches, and how it is fine-tuned."""
+
+        model: str = "chgnet-0.3"
+        """Name of the foundation model; ``distill models`` lists them."""
+        finetune: FinetuneSettings | None = FinetuneSettings()
+        """How it is fine-tuned; null uses it as it is, with shifted reference energies."""
+
+    section: ClassVar[str] = "teacher"
+    inputs: ClassVar[dict[str, Any]] = {"train": "check.train", "valid": "check.valid"}
+    outputs: ClassVar[dict[str, str]] = {
+        "model": "model",
+        "zero_shot": "zero_shot",
+        "curve": "curve.csv",
+    }
+    publish: ClassVar[dict[str, str]] = {"model": "models/teacher"}
+
+    @classmethod
+    def section_type(cls, raw: Any) -> Any:
+        """Return the settings, once the teacher is known to exist."""
+        model = raw.get("model") if isinstance(raw, dict) else None
+        if isinstance(model, str) and model not in names("teacher"):
+            raise UserError(
+                f"unknown teacher {model!r}", where="teacher.model", remedy=nearest(model, names("teacher"))
+            )
+        return cls.Settings
+
+    def run(self, inputs: Paths, settings: Settings, job: Job) -> Summary:
+        """Write both potentials and the learning curve; the summary has the shift and the validation errors."""
+        from distill.potentials.potential import save
+        from distill.structures.read import read_frames
+        from distill.training.curve import write_curve
+        from distill.training.gradient import FitResult
+        from distill.training.reference_energies import shift_reference
+
+        train, valid = read_frames(inputs["train"])[0], read_frames(inputs["valid"])[0]
+        row = POTENTIALS[settings.model]
+        teacher = row.build(row.Settings(), stream_seed(job.seed, "teacher")).to(job.device)
+        shift = shift_reference(teacher, train)
+        save(teacher, job.out / "zero_shot", {"made_by": "reference-energy shift"})
+        fitted = FitResult()
+        if settings.finetune is not None:
+            fitted = self._fit(teacher, train, valid, settings.finetune, job)
+        save(teacher, job.out / "model", {"made_by": "fine-tuning" if settings.finetune else "reference-energy shift"})
+        write_curve(job.out / "curve.csv", fitted.curve)
+        shutil.rmtree(job.out / "work", ignore_errors=True)
+        return self._summary(settings, shift, fitted)
+
+    @staticmethod
+    def _fit(teacher: Any, train: Any, valid: Any, settings: FinetuneSettings, job: Job) -> Any:
+        from distill.training.gradient import fit
+        from distill.training.losses import LossWeights
+
+        return fit(
+            teacher,
+            train,
+            valid,
+            weights=LossWeights(**settings.loss.model_dump()),
+            seed=stream_seed(job.seed, "finetune"),
+            work=job.out / "work",
+            device=job.device,
+            progress=job.progress,
+            **settings.model_dump(exclude={"loss"}),
+        )
+
+    @staticmethod
+    def _summary(settings: Settings, shift: Any, fitted: Any) -> Summary:
+        best = fitted.best
+        summary: Summary = {
+            "model": settings.model,
+            "reference_shift_eV": shift.shift,
+            "reference_shift_determined": shift.determined,
+            "reference_residual_max_eV_per_atom": float(abs(shift.residual).max()),
+            "status": fitted.status if settings.finetune else "not fine-tuned",
+        }
+        if best is None:
+            return summary | {"headline": f"{settings.model}, {summary['status']}"}
+        return summary | {
+            "best_step": best.step,
+            "valid_loss": best.valid_loss,
+            "valid_forces_mae": best.valid_forces_mae,
+            "valid_energy_mae": best.valid_energy_mae,
+            "valid_stress_mae": None if math.isnan(best.valid_stress_mae) else best.valid_stress_mae,
+            "headline": f"{settings.model}: {1000 * best.valid_forces_mae:.0f} meV/Å on the validation structures",
+        }

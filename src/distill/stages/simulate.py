@@ -1,0 +1,233 @@
+"""Use each student for what it was made for: molecular dynamics, and the energy-volume curve beside its teacher's.
+
+A small test error says little about stability, so a student must survive dynamics before it is trusted.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Annotated, Any, ClassVar, Literal
+
+from pydantic import Field
+
+from distill.base.files import read_json, write_json
+from distill.base.settings import Settings
+from distill.stages.base import Job, Paths, Stage, StageSettings, Summary
+
+
+class Crystal(Settings):
+    """A crystal as :func:`ase.build.bulk` makes it."""
+
+    name: str
+    """Chemical symbol or symbols."""
+    crystalstructure: str | None = None
+    """For instance ``diamond``, ``fcc``, ``rocksalt``."""
+    a: float | None = Field(None, gt=0)
+    """Lattice constant, Å."""
+    c: float | None = Field(None, gt=0)
+    """Second lattice constant of hexagonal crystals, Å."""
+    cubic: bool = False
+    """Use the cubic cell."""
+
+
+class Start(Settings):
+    """The structure that a simulation starts from."""
+
+    crystal: Crystal | None = None
+    """A perfect crystal."""
+    frame: int | None = Field(None, ge=0)
+    """Instead, a frame of the training set, counted from 0."""
+    repeat: tuple[int, int, int] = (1, 1, 1)
+    """Repetitions of the cell."""
+
+
+class Langevin(Settings):
+    """Langevin dynamics at constant volume."""
+
+    kind: Literal["langevin"]
+    structure: Start
+    """What to simulate."""
+    temperature: float = Field(300.0, gt=0)
+    """K."""
+    ps: float = Field(5.0, gt=0)
+    """Length, ps."""
+    timestep_fs: float = Field(2.0, gt=0)
+    """Time step, fs."""
+    friction_per_ps: float = Field(10.0, gt=0)
+    """Friction, 1/ps."""
+    sample_every: int = Field(10, ge=1)
+    """Steps between two samples of temperature, energy and smallest distance."""
+
+
+class EnergyVolume(Settings):
+    """Energy against volume of a crystal scaled isotropically."""
+
+    kind: Literal["energy_volume"]
+    structure: Start
+    """What to scale."""
+    strain: float = Field(0.04, gt=0, lt=0.3)
+    """Largest change of lengths, relative."""
+    points: int = Field(11, ge=5)
+    """Volumes."""
+
+
+Run = Annotated[Langevin | EnergyVolume, Field(discriminator="kind")]
+
+
+class Simulate(Stage):
+    """Every simulation of the recipe with one trained student."""
+
+    class Settings(StageSettings):
+        """The simulations."""
+
+        runs: tuple[Run, ...] = ()
+        """Each with its ``kind``: ``langevin`` or ``energy_volume``."""
+
+    section: ClassVar[str] = "simulate"
+    each: ClassVar[str] = "train"
+    inputs: ClassVar[dict[str, Any]] = {"model": "train.model", "teacher": "finetune.model", "frames": "check.train"}
+    outputs: ClassVar[dict[str, str]] = {"results": "results.json"}
+
+    @classmethod
+    def section_type(cls, raw: Any) -> Any:
+        """Return the type of the list of simulations."""
+        return tuple[Run, ...]
+
+    @classmethod
+    def select(cls, section: Any, labels: Any) -> dict[str, Any]:
+        """Return the list as the one setting of this stage."""
+        return {"runs": tuple(section)}
+
+    def run(self, inputs: Paths, settings: Settings, job: Job) -> Summary:
+        """Run the simulations one after another; a finished one is not repeated after an interruption."""
+        from distill.potentials.potential import load
+
+        student, teacher = load(inputs["model"], job.device), load(inputs["teacher"], job.device)
+        results = []
+        for index, run in enumerate(settings.runs):
+            kept = job.out / f"run-{index}.json"
+            if not kept.exists():
+                atoms = start(run.structure, inputs["frames"])
+                if isinstance(run, Langevin):
+                    write_json(kept, langevin(atoms, student, run, index, job))
+                else:
+                    write_json(kept, energy_volume(atoms, {"student": student, "teacher": teacher}, run))
+            results.append(read_json(kept))
+        write_json(job.out / "results.json", results)
+        for index in range(len(settings.runs)):
+            (job.out / f"run-{index}.json").unlink()
+        return {"runs": [brief(r) for r in results], "headline": "; ".join(brief(r)["text"] for r in results)}
+
+
+def start(structure: Start, frames: Any) -> Any:
+    """Return the ASE structure that a simulation starts from; ``frames`` is the file of training structures."""
+    from ase.build import bulk
+
+    from distill.base.errors import UserError
+    from distill.structures.read import read_frames
+
+    if structure.crystal is not None:
+        settings = structure.crystal.model_dump(exclude_none=True)
+        try:
+            return bulk(**settings).repeat(structure.repeat)
+        except (ValueError, RuntimeError, KeyError) as error:
+            raise UserError(f"this crystal cannot be built: {error}", where="simulate.structure.crystal") from error
+    every = read_frames(frames)[0]
+    index = structure.frame or 0
+    if index >= len(every):
+        raise UserError(f"there is no frame {index}", where="simulate.structure.frame", remedy=f"0 to {len(every) - 1}")
+    return every[index].to_atoms()[0].repeat(structure.repeat)
+
+
+def describe(structure: Start, atoms: Any) -> str:
+    """Return what is simulated in words, e.g. ``diamond Si``."""
+    if structure.crystal is None:
+        return f"{atoms.symbols.formula.reduce()[0]}, frame {structure.frame or 0}"
+    return " ".join(filter(None, [structure.crystal.crystalstructure, structure.crystal.name]))
+
+
+def langevin(atoms: Any, student: Any, run: Langevin, index: int, job: Job) -> dict[str, Any]:
+    """Run Langevin dynamics and return the sampled series and the verdict on stability."""
+    from dataclasses import asdict
+
+    from distill.analysis.geometry import closest_pairs
+    from distill.analysis.stability import judge
+    from distill.base.random import stream
+    from distill.sampling.dynamics import run_langevin
+
+    steps = round(run.ps * 1000 / run.timestep_fs)
+    with job.progress.phase(f"dynamics at {run.temperature:g} K", steps, "step") as phase:
+        trajectory = run_langevin(
+            atoms,
+            student.calculator(),
+            temperature=run.temperature,
+            steps=steps,
+            timestep_fs=run.timestep_fs,
+            friction_per_ps=run.friction_per_ps,
+            sample_every=run.sample_every,
+            rng=stream(job.seed, "langevin", index),
+            phase=phase,
+        )
+    closest = closest_pairs(trajectory.frames)
+    series: dict[str, Any] = {
+        "time_fs": trajectory.time_fs,
+        "temperature": trajectory.temperature,
+        "potential_energy": trajectory.potential_energy,
+        "min_distance": closest.distance,
+        "min_ratio": closest.ratio,
+    }
+    verdict = judge(
+        **series, n_atoms=len(atoms), target_temperature=run.temperature, planned_fs=steps * run.timestep_fs
+    )
+    return {
+        "kind": "langevin",
+        "structure": describe(run.structure, atoms),
+        "temperature": run.temperature,
+        "atoms": len(atoms),
+        "ms_per_step": trajectory.ms_per_step,
+        "series": {name: [x if math.isfinite(x) else None for x in array.tolist()] for name, array in series.items()},
+        "verdict": asdict(verdict),
+    }
+
+
+def energy_volume(atoms: Any, models: dict[str, Any], run: EnergyVolume) -> dict[str, Any]:
+    """Return energy per atom against volume per atom of each model, with the fitted equation of state."""
+    from dataclasses import asdict
+
+    import numpy as np
+
+    from distill.analysis.energy_volume import fit_energy_volume
+    from distill.structures.frames import Frames
+
+    crystal = run.structure.crystal
+    scaled = []
+    for factor in np.linspace(1 - run.strain, 1 + run.strain, run.points):
+        copy = atoms.copy()
+        copy.set_cell(atoms.cell * factor, scale_atoms=True)
+        scaled.append(copy)
+    frames = Frames.from_atoms(scaled)
+    volumes = frames.volumes / frames.n_atoms
+    curves = {}
+    for name, model in models.items():
+        energies = model.evaluate(frames, stress=False).energy_per_atom
+        curves[name] = {"energies": energies.tolist(), "fit": asdict(fit_energy_volume(volumes, energies))}
+    return {
+        "kind": "energy_volume",
+        "structure": describe(run.structure, atoms),
+        "cubic_cell_atoms": len(atoms) // math.prod(run.structure.repeat) if crystal and crystal.cubic else None,
+        "volumes": volumes.tolist(),
+        "curves": curves,
+    }
+
+
+def brief(result: dict[str, Any]) -> dict[str, Any]:
+    """Return a result without its arrays, with one line of text for the screen."""
+    if result["kind"] == "langevin":
+        verdict = result["verdict"]
+        word = "survived" if verdict["survived"] else f"failed ({verdict['reasons'][0]})"
+        text = f"{result['temperature']:g} K {word}"
+        return {k: v for k, v in result.items() if k != "series"} | {"text": text}
+    fits = {name: curve["fit"] for name, curve in result["curves"].items()}
+    fit = fits["student"]
+    text = f"bulk modulus {fit['bulk_modulus']:.0f} GPa" if not fit["failure"] else f"no minimum ({fit['failure']})"
+    return {"kind": "energy_volume", "structure": result["structure"], "fits": fits, "text": text}

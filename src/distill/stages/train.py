@@ -1,0 +1,147 @@
+"""Train the students: each on the teacher's synthetic data, and, as the baseline, directly on the DFT structures.
+
+Both variants have the same architecture, settings and number of optimisation steps; only the data differ.
+"""
+
+from __future__ import annotations
+
+import math
+import shutil
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+from pydantic import Field, create_model
+
+from distill.base.errors import UserError, nearest
+from distill.base.random import stream_seed
+from distill.potentials import POTENTIALS, names
+from distill.stages.base import FitSettings, Job, Paths, Stage, Summary
+
+
+class StudentExtent(FitSettings):
+    """What the recipe says of a student besides its architecture and its fit."""
+
+    seeds: int = Field(1, ge=1)
+    """Random seeds to train with; each is a student of its own, and the spread is reported."""
+    direct: bool = True
+    """Also train the same architecture directly on the DFT structures, as the baseline."""
+
+
+class Train(Stage):
+    """One task for each student, variant (``distilled`` or ``direct``) and seed."""
+
+    class Settings(FitSettings):
+        """How a student is fitted."""
+
+        arch: str
+        """Architecture; ``distill models`` lists them."""
+
+    section: ClassVar[str] = "students"
+    inputs: ClassVar[dict[str, Any]] = {
+        "train": {"distilled": "label.train", "direct": "check.train"},
+        "valid": {"distilled": "label.valid", "direct": "check.valid"},
+    }
+    outputs: ClassVar[dict[str, str]] = {"model": "model", "curve": "curve.csv"}
+    publish: ClassVar[dict[str, str]] = {"model": "models/{student}{suffix}"}
+    hashed_labels: ClassVar[tuple[str, ...]] = ("variant", "seed")
+
+    @classmethod
+    def section_type(cls, raw: Any) -> Any:
+        """Return a model with one field per student, typed by the student's architecture."""
+        if not isinstance(raw, Mapping) or not raw:
+            raise UserError(
+                "students must map at least one name to its settings",
+                where="students",
+                remedy="For example students: {painn: {arch: painn, cutoff: 5.0}}",
+            )
+        fields: dict[str, Any] = {}
+        for name, entry in raw.items():
+            if not isinstance(name, str) or not name.replace("-", "").replace("_", "").isalnum() or name == "teacher":
+                raise UserError(
+                    f"{name!r} cannot name a student",
+                    where="students",
+                    remedy="Use letters, digits, - and _, and any name but 'teacher'",
+                )
+            fields[name] = (create_model(f"Student_{name}", __base__=(cls._class(name, entry), StudentExtent)), ...)
+        return create_model("Students", __base__=FitSettings.__mro__[1], **fields)
+
+    @classmethod
+    def _class(cls, name: str, entry: Any) -> Any:
+        arch = entry.get("arch") if isinstance(entry, Mapping) else None
+        where = f"students.{name}.arch"
+        if not isinstance(arch, str):
+            raise UserError("the architecture is missing", where=where, remedy=f"One of {', '.join(names('student'))}")
+        if arch not in names("student"):
+            raise UserError(f"unknown architecture {arch!r}", where=where, remedy=nearest(arch, names("student")))
+        return create_model(f"{arch}_student", __base__=(POTENTIALS[arch].Settings, cls.Settings))
+
+    @classmethod
+    def fan_out(cls, section: Any) -> list[dict[str, Any]]:
+        """Return one set of labels for each student, variant and seed."""
+        return [
+            {"student": name, "variant": variant, "seed": seed}
+            for name in type(section).model_fields
+            for variant in ("distilled", "direct")
+            for seed in range(getattr(section, name).seeds)
+            if variant == "distilled" or getattr(section, name).direct
+        ]
+
+    @classmethod
+    def settings_class(cls, section: Any, labels: Mapping[str, Any]) -> Any:
+        """Return the settings of the labelled student: its architecture's and those of the fit."""
+        return cls._class(labels["student"], {"arch": getattr(section, labels["student"]).arch})
+
+    @classmethod
+    def select(cls, section: Any, labels: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the settings of the labelled student."""
+        student = getattr(section, labels["student"])
+        return {name: getattr(student, name) for name in cls.settings_class(section, labels).model_fields}
+
+    def run(self, inputs: Paths, settings: Any, job: Job) -> Summary:
+        """Write the trained potential and its learning curve."""
+        from distill.potentials.potential import save
+        from distill.structures.read import read_frames
+        from distill.training.curve import write_curve
+        from distill.training.gradient import fit
+        from distill.training.losses import LossWeights
+
+        train, valid = read_frames(inputs["train"])[0], read_frames(inputs["valid"])[0]
+        row = POTENTIALS[settings.arch]
+        own = {name: getattr(settings, name) for name in row.Settings.model_fields}
+        purpose = ("train", job.labels["variant"], job.labels["seed"])
+        student = row.build(row.Settings(**own), stream_seed(job.seed, *purpose, "weights")).to(job.device)
+        student.initialise(train)
+        fitted = fit(
+            student,
+            train,
+            valid,
+            weights=LossWeights(**settings.loss.model_dump()),
+            seed=stream_seed(job.seed, *purpose, "order"),
+            work=job.out / "work",
+            device=job.device,
+            progress=job.progress,
+            **settings.model_dump(include=set(FitSettings.model_fields) - {"loss"}),
+        )
+        save(student, job.out / "model", {"made_by": f"{job.labels['variant']} training", "structures": len(train)})
+        write_curve(job.out / "curve.csv", fitted.curve)
+        shutil.rmtree(job.out / "work", ignore_errors=True)
+        if fitted.status == "diverged":
+            job.warnings.append("training diverged: lower learning_rate; the best weights before were kept")
+        return self._summary(student, fitted, len(train), len(valid))
+
+    @staticmethod
+    def _summary(student: Any, fitted: Any, n_train: int, n_valid: int) -> Summary:
+        best = fitted.best
+        error = f"{1000 * best.valid_forces_mae:.0f} meV/Å on validation" if best else "no finite validation loss"
+        return {
+            "status": fitted.status,
+            "parameters": sum(p.numel() for p in student.parameters() if p.requires_grad),
+            "train_structures": n_train,
+            "valid_structures": n_valid,
+            "steps": fitted.curve[-1].step if fitted.curve else 0,
+            "best_step": best.step if best else None,
+            "valid_forces_mae": best.valid_forces_mae if best else None,
+            "valid_energy_mae": best.valid_energy_mae if best else None,
+            "valid_loss": best.valid_loss if best and math.isfinite(best.valid_loss) else None,
+            "headline": f"{fitted.status}, {error}",
+        }

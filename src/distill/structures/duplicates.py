@@ -1,0 +1,158 @@
+"""Find structures that are the same, or nearly, in time that does not grow with the cost of comparing atoms.
+
+The moduli of a few structure factors do not change when atoms are wrapped, moved together or reordered, and change
+little when atoms move little: they select the candidates (one matrix product), which are then compared atom by atom.
+"""
+
+from __future__ import annotations
+
+from itertools import product
+
+import numpy as np
+from ase.geometry import complete_cell
+
+from distill.structures.frames import Array, Frames
+
+SAME = 1e-3
+"""Structures whose atoms differ by less than this (root mean square, Å) are the same one, rounded."""
+
+NEAR = 0.05
+"""Structures that differ by less than this (Å) teach next to nothing new; thermal motion at 300 K is 0.1-0.3."""
+
+_CELL = 0.01
+"""Largest relative difference of the lattice's metric: 0.5 % of strain."""
+
+_BOX = 20.0
+"""Period, in Å, along directions that are not periodic."""
+
+_CHUNK = 512
+_WAVES = np.array([k for k in product((-2, -1, 0, 1, 2), repeat=3) if k > (0, 0, 0)])  # [62, 3], one of k and -k
+
+
+def close_pairs(frames: Frames, threshold: float = NEAR) -> tuple[Array, Array]:
+    """Return pairs of structures ``[P, 2]`` (first index smaller) that are close, and their distances ``[P]`` in Å.
+
+    The distance is the root mean square displacement of the atoms by minimum image, with a common translation taken out
+    and a strain of the cell of up to 0.5 % undone. Found are pairs with the same order of atoms below ``threshold``,
+    and below :data:`SAME` also with another order, wrapped, or rotated together with the cell. The same crystal
+    in another choice of cell, and a rotated molecule, are not found.
+    """
+    cells = _cells(frames)
+    fractional = np.einsum("ni,nij->nj", frames.positions, np.linalg.inv(cells)[frames.structure_of_atom])
+    offsets = frames.offsets
+    pieces: list[tuple[Array, Array]] = []
+    for members in _by_composition(frames):
+        parts = [fractional[offsets[i] : offsets[i + 1]] for i in members]
+        numbers = np.array([frames.numbers[offsets[i] : offsets[i + 1]] for i in members])
+        pairs, distances = _close_in_group(np.array(parts), numbers, cells[members], threshold)
+        pieces.append((members[pairs], distances))
+    pairs = np.concatenate([p for p, _ in pieces]) if pieces else np.zeros((0, 2), dtype=np.int64)
+    distances = np.concatenate([d for _, d in pieces]) if pieces else np.zeros(0)
+    order = np.lexsort((pairs[:, 1], pairs[:, 0]))
+    return pairs[order], distances[order]
+
+
+def _cells(frames: Frames) -> Array:
+    """Return cells ``[B, 3, 3]`` whose vectors along directions without a period are orthogonal to the others."""
+    cells = np.array(frames.cells)
+    for i in np.flatnonzero(~frames.pbc.all(axis=1)):
+        cells[i][~frames.pbc[i]] = 0
+        cells[i] = complete_cell(cells[i])
+        cells[i][~frames.pbc[i]] *= _BOX
+    return cells
+
+
+def _by_composition(frames: Frames) -> list[Array]:
+    """Return the indices of structures that have the same atoms, in whatever order, for each composition."""
+    offsets = frames.offsets
+    groups: dict[bytes, list[int]] = {}
+    for i in range(len(frames)):
+        groups.setdefault(np.sort(frames.numbers[offsets[i] : offsets[i + 1]]).tobytes(), []).append(i)
+    return [np.array(members) for members in groups.values() if len(members) > 1]
+
+
+def _close_in_group(fractional: Array, numbers: Array, cells: Array, threshold: float) -> tuple[Array, Array]:
+    """Return close pairs among ``M`` structures of one composition: fractional ``[M, n, 3]``, numbers ``[M, n]``."""
+    prints = _fingerprints(fractional, numbers, cells)  # (M, K)
+    metric = np.einsum("mij,mkj->mik", cells, cells).reshape(-1, 9)
+    scale = np.abs(metric).max(axis=1)
+    squares = (prints**2).sum(axis=1)
+    found: list[tuple[Array, Array]] = []
+    for start in range(0, len(prints), _CHUNK):
+        rows = slice(start, start + _CHUNK)
+        gram = squares[rows, None] + squares[None] - 2 * prints[rows] @ prints.T
+        i, j = np.nonzero(gram < prints.shape[1] * threshold**2)
+        i, j = (i + start)[j > i + start], j[j > i + start]
+        keep = np.abs(metric[i] - metric[j]).max(axis=1) < _CELL * scale[i]
+        i, j = i[keep], j[keep]
+        for part in range(0, len(i), _CHUNK):
+            pick = slice(part, part + _CHUNK)
+            found.append(_compare(fractional, numbers, cells, prints, i[pick], j[pick], threshold))
+    if not found:
+        return np.zeros((0, 2), dtype=np.int64), np.zeros(0)
+    return np.concatenate([p for p, _ in found]), np.concatenate([d for _, d in found])
+
+
+def _fingerprints(fractional: Array, numbers: Array, cells: Array) -> Array:
+    """Return ``|sum_j w_j exp(i q·r_j)| / (sqrt(n) |q|)`` for 62 reciprocal vectors ``q``: ``[M, 62]`` in Å.
+
+    The change of such a number is at most of the order of the atoms' displacement. Weights ``w`` grow with the atomic
+    number, so that exchanged elements are told apart.
+    """
+    lengths = 2 * np.pi * np.linalg.norm(np.einsum("mij,kj->mki", np.linalg.inv(cells), _WAVES), axis=2)  # (M, K) 1/Å
+    weights = np.sqrt(numbers / numbers[0].mean())
+    prints = np.empty_like(lengths)
+    for start in range(0, len(fractional), _CHUNK):
+        rows = slice(start, start + _CHUNK)
+        first = np.exp(2j * np.pi * fractional[rows])  # (m, n, 3)
+        powers = np.stack([first**p for p in (-2, -1, 0, 1, 2)])  # (5, m, n, 3)
+        for k, wave in enumerate(_WAVES + 2):
+            phases = powers[wave[0], ..., 0] * powers[wave[1], ..., 1] * powers[wave[2], ..., 2]
+            prints[rows, k] = np.abs((weights[rows] * phases).sum(axis=1))
+    return prints / (np.sqrt(numbers.shape[1]) * lengths)
+
+
+def _compare(
+    fractional: Array, numbers: Array, cells: Array, prints: Array, i: Array, j: Array, threshold: float
+) -> tuple[Array, Array]:
+    """Return those of the pairs ``(i, j)`` that are close, and their distances."""
+    shift = fractional[i] - fractional[j]  # (P, n, 3)
+    shift -= shift[:, :1]  # against the first atom, which undoes a common translation before periods are removed
+    shift -= np.round(shift)
+    distances = _rms(shift, (cells[i] + cells[j]) / 2)
+    distances[(numbers[i] != numbers[j]).any(axis=1)] = np.inf
+    far = np.flatnonzero(distances >= threshold)
+    alike = far[np.abs(prints[i[far]] - prints[j[far]]).max(axis=1, initial=0.0) < 4 * SAME]
+    for p in alike:
+        distances[p] = _reordered(fractional[i[p]], numbers[i[p]], fractional[j[p]], numbers[j[p]], cells[i[p]])
+    close = distances < threshold
+    return np.stack([i[close], j[close]], axis=1), distances[close]
+
+
+def _rms(shift: Array, cells: Array) -> Array:
+    """Return root mean square lengths in Å of fractional shifts ``[P, n, 3]``, their mean taken out."""
+    vectors = shift @ cells
+    mean = np.einsum("pnx->px", vectors) / vectors.shape[1]
+    squares = np.einsum("pnx,pnx->p", vectors, vectors) / vectors.shape[1] - (mean**2).sum(axis=1)
+    return np.sqrt(np.maximum(squares, 0))
+
+
+def _reordered(a: Array, numbers_a: Array, b: Array, numbers_b: Array, cell: Array) -> float:
+    """Return the distance of two structures whose atoms stand in different orders; infinite unless they are the same.
+
+    Each atom of the rarest element is tried as the image of the first; then every atom must lie on one of its element.
+    """
+    kinds, counts = np.unique(numbers_a, return_counts=True)
+    rarest = kinds[np.argmin(counts)]
+    anchor = a[numbers_a == rarest][0]
+    for candidate in b[numbers_b == rarest]:
+        shift = (a - anchor)[:, None] - (b - candidate)[None]  # (n, n, 3)
+        shift -= np.round(shift)
+        lengths = np.linalg.norm(shift @ cell, axis=2)
+        lengths[numbers_a[:, None] != numbers_b[None]] = np.inf
+        partner = lengths.argmin(axis=1)
+        if len(np.unique(partner)) == len(a) and lengths.min(axis=1).max() < 10 * SAME:
+            rms = float(_rms(shift[None, np.arange(len(a)), partner], cell[None])[0])
+            if rms < SAME:
+                return rms
+    return np.inf

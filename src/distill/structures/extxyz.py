@@ -1,0 +1,257 @@
+"""The grammar of extended XYZ: a file as a sequence of blocks, each with a comment line of keys and a table of columns.
+
+This module knows the format and no physics. It parses as ASE does, but names file, frame and line of whatever is wrong,
+reads a stress of six values, and evaluates nothing.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from distill.base.errors import UserError
+from distill.structures.frames import Array
+
+PLAIN = "species:S:1:pos:R:3"
+"""Columns of a file that does not say which it has."""
+
+_PAIR = re.compile(
+    r"""(?:"(?P<quoted>(?:[^"\\]|\\.)*)"|(?P<key>[^\s="]+))      # key, quoted where it is unusual
+        (?:\s*=\s*(?:"(?P<double>(?:[^"\\]|\\.)*)"|'(?P<single>[^']*)'|\{(?P<curly>[^}]*)\}|\[(?P<square>[^\]]*)\]
+        |(?P<bare>\S+)))?""",
+    re.VERBOSE,
+)
+_BOOLEANS = {"T": True, "F": False, "true": True, "false": False, "True": True, "False": False}
+_BOOLEANS |= {"TRUE": True, "FALSE": False}
+
+
+@dataclass(frozen=True)
+class Block:
+    """One frame as the file has it.
+
+    Attributes:
+        where: file and frame for messages.
+        line: number of its first line, counted from 1.
+        info: keys of the comment line, parsed.
+        columns: per-atom columns by name, ``[n]`` or ``[n, columns]``.
+    """
+
+    where: str
+    line: int
+    info: dict[str, Any]
+    columns: dict[str, Array]
+
+
+def read_blocks(path: Path) -> Iterator[Block]:
+    """Yield the frames of an extended XYZ file; raises :class:`UserError` naming the frame and line that is wrong."""
+    if path.is_dir():
+        raise UserError("is a folder", str(path), "Name the extended XYZ file in it")
+    if not path.exists():
+        raise UserError("no such file", str(path), "Check the path; a recipe's paths are relative to the recipe")
+    try:
+        with path.open("rb") as file:
+            if b"\0" in file.read(4096):
+                raise _not_xyz(path, "it is a binary file")
+        with path.open(encoding="utf-8-sig") as lines:
+            yield from _blocks(path, lines)
+    except UnicodeDecodeError as error:
+        raise _not_xyz(path, "it is not a text file in UTF-8") from error
+    except OSError as error:
+        raise UserError(f"cannot be read: {error.strerror}", str(path)) from error
+
+
+def _blocks(path: Path, lines: Iterator[str]) -> Iterator[Block]:
+    index, number = -1, 0
+    for header in lines:
+        number += 1
+        if not header.strip():
+            continue
+        index += 1
+        where = f"{path}, frame {index} (counted from 0)"
+        n_atoms = _count(path, where, number, index, header)
+        comment = next(lines, "").strip()
+        rows = list(islice(lines, n_atoms))
+        if len(rows) < n_atoms:
+            raise UserError(
+                f"the file ends after {len(rows)} of {n_atoms} atoms",
+                f"{where}, line {number + 1 + len(rows)}",
+                "The file is truncated: copy it again or remove its last frame",
+            )
+        info = parse_comment(comment)
+        properties = _pop(info, "Properties", PLAIN)
+        columns = _table(rows, _properties(str(properties), where), f"{where}", number + 2)
+        yield Block(where, number, info, columns)
+        number += 1 + n_atoms
+    if index < 0:
+        raise UserError("holds no structures", str(path), "Give an extended XYZ file with at least one frame")
+
+
+def _count(path: Path, where: str, number: int, index: int, header: str) -> int:
+    """Return the number of atoms that the first line of a frame says."""
+    if not re.fullmatch(r"\s*\d{1,12}\s*", header):
+        shown = header.strip()[:40]
+        if index == 0:
+            raise _not_xyz(path, f"its first line should be a number of atoms, and is {shown!r}")
+        raise UserError(
+            f"a number of atoms should stand here, not {shown!r}",
+            f"{where}, line {number}",
+            f"Frame {index - 1} may have more atoms than its first line says",
+        )
+    if int(header) == 0:
+        raise UserError("has no atoms", f"{where}, line {number}", "Remove the frame")
+    return int(header)
+
+
+def _not_xyz(path: Path, why: str) -> UserError:
+    return UserError(f"not an extended XYZ file: {why}", str(path), "Convert it: ase convert INPUT structures.extxyz")
+
+
+def _pop(info: dict[str, Any], name: str, default: Any) -> Any:
+    """Take a key of the format out of ``info``, whatever its case."""
+    found = [key for key in info if key.lower() == name.lower()]
+    return info.pop(found[0]) if found else default
+
+
+def cell_and_pbc(block: Block) -> tuple[Any, Any]:
+    """Take ``Lattice`` and ``pbc`` out of a block's ``info``; None where it has none."""
+    return _pop(block.info, "Lattice", None), _pop(block.info, "pbc", None)
+
+
+def parse_comment(line: str) -> dict[str, Any]:
+    """Return the keys of a comment line with their values; a key without a value is True."""
+    info: dict[str, Any] = {}
+    for match in _PAIR.finditer(line):
+        parts = match.groupdict()
+        key = parts["key"] if parts["key"] is not None else _unescape(parts["quoted"])
+        if parts["double"] is not None:
+            text = _unescape(parts["double"])
+        else:
+            text = next((parts[n] for n in ("single", "curly", "square", "bare") if parts[n] is not None), "T")
+        info[key] = parse_value(text)
+    return info
+
+
+def parse_value(text: str) -> Any:
+    """Return a value as the format means it: the narrowest of integers, numbers, booleans, JSON and text that fits."""
+    if text.startswith("_JSON "):
+        try:
+            return json.loads(text[6:])
+        except (ValueError, RecursionError):
+            return text
+    words = re.findall(r"[^\s,]+", text)
+    if not words or "_" in text:
+        return text
+    for convert in (int, float, _BOOLEANS.__getitem__):
+        try:
+            values = [convert(word) for word in words]
+        except (ValueError, KeyError):
+            continue
+        return values[0] if len(values) == 1 else values
+    return text
+
+
+def format_comment(info: Mapping[str, Any]) -> str:
+    """Return a comment line that :func:`parse_comment` reads back; arrays come back as lists."""
+    return " ".join(f"{_quoted(str(key))}={_format_value(value)}" for key, value in info.items())
+
+
+def _format_value(value: Any) -> str:
+    value = value.tolist() if isinstance(value, np.ndarray | np.generic) else value
+    if isinstance(value, list | tuple) and len(value) > 1 and all(type(v) in (int, float, bool) for v in value):
+        text = " ".join(_scalar(v) for v in value)
+    elif isinstance(value, bool | int | float):
+        text = _scalar(value)
+    elif isinstance(value, str):
+        text = value
+    else:
+        text = "_JSON " + json.dumps(value)
+    same = parse_value(text)
+    if isinstance(value, str) and (same != value or not isinstance(same, str) or not value.isprintable()):
+        text = "_JSON " + json.dumps(value)
+    return _quoted(text)
+
+
+def _scalar(value: float) -> str:
+    return ("T" if value else "F") if isinstance(value, bool) else repr(value)
+
+
+def _quoted(text: str) -> str:
+    if text and re.fullmatch(r"[^\s\"'=\\{}\[\],]+", text):
+        return text
+    escaped = text.replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{escaped}"'
+
+
+def _unescape(text: str) -> str:
+    return re.sub(r"\\(.)", r"\1", text)
+
+
+def _properties(text: str, where: str) -> list[tuple[str, str, int]]:
+    """Return name, type and number of columns of each property."""
+    words = text.split(":")
+    triples = [(words[i], words[i + 1], words[i + 2]) for i in range(0, len(words) - 2, 3)]
+    good = all(kind in "RISL" and n.isdigit() and 0 < int(n) < 1000 for _, kind, n in triples)
+    names = [name for name, _, _ in triples]
+    if len(words) % 3 or not good or len(set(names)) < len(names):
+        raise UserError(
+            f"{text!r} is not a list of name:type:columns", f"{where}, key 'Properties'", f"Write for instance {PLAIN}"
+        )
+    return [(name, kind, int(n)) for name, kind, n in triples]
+
+
+def _table(rows: list[str], properties: list[tuple[str, str, int]], where: str, line: int) -> dict[str, Array]:
+    """Parse the atom lines, of which the first has number ``line``, into one array a property."""
+    cells = [row.split() for row in rows]
+    width = sum(n for _, _, n in properties)
+    for i, row in enumerate(cells):
+        if len(row) != width:
+            raise _wrong_width(row, properties, f"{where}, line {line + i}")
+    by_column = list(zip(*cells, strict=True))
+    columns, start = {}, 0
+    for name, kind, n in properties:
+        words = by_column[start : start + n]
+        try:
+            array = np.array([[_CONVERT[kind](word) for word in column] for column in words], dtype=_DTYPE[kind])
+        except (ValueError, KeyError, OverflowError):
+            raise _wrong_word(words, name, kind, where, line) from None
+        columns[name] = array[0] if n == 1 else array.T
+        start += n
+    return columns
+
+
+_CONVERT: dict[str, Any] = {"R": float, "I": int, "S": str, "L": _BOOLEANS.__getitem__}
+_DTYPE: dict[str, Any] = {"R": np.float64, "I": np.int64, "S": object, "L": np.bool_}
+
+
+def _wrong_width(row: list[str], properties: list[tuple[str, str, int]], where: str) -> UserError:
+    width, last = 0, properties[-1][0]
+    for name, _, n in properties:
+        width += n
+        if width > len(row):
+            last = name
+            break
+    promised = ":".join(f"{name}:{kind}:{n}" for name, kind, n in properties)
+    total = sum(n for _, _, n in properties)
+    return UserError(
+        f"{len(row)} columns where Properties={promised} promises {total}",
+        f"{where}, key {last!r}",
+        "Every atom line needs as many columns as Properties says, and a frame as many lines as its first line says",
+    )
+
+
+def _wrong_word(words: Iterable[tuple[str, ...]], name: str, kind: str, where: str, line: int) -> UserError:
+    meant = {"R": "a number", "I": "an integer", "L": "T or F"}[kind]
+    for column in words:
+        for i, word in enumerate(column):
+            try:
+                np.array(_CONVERT[kind](word), dtype=_DTYPE[kind])
+            except (ValueError, KeyError, OverflowError):
+                return UserError(f"{word!r} is not {meant}", f"{where}, line {line + i}, key {name!r}")
+    raise AssertionError("unreachable: some word failed to convert")

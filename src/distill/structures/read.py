@@ -1,0 +1,251 @@
+"""Read structures and their labels from extended XYZ, and say which keys the labels came from.
+
+A label is the first of its known names (:data:`NAMES` with each of ``PREFIXES``) or the key that the caller names. One
+file uses one key for a label in all of its frames: whatever deviates is an error that names file, frame and key.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from itertools import product
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from ase.data import atomic_numbers
+
+from distill.base.conventions import PREFIXES
+from distill.base.errors import UserError, nearest
+from distill.structures.extxyz import Block, cell_and_pbc, read_blocks
+from distill.structures.frames import Array, Frames
+
+NAMES = {"energy": ("energy", "free_energy"), "forces": ("forces",), "stress": ("stress", "virial", "virials")}
+"""Known names of each label, best first: an ``energy`` is preferred to a ``free_energy`` (which contains the electronic
+entropy of a smearing), a ``stress`` to a ``virial``."""
+
+ASYMMETRY = 0.1
+"""A stress whose halves differ by more than this share of its largest component is refused; less is averaged away."""
+
+
+@dataclass(frozen=True)
+class LabelKeys:
+    """Keys to read labels from; None looks for the known names."""
+
+    energy: str | None = None
+    forces: str | None = None
+    stress: str | None = None
+
+
+@dataclass(frozen=True)
+class LabelSource:
+    """Which key each label was read from (None: not there), and label keys in the file that were not used."""
+
+    energy: str | None = None
+    forces: str | None = None
+    stress: str | None = None
+    unused: tuple[str, ...] = ()
+
+    def text(self) -> str:
+        """Return for instance ``energy from 'REF_energy', forces from 'REF_forces', no stress``."""
+        pairs = (("energy", self.energy), ("forces", self.forces), ("stress", self.stress))
+        return ", ".join(f"{label} from {key!r}" if key else f"no {label}" for label, key in pairs)
+
+
+def read_frames(
+    path: str | Path, keys: LabelKeys = LabelKeys(), labels: Literal["none", "optional", "required"] = "required"
+) -> tuple[Frames, LabelSource]:
+    """Read an extended XYZ file.
+
+    Args:
+        path: the file.
+        keys: keys of the labels, where they are not known ones.
+        labels: whether energy and forces must be there (``"required"``), are read where all frames have them
+            (``"optional"``) or are left alone (``"none"``). A stress is never required; frames may lack it.
+
+    Returns:
+        the structures in the units of :mod:`distill.base.conventions`, and which keys were used. A stress may be given
+        as nine values, as six in Voigt order (xx, yy, zz, yz, xz, xy), or as a virial in eV: stress = -virial / volume.
+        ``info`` keeps every other key of the comment line; further per-atom columns are not read.
+
+    Raises:
+        UserError: naming file, frame and line or key of whatever cannot be used.
+    """
+    path = Path(path)
+    blocks = list(read_blocks(path))
+    cells, pbc = (np.array(a) for a in zip(*[_cell(block) for block in blocks], strict=True))
+    columns: dict[str, Any] = {
+        "n_atoms": [len(next(iter(b.columns.values()))) for b in blocks],
+        "numbers": np.concatenate([_numbers(block) for block in blocks]),
+        "positions": np.concatenate([_vectors(block, "pos") for block in blocks]),
+        "cells": cells,
+        "pbc": pbc,
+    }
+    source = LabelSource() if labels == "none" else _source(path, blocks, keys, labels == "required")
+    volumes = np.abs(np.linalg.det(cells))
+    if source.energy:
+        columns["energy"] = [_energy(block, source.energy) for block in blocks]
+    if source.forces:
+        columns["forces"] = np.concatenate([_vectors(block, source.forces) for block in blocks])
+    if source.stress:
+        columns["stress"] = [_stress(b, source.stress, v) for b, v in zip(blocks, volumes, strict=True)]
+    known = {name for label in NAMES for name in _candidates(label)} | {source.energy, source.stress}
+    columns["info"] = tuple({k: v for k, v in b.info.items() if k not in known} for b in blocks)
+    return Frames(**columns), source
+
+
+def _candidates(label: str) -> list[str]:
+    return [prefix + name for name, prefix in product(NAMES[label], PREFIXES)]
+
+
+# ── which key ────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _source(path: Path, blocks: Sequence[Block], keys: LabelKeys, required: bool) -> LabelSource:
+    """Choose the key of each label; energy and forces come from one prefix where a prefix has both."""
+    per_frame = Counter(key for b in blocks for key in b.info)
+    per_atom = Counter(key for b in blocks for key in b.columns)
+    present = {"energy": per_frame, "forces": per_atom, "stress": per_frame}
+    whole = [p for p in PREFIXES if any(per_frame[p + n] for n in NAMES["energy"]) and per_atom[p + "forces"]]
+    chosen: dict[str, str | None] = {}
+    for label, found in present.items():
+        own = [whole[0] + name for name in NAMES[label]] if whole else []
+        asked = getattr(keys, label)
+        names = [asked] if asked else [*own, *_candidates(label)]
+        key = chosen[label] = next((name for name in names if found[name]), None)
+        needed = asked is not None or (required and label != "stress")
+        if key is None and needed:
+            raise _no_label(path, label, asked, found, per_frame if label == "forces" else per_atom)
+        if key is not None and found[key] < len(blocks):
+            _refuse_mix(blocks, label, key, [] if asked else names)
+    known = [name for label in NAMES for name in _candidates(label)]
+    unused = [n for n in known if (per_frame[n] or per_atom[n]) and n not in chosen.values()]
+    return LabelSource(**chosen, unused=tuple(unused))
+
+
+def _no_label(path: Path, label: str, asked: str | None, found: Counter[str], elsewhere: Counter[str]) -> UserError:
+    """Say that a label is nowhere in the file, and what is."""
+    name = asked or label
+    kind = "column of Properties" if label == "forces" else "key in the comment lines"
+    what = f"no {label}: no frame has a {kind} {name!r}"
+    if not asked:
+        what += f" ({', '.join(_candidates(label)[1:])} were tried too)"
+    if name in elsewhere:
+        what += f"; {name!r} stands {'in the comment line' if label == 'forces' else 'among the per-atom columns'}"
+    others = sorted(key for key in found if key not in ("species", "pos", "Z"))
+    hint = nearest(asked, others) if asked and others else f"The file has: {', '.join(others) or 'none'}"
+    return UserError(what, f"{path}, key {name!r}", f"Name the right key in the recipe as data.keys.{label}. {hint}")
+
+
+def _refuse_mix(blocks: Sequence[Block], label: str, key: str, others: Sequence[str]) -> None:
+    """Raise for frames without ``key``; a stress may be missing, but not be given under another key."""
+    for block in blocks:
+        have = block.columns if label == "forces" else block.info
+        if key in have:
+            continue
+        other = next((name for name in others if name in have), None)
+        if other is None and label == "stress":
+            continue
+        what = f"has its {label} as {other!r}, other frames as {key!r}" if other else f"has no {label} as others have"
+        remedy = "Write all frames with one key, and only frames of one level of theory"
+        raise UserError(what, f"{block.where}, key {key!r}", remedy if other else "Label the frame or remove it")
+
+
+# ── what it holds ────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _numbers(block: Block) -> Array:
+    """Return atomic numbers ``[n]`` from the symbols, or from ``Z`` where there are none."""
+    if "species" in block.columns:
+        symbols = [str(s).capitalize() for s in block.columns["species"]]
+        numbers = np.array([atomic_numbers.get(s, 0) for s in symbols])
+        shown = block.columns["species"]
+    elif "Z" in block.columns and block.columns["Z"].dtype == np.int64:
+        numbers = shown = block.columns["Z"]
+    else:
+        raise UserError("no chemical symbols", f"{block.where}, key 'species'", "Add species:S:1 to Properties")
+    bad = np.flatnonzero((numbers < 1) | (numbers > 118))
+    if len(bad):
+        raise UserError(
+            f"{str(shown[bad[0]])!r} is no chemical element",
+            f"{block.where}, line {block.line + 2 + bad[0]}, key {'species' if 'species' in block.columns else 'Z'!r}",
+            nearest(str(shown[bad[0]]), set(atomic_numbers) - {"X"}),
+        )
+    return numbers
+
+
+def _vectors(block: Block, key: str) -> Array:
+    """Return a per-atom column of vectors ``[n, 3]``, all finite."""
+    where = f"{block.where}, key {key!r}"
+    if key not in block.columns:
+        raise UserError("no positions", where, f"Add {key}:R:3 to Properties")
+    vectors = block.columns[key]
+    if vectors.shape != (len(vectors), 3) or vectors.dtype != np.float64:
+        kind = "numbers" if vectors.dtype == np.float64 else "other things than real numbers"
+        what = f"has shape {vectors.shape} of {kind}, expected ({len(vectors)}, 3)"
+        raise UserError(what, where, f"Write {key}:R:3 in Properties")
+    bad = np.flatnonzero(~np.isfinite(vectors).all(axis=1))
+    if len(bad):
+        raise _not_finite(vectors[bad[0]], f"{block.where}, line {block.line + 2 + bad[0]}, key {key!r}")
+    return vectors
+
+
+def _not_finite(values: Iterable[float], where: str) -> UserError:
+    shown = " ".join(f"{v:g}" for v in np.ravel(np.array(values)))
+    return UserError(f"not finite: {shown}", where, "Remove the frame or label it again")
+
+
+def _floats(block: Block, key: str, sizes: tuple[int, ...]) -> Array:
+    """Return a value of the comment line as finite floats whose number is one of ``sizes``."""
+    where = f"{block.where}, key {key!r}"
+    value = block.info[key]
+    try:
+        array = np.array(value, dtype=np.float64).ravel()
+    except (ValueError, TypeError):
+        array = np.zeros(0)
+    if isinstance(value, bool | str) or array.size not in sizes:
+        raise UserError(f"{str(value)[:60]!r} should be {' or '.join(map(str, sizes))} numbers", where)
+    if not np.isfinite(array).all():
+        raise _not_finite(array, where)
+    return array
+
+
+def _cell(block: Block) -> tuple[Array, Array]:
+    """Return lattice vectors as rows ``[3, 3]`` and periodic directions ``[3]``; a lattice alone means periodic."""
+    lattice, pbc = cell_and_pbc(block)
+    cell = np.zeros((3, 3))
+    if lattice is not None:
+        cell = _floats(Block(block.where, block.line, {"Lattice": lattice}, {}), "Lattice", (9,)).reshape(3, 3)
+    pbc = [lattice is not None] * 3 if pbc is None else np.atleast_1d(np.array(pbc, dtype=object))
+    flags = np.array([p in (True, 1) for p in pbc])
+    if len(flags) not in (1, 3) or not all(p in (True, False, 0, 1) for p in pbc):
+        raise UserError('should be three of T and F, as pbc="T T F"', f"{block.where}, key 'pbc'")
+    flags = np.broadcast_to(flags, 3)
+    vectors = cell[flags]
+    if flags.any() and np.linalg.matrix_rank(vectors, tol=1e-3) < flags.sum():
+        raise UserError(
+            "is periodic along lattice vectors that are zero or not independent",
+            f"{block.where}, key 'Lattice'",
+            'Give the lattice, or write pbc="F F F" for a molecule',
+        )
+    return cell, flags
+
+
+def _energy(block: Block, key: str) -> float:
+    return float(_floats(block, key, (1,))[0])
+
+
+def _stress(block: Block, key: str, volume: float) -> Array:
+    """Return the stress ``[3, 3]`` in eV/Å³, NaN where the frame has none."""
+    if key not in block.info:
+        return np.full((3, 3), np.nan)
+    where = f"{block.where}, key {key!r}"
+    values = _floats(block, key, (6, 9))
+    full = values.reshape(3, 3) if values.size == 9 else values[[0, 5, 4, 5, 1, 3, 4, 3, 2]].reshape(3, 3)
+    if np.abs(full - full.T).max() > ASYMMETRY * np.abs(full).max():
+        raise UserError("is not symmetric", where, "A stress is symmetric: xx xy xz yx yy yz zx zy zz")
+    if volume <= 0:
+        raise UserError("is given for a structure without a cell", where, "Remove it: a molecule has no stress")
+    symmetric = (full + full.T) / 2
+    return -symmetric / volume if "virial" in key.lower() else symmetric

@@ -1,0 +1,124 @@
+"""Draw validation and test structures so that nothing in them has a close relative in the training set.
+
+Structures are drawn in whole groups (family trees, or neighbours of a trajectory together with all near-duplicates), in
+an order that takes from each ``config_type`` its share; what is drawn depends on the seed and on nothing else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from scipy.sparse import coo_matrix
+from scipy.sparse.csgraph import connected_components
+
+from distill.base.errors import UserError
+from distill.base.random import stream
+from distill.structures.duplicates import close_pairs
+from distill.structures.frames import Array, Frames
+
+BLOCKS = 10
+"""A run of consecutive structures of one ``config_type`` is cut into at most so many blocks, of at least two."""
+
+
+def split_by_tree(frames: Frames, fraction: float, seed: int) -> tuple[Array, Array]:
+    """Split structures by family tree (``info["tree"]``) into training and validation indices, each ascending.
+
+    About ``fraction`` of the structures, at least one tree and at most all but one go to validation, from each
+    ``config_type`` (that of a tree's first structure) its share. Raises :class:`UserError` where there is one tree.
+    """
+    _check_fraction(fraction)
+    trees = frames.labels("tree")
+    _, first, groups = np.unique(trees, return_index=True, return_inverse=True)
+    if len(first) < 2:
+        raise UserError(
+            f"all {len(frames)} structures belong to one family tree, so none can be held out for validation",
+            remedy="Generate from at least two seed structures",
+        )
+    families = frames.labels("config_type")
+    drawn = _draw(groups.ravel(), [families[i] for i in first], fraction * len(frames), stream(seed, "split", "tree"))
+    return np.flatnonzero(~drawn), np.flatnonzero(drawn)
+
+
+def split_by_group(frames: Frames, shares: Mapping[str, float], seed: int) -> tuple[Array, dict[str, Array], list[str]]:
+    """Draw leak-free parts of one file, for instance ``{"test": 0.2, "validation": 0.2}``, in this order.
+
+    Groups that stay whole: each run of consecutive structures of one ``config_type`` (the order of a trajectory) is cut
+    into at most :data:`BLOCKS` blocks of two or more neighbours, and blocks that share near-duplicates
+    (:func:`distill.structures.duplicates.close_pairs`) are joined.
+
+    Returns:
+        indices that remain, indices drawn for each part (all ascending), and for each part a sentence that says what
+        was drawn.
+
+    Raises:
+        UserError: where there are fewer groups than parts, or the shares leave nothing.
+    """
+    for share in shares.values():
+        _check_fraction(share)
+    _check_fraction(sum(shares.values()))
+    _, first, groups = np.unique(_neighbours(frames), return_index=True, return_inverse=True)
+    if len(first) <= len(shares):
+        raise UserError(
+            f"no {' and '.join(shares)} set can be drawn: the {len(frames)} structures form {len(first)} "
+            f"group{'s' if len(first) > 1 else ''} of neighbours and near-duplicates",
+            remedy=f"Name files of their own for {' and '.join(shares)}, or give more structures, further apart",
+        )
+    families: Array = np.array(frames.labels("config_type"))[first]
+    left, parts, sentences = np.arange(len(frames)), {}, []
+    for position, (purpose, share) in enumerate(shares.items(), start=1):
+        kinds, own = np.unique(groups[left], return_inverse=True)
+        rest = len(shares) - position
+        drawn = _draw(own, families[kinds], share * len(frames), stream(seed, "split", purpose), keep=rest + 1)
+        parts[purpose], left = left[drawn], left[~drawn]
+        sentences.append(
+            f"no {purpose} file is named: {drawn.sum()} of {len(frames)} structures ({len(np.unique(own[drawn]))} of "
+            f"{len(first)} groups of neighbours) were drawn for {purpose}: "
+            f"frames {', '.join(map(str, parts[purpose]))}"
+        )
+    return left, parts, sentences
+
+
+def _check_fraction(fraction: float) -> None:
+    if not 0 < fraction < 1:
+        raise UserError(f"a fraction of {fraction:g} cannot be held out", remedy="Give a number between 0 and 1")
+
+
+def _neighbours(frames: Frames) -> Array:
+    """Return the group of each structure ``[B]``: blocks of runs, joined by near-duplicates."""
+    families = np.array(frames.labels("config_type"))
+    starts = np.flatnonzero(np.concatenate([[True], families[1:] != families[:-1]]))
+    lengths = np.diff(np.append(starts, len(frames)))
+    place = np.arange(len(frames)) - np.repeat(starts, lengths)
+    length = np.repeat(lengths, lengths)
+    block = place * np.minimum((length + 1) // 2, BLOCKS) // length
+    groups = np.cumsum(np.concatenate([[0], (np.diff(block) != 0) | (place[1:] == 0)]))
+    pairs, _ = close_pairs(frames)
+    n = int(groups[-1]) + 1
+    links = coo_matrix((np.ones(len(pairs)), (groups[pairs[:, 0]], groups[pairs[:, 1]])), shape=(n, n))
+    return connected_components(links, directed=False)[1][groups]
+
+
+def _draw(
+    groups: Array, strata: Sequence[str] | Array, target: float, rng: np.random.Generator, keep: int = 1
+) -> Array:
+    """Return which structures ``[B]`` are drawn, in whole groups, coming as near to ``target`` structures as it goes.
+
+    The groups of a stratum get evenly spaced, shuffled ranks between 0 and 1; groups are taken by rank, so that every
+    stratum gives its share and one with a single group gives it last. At least one group is drawn, ``keep`` are left.
+    """
+    sizes = np.bincount(groups)
+    kinds = np.array(strata)
+    ranks = np.empty(len(kinds))
+    for kind in np.unique(kinds):
+        members = np.flatnonzero(kinds == kind)
+        ranks[members] = (rng.permutation(len(members)) + 0.5) / len(members)
+    order = np.lexsort((rng.random(len(ranks)), ranks))
+    drawn: list[int] = []
+    total = 0
+    for group in order:
+        if len(drawn) < len(sizes) - keep and abs(total + sizes[group] - target) < abs(total - target):
+            drawn.append(int(group))
+            total += int(sizes[group])
+    drawn = drawn or [int(order[np.argmin(sizes[order])])]
+    return np.isin(groups, drawn)

@@ -1,0 +1,153 @@
+"""Tasks on this machine, in a few worker processes that live as long as the run.
+
+A worker is ``python -m distill.workflow.worker``, a plain subprocess: it needs no importable ``__main__``, so that runs
+start from scripts and notebooks alike, and a task that dies takes neither the run nor the notebook with it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import queue
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+from contextlib import suppress
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
+
+from distill.base.errors import DistillError, WorkError
+from distill.workflow.executors.base import Executor, ExecutorSettings, Outcome
+from distill.workflow.machine import has_nvidia_driver, usable_cores
+from distill.workflow.store import LOG, Store
+from distill.workflow.work import Order, failure_from_data
+
+
+class LocalSettings(ExecutorSettings):
+    """Worker processes on this machine."""
+
+    kind: Literal["local"] = "local"
+    """The executor's name."""
+    workers: Annotated[int, Field(ge=1)] | Literal["auto"] = "auto"
+    """Tasks at once; ``auto`` is one on a GPU, otherwise as many as there are cores and independent tasks."""
+
+
+class _Worker:
+    """One worker process; a thread turns its answers, and its end, into entries of a queue."""
+
+    def __init__(self, answers: queue.Queue[tuple[_Worker, dict[str, Any] | None]]) -> None:
+        self.order: Order | None = None
+        self._answers = answers
+        self._errors = tempfile.TemporaryFile()  # noqa: SIM115
+        self._process = subprocess.Popen(
+            [sys.executable, "-P", "-m", "distill.workflow.worker"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self._errors,
+            start_new_session=True,
+            text=True,
+        )
+        threading.Thread(target=self._listen, daemon=True).start()
+        self.tell({"do": "path", "path": [p for p in sys.path if p]})
+
+    def _listen(self) -> None:
+        for line in self._process.stdout or ():
+            self._answers.put((self, json.loads(line)))
+        self._process.wait()
+        self._answers.put((self, None))
+
+    def tell(self, message: dict[str, Any]) -> None:
+        """Send a message; a worker that is dead answers through the queue."""
+        with suppress(BrokenPipeError):
+            if self._process.stdin is not None:
+                self._process.stdin.write(json.dumps(message) + "\n")
+                self._process.stdin.flush()
+
+    def kill(self) -> None:
+        """End the worker and every process that it started."""
+        with suppress(ProcessLookupError):
+            os.killpg(self._process.pid, signal.SIGKILL)
+        self._process.wait()
+
+    def how_it_died(self) -> str:
+        """Return how the process ended, e.g. ``was killed by SIGKILL``, with the last thing it said, if any."""
+        code = self._process.returncode
+        text = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with status {code}"
+        if code == -signal.SIGKILL:
+            text += ", perhaps because memory ran out"
+        self._errors.seek(0)
+        said = self._errors.read().decode(errors="replace").strip().splitlines()
+        return f"{text} ({said[-1]})" if said else text
+
+
+class Local(Executor):
+    """A pool of worker processes."""
+
+    Settings = LocalSettings
+
+    def __init__(self, settings: LocalSettings) -> None:
+        self.settings = settings
+        self._pool: list[_Worker] = []
+        self._answers: queue.Queue[tuple[_Worker, dict[str, Any] | None]] = queue.Queue()
+
+    def start(self, device: str, width: int) -> str:
+        """Start the first worker, ask it for the device where that takes a look, and say how many there will be."""
+        certain = device == "cpu" or (device == "auto" and not has_nvidia_driver())
+        found = "cpu" if certain else self._ask_device(device)
+        many = width if found != "cpu" else min(usable_cores(), width)
+        automatic = 1 if found != "cpu" else many
+        self.workers = max(1, automatic if self.settings.workers == "auto" else min(self.settings.workers, width))
+        return found
+
+    def _ask_device(self, device: str) -> str:
+        self._pool.append(_Worker(self._answers))
+        self._pool[0].tell({"do": "device", "device": device})
+        worker, answer = self._answers.get()
+        if answer is None:
+            raise WorkError(f"the worker process {worker.how_it_died()}")
+        if "error" in answer:
+            raise failure_from_data(answer["error"])
+        return str(answer["device"])
+
+    def submit(self, order: Order) -> None:
+        """Give the order to an idle worker, starting one if all are busy."""
+        idle = next((worker for worker in self._pool if worker.order is None), None)
+        if idle is None:
+            idle = _Worker(self._answers)
+            self._pool.append(idle)
+        idle.order = order
+        idle.tell({"do": "order", "order": order.as_data()})
+
+    def wait(self, timeout_s: float) -> Outcome | None:
+        """Return the next outcome; a worker that died counts as a failure of its task and leaves the pool."""
+        try:
+            worker, answer = self._answers.get(timeout=timeout_s)
+        except queue.Empty:
+            return None
+        order, worker.order = worker.order, None
+        if answer is None:
+            if worker in self._pool:
+                self._pool.remove(worker)
+            return Outcome(order.id, error=self._death(worker, order)) if order else None
+        if order is None:
+            return None
+        if "error" in answer:
+            return Outcome(order.id, error=failure_from_data(answer["error"]))
+        return Outcome(order.id, manifest=answer["manifest"])
+
+    @staticmethod
+    def _death(worker: _Worker, order: Order) -> DistillError:
+        log = Store(Path(order.store)).work(order) / LOG
+        what = f"the worker process {worker.how_it_died()}"
+        remedy = f"The log is {log}. The same command continues where the task stood"
+        return WorkError(what, where=order.id, remedy=remedy)
+
+    def stop(self) -> None:
+        """Kill the workers; their tasks resume from what they left."""
+        for worker in self._pool:
+            worker.kill()
+        self._pool.clear()

@@ -1,0 +1,119 @@
+"""What the machine offers and what a task used of it: cores, threads, device, memory, versions.
+
+torch is imported only to look for a CUDA device, and only where there is an NVIDIA driver.
+"""
+
+from __future__ import annotations
+
+import os
+import resource
+import sys
+from contextlib import suppress
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from distill.base.errors import UserError
+
+PACKAGES = (
+    "mlip-distill",
+    "torch",
+    "numpy",
+    "scipy",
+    "ase",
+    "graph-pes",
+    "chgnet",
+    "lightning",
+    "vesin",
+    "pydantic",
+    "safetensors",
+)
+"""Packages whose versions are recorded with every artifact."""
+
+_USERS_LIMIT = os.environ.get("OMP_NUM_THREADS", "")
+_THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+
+
+def usable_cores() -> int:
+    """Return how many cores this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def has_nvidia_driver() -> bool:
+    """Return whether there may be a CUDA device; costs nothing."""
+    return any(Path(p).exists() for p in ("/dev/nvidiactl", "/dev/nvidia0", "/dev/dxg", "/proc/driver/nvidia/version"))
+
+
+def resolve_device(wish: str) -> str:
+    """Return the torch device for ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
+
+    Raises:
+        UserError: the device is unknown or not there.
+    """
+    if wish == "cpu" or (wish == "auto" and not has_nvidia_driver()):
+        return "cpu"
+    kind, _, index = wish.partition(":")
+    if wish != "auto" and (kind != "cuda" or not (index.isdigit() or wish == "cuda")):
+        raise UserError(f"unknown device {wish!r}", where="--device", remedy="Use auto, cpu, cuda or cuda:N")
+    import torch
+
+    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if wish == "auto":
+        return "cuda" if count else "cpu"
+    if int(index or 0) >= count:
+        what = f"{wish} was asked for, but torch finds {count} CUDA devices"
+        raise UserError(what, where="--device", remedy="Use --device cpu, or install a CUDA build of torch")
+    return wish
+
+
+def use_threads(threads: int) -> None:
+    """Let this process's numerical libraries use so many threads, loaded or still to be loaded.
+
+    A smaller OMP_NUM_THREADS that the user set before is respected.
+    """
+    if _USERS_LIMIT.isdigit() and int(_USERS_LIMIT) > 0:
+        threads = min(threads, int(_USERS_LIMIT))
+    for variable in _THREAD_VARIABLES:
+        os.environ[variable] = str(threads)
+    if "torch" in sys.modules:
+        sys.modules["torch"].set_num_threads(threads)
+
+
+def reset_peak_memory() -> None:
+    """Let the peaks of memory count from now, where the system allows it."""
+    with suppress(OSError):
+        Path("/proc/self/clear_refs").write_text("5")
+    torch = sys.modules.get("torch")
+    if torch is not None and torch.cuda.is_initialized():
+        torch.cuda.empty_cache()
+        torch.cuda.reset_peak_memory_stats()
+
+
+def peak_memory_mib() -> dict[str, Any]:
+    """Return ``peak_memory_mib`` of this process and ``peak_gpu_memory_mib`` (None without a GPU).
+
+    Child processes are left out. A worker does several tasks one after another. On Linux the peak is reset at the start
+    of each, so that it is this task's, including what the worker had loaded; elsewhere it is the worker's so far.
+    """
+    unit = 1024**2 if sys.platform == "darwin" else 1024
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit
+    with suppress(OSError, StopIteration):
+        lines = Path("/proc/self/status").read_text().splitlines()
+        peak = next(int(line.split()[1]) for line in lines if line.startswith("VmHWM")) / 1024
+    torch = sys.modules.get("torch")
+    on_gpu = torch is not None and torch.cuda.is_initialized()
+    gpu = round(torch.cuda.max_memory_allocated() / 1024**2, 1) if torch is not None and on_gpu else None
+    return {"peak_memory_mib": round(peak, 1), "peak_gpu_memory_mib": gpu}
+
+
+def versions() -> dict[str, str]:
+    """Return the installed versions of the packages that results depend on."""
+    found = {}
+    for name in PACKAGES:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found

@@ -1,0 +1,257 @@
+"""A plan: the recipe's tasks with their inputs and the hash of everything their result depends on. No work is done.
+
+Two tasks with equal hashes give equal results, so the hash names the artifact. It covers the stage and its version, the
+settings that the stage reads, the seed, the labels that matter, the hashes of the tasks it reads, and the content of
+files; neither names nor places of files, nor the order of keys.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from distill.base.errors import UserError
+from distill.base.files import hash_file, hash_value
+from distill.stages.base import Stage
+from distill.workflow.problems import problems
+from distill.workflow.recipe import Recipe
+
+
+@dataclass(frozen=True)
+class FromTask:
+    """An input that another task makes; ``output`` is empty for its whole artifact."""
+
+    task: str
+    output: str
+
+
+@dataclass(frozen=True)
+class FromFile:
+    """An input that the recipe names at ``key``; ``path`` is None where it names none."""
+
+    key: str
+    path: Path | None
+
+
+Input = FromTask | FromFile | tuple[FromTask, ...] | None
+"""One input: from a task, from a file, collected from several tasks, or none for this variant."""
+
+
+@dataclass(frozen=True)
+class Task:
+    """One piece of work: a stage with settings and inputs.
+
+    Attributes:
+        id: e.g. ``train[painn,distilled,0]``.
+        stage: the stage's name.
+        labels: which of the stage's tasks this is.
+        settings: a validated instance of the stage's settings.
+        keys: for each settings field, the recipe's dotted key that it comes from.
+        inputs: input name to where it comes from.
+        outputs: output name to its file or folder name in the artifact.
+        publish: output name to its name in the run's folder.
+        ingredients: everything that the hash covers.
+        hash: names the artifact.
+        level: tasks of the same level do not depend on each other.
+    """
+
+    id: str
+    stage: str
+    labels: Mapping[str, Any]
+    settings: Any
+    keys: Mapping[str, str]
+    inputs: Mapping[str, Input]
+    outputs: Mapping[str, str]
+    publish: Mapping[str, str]
+    ingredients: Mapping[str, Any]
+    hash: str
+    level: int
+
+    @property
+    def needs(self) -> tuple[str, ...]:
+        """Ids of the tasks that this one reads."""
+        return tuple(dict.fromkeys(source.task for source in _sources(self.inputs.values())))
+
+
+@dataclass
+class Plan:
+    """The tasks of a recipe, each after those it needs."""
+
+    recipe: Recipe
+    tasks: list[Task] = field(default_factory=list)
+
+    def __iter__(self) -> Iterator[Task]:
+        return iter(self.tasks)
+
+    def __len__(self) -> int:
+        return len(self.tasks)
+
+    def __getitem__(self, task_id: str) -> Task:
+        return next(task for task in self.tasks if task.id == task_id)
+
+    def width(self, level: int | None = None) -> int:
+        """Return how many tasks one level has; the widest level's if none is named."""
+        counts = {t.level: sum(u.level == t.level for u in self.tasks) for t in self.tasks}
+        return max(counts.values(), default=0) if level is None else counts.get(level, 0)
+
+    def threads(self, task: Task, workers: int, cores: int) -> int:
+        """Return how many threads ``task`` may use when its level shares ``cores`` among ``workers`` processes."""
+        return max(1, cores // max(1, min(workers, self.width(task.level))))
+
+    def with_dependents(self, ids: Iterable[str]) -> set[str]:
+        """Return ``ids`` and the ids of all tasks that depend on them."""
+        found = set(ids)
+        for task in self.tasks:
+            if found.intersection(task.needs):
+                found.add(task.id)
+        return found
+
+
+def make_plan(recipe: Recipe) -> Plan:
+    """Return the plan of a recipe.
+
+    Raises:
+        UserError: a file is missing, or settings contradict each other.
+    """
+    plan = Plan(recipe)
+    for name, stage in recipe.stages.items():
+        section = recipe.sections.get(stage.section)
+        fan = [dict(t.labels) for t in plan if t.stage == stage.each] if stage.each else stage.fan_out(section)
+        plan.tasks += [_make_task(plan, name, stage, labels) for labels in fan]
+    _refuse_double_names(plan)
+    return plan
+
+
+def task_settings(recipe: Recipe, stage: type[Stage], labels: Mapping[str, Any]) -> Any:
+    """Return the validated settings of one task of ``stage``."""
+    section = recipe.sections.get(stage.section)
+    values = stage.select(section, labels)
+    values |= {name: recipe.value(key) for name, key in stage.reads.items()}
+    settings_class = stage.settings_class(section, labels)
+    try:
+        return settings_class(**values)
+    except ValidationError as error:
+        found = problems(error, settings_class, values)[0]
+        raise UserError(found.what, where=f"{recipe.path}: {stage.section}", remedy=found.remedy) from None
+
+
+def _make_task(plan: Plan, name: str, stage: type[Stage], labels: Mapping[str, Any]) -> Task:
+    recipe = plan.recipe
+    settings = task_settings(recipe, stage, labels)
+    inputs = {key: _resolve(plan, stage, labels, spec) for key, spec in stage.inputs.items()}
+    ingredients = {
+        "stage": name,
+        "version": stage.version,
+        "settings": settings.model_dump(mode="json"),
+        "seed": recipe.seed,
+        "labels": {label: labels[label] for label in stage.hashed_labels},
+        "inputs": {key: _ingredient(plan, source) for key, source in inputs.items()},
+    }
+    return Task(
+        id=f"{name}[{','.join(map(str, labels.values()))}]" if labels else name,
+        stage=name,
+        labels=labels,
+        settings=settings,
+        keys={field: _recipe_key(recipe, stage, labels, field) for field in type(settings).model_fields},
+        inputs=inputs,
+        outputs=stage.outputs,
+        publish={output: form.format(**labels, suffix=_suffix(labels)) for output, form in stage.publish.items()},
+        ingredients=ingredients,
+        hash=hash_value(ingredients),
+        level=1 + max((plan[source.task].level for source in _sources(inputs.values())), default=-1),
+    )
+
+
+def _resolve(plan: Plan, stage: type[Stage], labels: Mapping[str, Any], spec: str | Mapping[str, str]) -> Input:
+    """Return where an input comes from, by the rules that :class:`Stage` states."""
+    chosen = spec if isinstance(spec, str) else spec.get(labels["variant"])
+    if chosen is None:
+        return None
+    if chosen.startswith("recipe:"):
+        key = chosen.removeprefix("recipe:")
+        return FromFile(key, plan.recipe.file(key))
+    source, _, output = chosen.partition(".")
+    stages = plan.recipe.stages
+    if output and output not in stages[source].outputs:
+        raise ValueError(f"{stage.__name__} reads {chosen}, but {source} has no output {output!r}")
+    tasks = [task for task in plan if task.stage == source]
+    if stage.each and _root(stages, source) == _root(stages, stage.each):
+        tasks = [task for task in tasks if task.labels == labels]
+    elif _is_fanned_out(stages, source):
+        return tuple(FromTask(task.id, output) for task in tasks)
+    if len(tasks) != 1:
+        raise ValueError(f"{stage.__name__} reads {chosen}, of which there are {len(tasks)}")
+    return FromTask(tasks[0].id, output)
+
+
+def _root(stages: Mapping[str, type[Stage]], name: str) -> str:
+    """Return the stage whose fan-out ``name`` follows in the end."""
+    while stages[name].each:
+        name = stages[name].each
+    return name
+
+
+def _is_fanned_out(stages: Mapping[str, type[Stage]], name: str) -> bool:
+    own = stages[_root(stages, name)].fan_out
+    return getattr(own, "__func__", own) is not getattr(Stage.fan_out, "__func__", None)
+
+
+def _sources(inputs: Iterable[Input]) -> Iterator[FromTask]:
+    for source in inputs:
+        if isinstance(source, FromTask):
+            yield source
+        elif isinstance(source, tuple):
+            yield from source
+
+
+def _ingredient(plan: Plan, source: Input) -> Any:
+    """Return what the hash covers of one input; collected inputs carry labels, because the stage sees them."""
+    if source is None:
+        return None
+    if isinstance(source, tuple):
+        return [{**_ingredient(plan, one), "labels": dict(plan[one.task].labels)} for one in source]
+    if isinstance(source, FromTask):
+        return {"task": plan[source.task].hash, "output": source.output}
+    return {"file": _content(source.path)} if source.path else None
+
+
+def _content(path: Path) -> str:
+    status = path.stat()
+    return _hash_once(path, status.st_size, status.st_mtime_ns)
+
+
+@lru_cache(maxsize=1024)
+def _hash_once(path: Path, size: int, modified_ns: int) -> str:
+    return hash_file(path)
+
+
+def _suffix(labels: Mapping[str, Any]) -> str:
+    """Return what tells a published name from its siblings: nothing for the first distilled one."""
+    variant, seed = labels.get("variant", "distilled"), labels.get("seed", 0)
+    return ("" if variant == "distilled" else f"-{variant}") + (f"-seed{seed}" if seed else "")
+
+
+def _recipe_key(recipe: Recipe, stage: type[Stage], labels: Mapping[str, Any], field: str) -> str:
+    """Return the dotted key that a settings field comes from: the section's, or that of a label inside the section."""
+    if field in stage.reads:
+        return stage.reads[field]
+    for key in (f"{stage.section}.{field}", *(f"{stage.section}.{label}.{field}" for label in labels.values())):
+        try:
+            recipe.value(key)
+        except (KeyError, ValueError):
+            continue
+        return key
+    return f"{stage.section}: {field}"
+
+
+def _refuse_double_names(plan: Plan) -> None:
+    owners: dict[str, str] = {}
+    for task in plan:
+        for name in task.publish.values():
+            if owners.setdefault(name, task.id) != task.id:
+                raise UserError(f"{owners[name]} and {task.id} would both be published as {name}")

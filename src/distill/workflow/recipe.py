@@ -1,0 +1,248 @@
+"""A recipe: one YAML file, validated against the settings of every stage.
+
+The recipe has no schema of its own. Its sections are those that the stages declare; stages that share a section each
+contribute their fields. An unknown key, a wrong type or a missing value is refused with its line and dotted key.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, get_origin
+
+from pydantic import AfterValidator, BaseModel, Field, ValidationError, create_model
+
+from distill.base.errors import UserError
+from distill.base.registry import Registry
+from distill.base.settings import Settings
+from distill.stages import STAGES
+from distill.workflow.executors import EXECUTORS
+from distill.workflow.problems import Problem, problems
+from distill.workflow.yaml_text import Document, Place, parse_document, read_document
+
+
+def _folder_name(name: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,79}", name):
+        raise ValueError("it names a folder, so begin with a letter or digit and use only letters, digits and ._+-")
+    return name
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """A validated recipe.
+
+    Attributes:
+        path: the file, absolute; relative file names in the recipe are meant from its folder.
+        raw: the recipe as read, overrides included.
+        settings: the validated recipe: ``name``, ``seed``, ``executor`` and the sections as attributes.
+        stages: the table of stages that it was validated against.
+    """
+
+    path: Path
+    raw: dict[str, Any]
+    settings: Any
+    stages: Registry
+
+    @property
+    def name(self) -> str:
+        """The name of the run, and of its folder."""
+        return str(self.settings.name)
+
+    @property
+    def seed(self) -> int:
+        """The seed that every random stream derives from."""
+        return int(self.settings.seed)
+
+    @property
+    def executor(self) -> Any:
+        """Settings of the executor."""
+        return self.settings.executor
+
+    @property
+    def sections(self) -> dict[str, Any]:
+        """The validated sections by name."""
+        return {name: getattr(self.settings, name) for name in section_names(self.stages)}
+
+    def value(self, key: str) -> Any:
+        """Return the validated value at a dotted key; None inside an optional part that is absent.
+
+        Raises:
+            KeyError: the schema has no such key.
+        """
+        value: Any = self.settings
+        for part in key.split("."):
+            if value is None:
+                return None
+            value = _step(value, part)
+        return value
+
+    def file(self, key: str) -> Path | None:
+        """Return the existing file that the recipe names at a dotted key, absolute; None where it names none."""
+        value = self.value(key)
+        if value is None:
+            return None
+        path = (self.path.parent / Path(value).expanduser()).resolve()
+        if not path.is_file():
+            what = "is a folder, not a file" if path.is_dir() else "does not exist"
+            raise UserError(f"{key}: {path} {what}", where=str(self.path))
+        return path
+
+    def resolved(self) -> dict[str, Any]:
+        """Return the whole recipe with all defaults, JSON-able."""
+        return dict(self.settings.model_dump(mode="json"))
+
+
+def _step(value: Any, part: str) -> Any:
+    if isinstance(value, BaseModel):
+        if part not in type(value).model_fields:
+            raise KeyError(part)
+        return getattr(value, part)
+    if isinstance(value, Mapping):
+        return value[part]
+    if isinstance(value, list | tuple) and part.isdigit() and int(part) < len(value):
+        return value[int(part)]
+    raise KeyError(part)
+
+
+def load_recipe(path: str | Path, overrides: Iterable[str] = (), stages: Registry = STAGES) -> Recipe:
+    """Read and validate a recipe.
+
+    Args:
+        path: the YAML file.
+        overrides: ``"dotted.key=value"`` texts that replace values; the value is YAML, list entries are numbers.
+        stages: the table of stages.
+
+    Raises:
+        UserError: the file, a key or a value is wrong; names the line, the dotted key and the nearest known key.
+    """
+    path = Path(path)
+    document = read_document(path)
+    if not isinstance(document.value, dict):
+        raise UserError("is not a recipe", where=str(path), remedy="A recipe is a YAML mapping with name, data, ...")
+    origins = {place: f"{path}:{line}" for place, line in document.lines.items()}
+    for override in overrides:
+        place = _override(document.value, override)
+        for known in [p for p in origins if p[: len(place)] == place]:
+            del origins[known]
+        origins[place] = f"--set {override}"
+    return build_recipe(document.value, path.resolve(), stages, str(path), origins)
+
+
+def build_recipe(
+    raw: dict[str, Any], path: Path, stages: Registry, shown: str = "", origins: Mapping[Place, str] | None = None
+) -> Recipe:
+    """Validate a recipe that is already a mapping.
+
+    Args:
+        raw: the mapping.
+        path: the file it came from, absolute.
+        stages: the table of stages.
+        shown: how to call the file in messages.
+        origins: where each key was given, e.g. ``water.yaml:12``.
+    """
+    origins, shown = origins or {}, shown or str(path)
+    try:
+        schema = recipe_schema(raw, stages)
+        filled = _with_absent_sections(raw, schema, stages)
+        settings = schema.model_validate_json(json.dumps(filled))
+    except UserError as error:
+        place = tuple(error.where.split(".")) if error.where else ()
+        origin = _origin(place, origins, shown)
+        raise UserError(
+            error.what, where=f"{origin}: {error.where}" if place else origin, remedy=error.remedy
+        ) from None
+    except ValidationError as error:
+        raise _refusal(problems(error, schema, filled), origins, shown) from None
+    return Recipe(path, raw, settings, stages)
+
+
+def section_names(stages: Registry) -> list[str]:
+    """Return the names of the sections that the stages declare, in the order of the pipeline."""
+    return list(dict.fromkeys(stage.section for stage in stages.values() if stage.section))
+
+
+def recipe_schema(raw: Mapping[str, Any], stages: Registry) -> type[Settings]:
+    """Return the model that validates the whole recipe: each section is composed from the stages that share it."""
+    executor = raw.get("executor")
+    kind = executor.get("kind", "local") if isinstance(executor, Mapping) else "local"
+    try:
+        executor_type = EXECUTORS[kind if isinstance(kind, str) else "local"].Settings
+    except UserError as error:
+        raise UserError(error.what, where="executor.kind", remedy=error.remedy) from None
+    fields: dict[str, Any] = {
+        "name": (Annotated[str, AfterValidator(_folder_name)], ...),
+        "seed": (Annotated[int, Field(ge=0)], 0),
+        "executor": (executor_type, executor_type()),
+    }
+    for section in section_names(stages):
+        sharing = [stage for stage in stages.values() if stage.section == section]
+        fields[section] = (_compose(section, [s.section_type(raw.get(section)) for s in sharing]), ...)
+    return create_model("Recipe", __base__=Settings, **fields)
+
+
+def _compose(section: str, types: list[Any]) -> Any:
+    """Return one type for a section: the only one there is, or a model with the fields of all."""
+    unique = list(dict.fromkeys(types))
+    parts = [t for t in unique if not any(t is not other and _is_subclass(other, t) for other in unique)]
+    if len(parts) == 1:
+        return parts[0]
+    return create_model(section.capitalize(), __base__=tuple(parts))
+
+
+def _is_subclass(one: Any, other: Any) -> bool:
+    return isinstance(one, type) and isinstance(other, type) and issubclass(one, other)
+
+
+def _with_absent_sections(raw: Mapping[str, Any], schema: type[Settings], stages: Registry) -> dict[str, Any]:
+    """Return ``raw`` with every absent or empty section present, so that its defaults apply and its gaps are named."""
+    filled = dict(raw)
+    for section in section_names(stages):
+        if filled.get(section) is None:
+            filled[section] = [] if get_origin(schema.model_fields[section].annotation) in (list, tuple) else {}
+    return filled
+
+
+def _refusal(found: list[Problem], origins: Mapping[Place, str], shown: str) -> UserError:
+    if len(found) == 1:
+        return UserError(found[0].what, where=_origin(found[0].place, origins, shown), remedy=found[0].remedy)
+    lines = [str(UserError(p.what, where=_origin(p.place, origins, shown), remedy=p.remedy)) for p in found]
+    return UserError("\n  ".join([f"{len(found)} problems", *lines]), where=shown)
+
+
+def _origin(place: Place, origins: Mapping[Place, str], shown: str) -> str:
+    """Return where the key, or else the nearest key around it, was given."""
+    for length in range(len(place), 0, -1):
+        if place[:length] in origins:
+            return origins[place[:length]]
+    return shown
+
+
+def _override(raw: dict[str, Any], override: str) -> Place:
+    """Set one ``dotted.key=value`` in ``raw`` and return the key's place; mappings on the way are made."""
+    key, equals, text = override.partition("=")
+    place = tuple(key.strip().split("."))
+    where = f"--set {override}"
+    if not equals or not all(place):
+        raise UserError("must be KEY=VALUE", where=where, remedy="For example --set synthetic.structures=200")
+    document: Document = parse_document(text, where)
+    inner: Any = raw
+    for depth, part in enumerate(place):
+        last = depth == len(place) - 1
+        if isinstance(inner, list):
+            if not part.isdigit() or int(part) >= len(inner):
+                raise UserError(f"{'.'.join(place[:depth])} has entries 0 to {len(inner) - 1}", where=where)
+            position: Any = int(part)
+        elif isinstance(inner, dict):
+            position = part
+            if not last and inner.get(part) is None:
+                inner[part] = {}
+        else:
+            raise UserError(f"{'.'.join(place[:depth])} is a single value, not a mapping", where=where)
+        if last:
+            inner[position] = document.value
+        else:
+            inner = inner[position]
+    return place

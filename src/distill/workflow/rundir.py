@@ -1,0 +1,126 @@
+"""The folder of a run: readable links to artifacts, ``plan.json`` and ``summary.json``.
+
+Only what a run made here is ever replaced or removed: the links that the last ``plan.json`` lists, and the two files.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from distill.base.errors import UserError
+from distill.base.files import read_json, write_json
+from distill.workflow.plan import Plan, Task
+from distill.workflow.store import Store
+
+PLAN = "plan.json"
+SUMMARY = "summary.json"
+
+
+class RunFolder:
+    """One run's folder.
+
+    Args:
+        path: the folder, ``runs/<name>``.
+        store: the store that its links point into.
+    """
+
+    def __init__(self, path: Path, store: Store) -> None:
+        self.path = path
+        self.store = store
+        self.previous = read_plan(path)
+        """The ``plan.json`` of the last run of this name, or None."""
+
+    def prepare(self, plan: Plan) -> None:
+        """Write ``plan.json``, remove what is no longer true, and link what is finished already.
+
+        Links that are not this plan's and the last summary go.
+
+        Raises:
+            UserError: a file that no run made has the name of a link.
+        """
+        wanted = {name: self._target(task, output) for task in plan for output, name in task.publish.items()}
+        ours = set(self.previous["links"]) if self.previous else set()
+        for name in wanted:
+            self._refuse_foreign(name, ours)
+        self.path.mkdir(parents=True, exist_ok=True)
+        for name in ours:
+            link = self.path / name
+            if link.is_symlink() and wanted.get(name) != self._pointee(link):
+                link.unlink()
+                self._remove_empty_parents(link)
+        (self.path / SUMMARY).unlink(missing_ok=True)
+        write_json(self.path / PLAN, self._plan_data(plan, sorted(wanted)))
+        for task in plan:
+            if self.store.has(task):
+                self.publish(task)
+
+    def publish(self, task: Task) -> None:
+        """Link the outputs of a finished task under their readable names."""
+        for output, name in task.publish.items():
+            link = self.path / name
+            target = self._target(task, output)
+            if link.is_symlink() and self._pointee(link) == target:
+                continue
+            link.parent.mkdir(parents=True, exist_ok=True)
+            fresh = link.with_name(f".linking-{os.getpid()}-{link.name}")
+            fresh.unlink(missing_ok=True)
+            fresh.symlink_to(os.path.relpath(target, link.parent.resolve()))
+            fresh.replace(link)
+
+    def links(self, plan: Plan) -> list[Path]:
+        """Return the published names that exist."""
+        names = [name for task in plan for name in task.publish.values()]
+        return [self.path / name for name in names if (self.path / name).exists()]
+
+    def write_summary(self, summary: Mapping[str, Any]) -> None:
+        """Write ``summary.json``."""
+        write_json(self.path / SUMMARY, summary)
+
+    def _target(self, task: Task, output: str) -> Path:
+        return self.store.artifact(task) / task.outputs[output]
+
+    def _pointee(self, link: Path) -> Path:
+        return Path(os.path.normpath(link.parent.resolve() / link.readlink()))
+
+    def _refuse_foreign(self, name: str, ours: set[str]) -> None:
+        path = self.path / name
+        inside = path.is_symlink() and self._pointee(path).is_relative_to(self.store.root)
+        if os.path.lexists(path) and not inside and not (path.is_symlink() and name in ours):
+            raise UserError("stands where a result belongs", where=str(path), remedy="Move it away or rename the run")
+
+    def _remove_empty_parents(self, link: Path) -> None:
+        for folder in link.parents:
+            if folder == self.path or any(folder.iterdir()):
+                return
+            folder.rmdir()
+
+    def _plan_data(self, plan: Plan, links: list[str]) -> dict[str, Any]:
+        return {
+            "name": plan.recipe.name,
+            "recipe": str(plan.recipe.path),
+            "store": os.path.relpath(self.store.root, self.path.resolve()),
+            "links": links,
+            "tasks": {
+                task.id: {
+                    "stage": task.stage,
+                    "hash": task.hash,
+                    "labels": dict(task.labels),
+                    "needs": list(task.needs),
+                    "ingredients": dict(task.ingredients),
+                }
+                for task in plan
+            },
+        }
+
+
+def read_plan(folder: Path) -> dict[str, Any] | None:
+    """Return the ``plan.json`` of a run's folder, or None where there is none that can be read."""
+    try:
+        plan: dict[str, Any] = read_json(folder / PLAN)
+    except (OSError, json.JSONDecodeError):
+        return None
+    return plan

@@ -1,0 +1,203 @@
+"""The runner walks a plan: what is cached is linked, the rest goes to the executor as soon as its inputs are there.
+
+A failed task stops only what depends on it. Whatever ends the run, finished tasks stay finished, and the next run
+continues the others from where they stood.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from distill.base.errors import DistillError
+from distill.workflow.display import Display, make_display
+from distill.workflow.executors import EXECUTORS
+from distill.workflow.executors.base import Executor, Outcome
+from distill.workflow.explain import forced_tasks
+from distill.workflow.machine import usable_cores, versions
+from distill.workflow.plan import Plan, Task, make_plan
+from distill.workflow.recipe import Recipe
+from distill.workflow.rundir import RunFolder
+from distill.workflow.store import Store, plain
+from distill.workflow.work import make_order
+
+POLL_S = 0.3
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """A finished run.
+
+    Attributes:
+        folder: ``runs/<name>``, with links to the results and ``summary.json``.
+        summary: the content of ``summary.json``.
+        ran: ids of the tasks that were done now.
+        cached: ids of the tasks that were finished before.
+        links: the published results.
+    """
+
+    folder: Path
+    summary: dict[str, Any]
+    ran: tuple[str, ...]
+    cached: tuple[str, ...]
+    links: tuple[Path, ...]
+
+
+@dataclass
+class _State:
+    """Where a run stands: what waits, what runs, what ended and how."""
+
+    waiting: list[Task]
+    running: dict[str, Task] = field(default_factory=dict)
+    done: dict[str, dict[str, Any]] = field(default_factory=dict)
+    errors: dict[str, DistillError] = field(default_factory=dict)
+    skipped: dict[str, str] = field(default_factory=dict)
+
+    def ready(self) -> list[Task]:
+        """Return the waiting tasks whose needs are done, in the order of the plan."""
+        return [task for task in self.waiting if all(need in self.done for need in task.needs)]
+
+
+def store_of(runs: str | Path = "runs", store: str | Path | None = None) -> Store:
+    """Return the store at ``store``, or the one that all runs below ``runs`` share."""
+    return Store(Path(store) if store is not None else Path(runs) / ".store")
+
+
+def run_recipe(
+    recipe: Recipe,
+    *,
+    runs: str | Path = "runs",
+    store: str | Path | None = None,
+    device: str = "auto",
+    force: Iterable[str] = (),
+    progress: bool = True,
+) -> RunResult:
+    """Do everything of a recipe that is not done yet.
+
+    Args:
+        recipe: the recipe.
+        runs: the folder of the folders of runs.
+        store: the folder of artifacts; ``<runs>/.store`` if None.
+        device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
+        force: names of stages to do again, with everything that depends on them.
+        progress: show what happens on the error stream.
+
+    Raises:
+        DistillError: bad input, or a task failed; independent tasks are finished first.
+    """
+    began = time.monotonic()
+    plan = make_plan(recipe)
+    artifacts = store_of(runs, store)
+    folder = RunFolder(Path(runs) / recipe.name, artifacts)
+    for task_id in forced_tasks(plan, force):
+        artifacts.discard(plan[task_id])
+    folder.prepare(plan)
+    manifests = {task.id: artifacts.manifest(task) for task in plan}
+    state = _State([task for task in plan if manifests[task.id] is None])
+    state.done |= {task_id: manifest for task_id, manifest in manifests.items() if manifest is not None}
+    cached = tuple(state.done)
+    if state.waiting:
+        _execute(plan, state, folder, device, progress)
+    summary = _summary(plan, state, cached, time.monotonic() - began)
+    folder.write_summary(summary)
+    if state.errors:
+        raise _final_error(state)
+    ran = tuple(task.id for task in plan if task.id not in cached)
+    return RunResult(folder.path, summary, ran, cached, tuple(folder.links(plan)))
+
+
+def _execute(plan: Plan, state: _State, folder: RunFolder, device: str, progress: bool) -> None:
+    settings = plan.recipe.executor
+    executor: Executor = EXECUTORS[settings.kind](settings)
+    display: Display | None = None
+    try:
+        found = executor.start(device, plan.width())
+        display = make_display(progress, folder.store, len(plan), len(state.done))
+        while state.running or state.ready():
+            for task in state.ready()[: executor.workers - len(state.running)]:
+                _begin(plan, task, state, executor, display, found)
+            outcome = executor.wait(POLL_S)
+            if outcome is not None:
+                _end(plan, outcome, state, folder, display)
+            display.refresh()
+    finally:
+        executor.stop()
+        if display is not None:
+            display.close()
+
+
+def _begin(plan: Plan, task: Task, state: _State, executor: Executor, display: Display, device: str) -> None:
+    threads = plan.threads(task, executor.workers, usable_cores())
+    state.waiting.remove(task)
+    state.running[task.id] = task
+    display.started(task)
+    executor.submit(make_order(plan, task, display.store, device, threads))
+
+
+def _end(plan: Plan, outcome: Outcome, state: _State, folder: RunFolder, display: Display) -> None:
+    """Book an outcome: publish a finished task at once, or set aside everything that needed a failed one."""
+    task = state.running.pop(outcome.id)
+    if outcome.manifest is not None:
+        state.done[task.id] = outcome.manifest
+        folder.publish(task)
+        display.finished(task, outcome.manifest)
+    elif outcome.error is not None:
+        state.errors[task.id] = outcome.error
+        lost = plan.with_dependents([task.id])
+        skipped = [other for other in state.waiting if other.id in lost]
+        state.waiting = [other for other in state.waiting if other.id not in lost]
+        state.skipped |= {other.id: task.id for other in skipped}
+        display.failed(task, outcome.error)
+
+
+def _final_error(state: _State) -> DistillError:
+    """Return the first failure; the others and the skipped tasks are named in its remedy."""
+    first = next(iter(state.errors.values()))
+    more = [f"{task_id} failed too: {error}" for task_id, error in list(state.errors.items())[1:]]
+    if state.skipped:
+        more.append(f"Not done because of it: {', '.join(state.skipped)}")
+    error = type(first)(first.what, where=first.where, remedy=". ".join([*filter(None, [first.remedy]), *more]) or None)
+    for note in getattr(first, "__notes__", []):
+        error.add_note(note)
+    return error
+
+
+def _summary(plan: Plan, state: _State, cached: Iterable[str], elapsed_s: float) -> dict[str, Any]:
+    """Return the content of ``summary.json``; a task that is not done has ``error`` or ``skipped`` for numbers."""
+    tasks: dict[str, Any] = {}
+    for task in plan:
+        entry: dict[str, Any] = {"stage": task.stage, "labels": dict(task.labels), "hash": task.hash}
+        manifest = state.done.get(task.id)
+        if manifest is not None:
+            shown = ("wall_s", "peak_memory_mib", "peak_gpu_memory_mib", "device", "threads", "summary", "warnings")
+            entry |= {name: manifest[name] for name in shown} | {"cached": task.id in cached}
+        elif task.id in state.errors:
+            entry["error"] = str(state.errors[task.id])
+        else:
+            entry["skipped"] = f"{state.skipped[task.id]} failed"
+        tasks[task.id] = entry
+    written: dict[str, Any] = plain(
+        {
+            "recipe": plan.recipe.resolved(),
+            "seed": plan.recipe.seed,
+            "versions": versions(),
+            "tasks": tasks,
+            "totals": _totals(state.done, cached, elapsed_s),
+        }
+    )
+    return written
+
+
+def _totals(done: Mapping[str, Mapping[str, Any]], cached: Iterable[str], elapsed_s: float) -> dict[str, Any]:
+    """Return sums over the finished tasks, whenever they were done, and the duration of this run."""
+    return {
+        "tasks": len(done),
+        "cached": len(list(cached)),
+        "work_s": round(sum(manifest["wall_s"] for manifest in done.values()), 3),
+        "this_run_s": round(elapsed_s, 3),
+        "peak_memory_mib": max((manifest["peak_memory_mib"] for manifest in done.values()), default=None),
+        "warnings": sum(len(manifest["warnings"]) for manifest in done.values()),
+    }

@@ -1,0 +1,218 @@
+"""One task's work, done wherever an executor puts it: lock, run the stage, prove, promote.
+
+:func:`carry_out` is a plain function of an :class:`Order`, which is data; every executor ends here.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import sys
+import traceback
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from distill.base.errors import DistillError, UserError, WorkError
+from distill.base.files import write_json
+from distill.base.progress import FileProgress
+from distill.base.registry import Registry
+from distill.stages.base import Job, Source, Stage
+from distill.workflow.machine import peak_memory_mib, reset_peak_memory, use_threads, versions
+from distill.workflow.plan import FromFile, FromTask, Input, Plan, Task, task_settings
+from distill.workflow.recipe import build_recipe
+from distill.workflow.store import LOG, Store
+
+
+@dataclass(frozen=True)
+class Order:
+    """A task as data that travel to another process or machine.
+
+    Attributes:
+        id: the task's id.
+        stage: the stage's name.
+        hash: the task's hash.
+        labels: the task's labels.
+        ingredients: what the hash covers; recorded in the manifest.
+        inputs: input name to a path, to a list of sources as mappings, or to None.
+        recipe: the recipe as read, from which the worker builds the settings again.
+        recipe_path: the recipe's file.
+        stages: the rows of the table of stages.
+        store: the store's folder.
+        device: a torch device string.
+        threads: threads the task may use.
+    """
+
+    id: str
+    stage: str
+    hash: str
+    labels: dict[str, Any]
+    ingredients: dict[str, Any]
+    inputs: dict[str, Any]
+    recipe: dict[str, Any]
+    recipe_path: str
+    stages: dict[str, str]
+    store: str
+    device: str
+    threads: int
+
+    def as_data(self) -> dict[str, Any]:
+        """Return the order as JSON-able data."""
+        return asdict(self)
+
+
+def make_order(plan: Plan, task: Task, store: Store, device: str, threads: int) -> Order:
+    """Return the order for a task whose needed tasks are finished."""
+    recipe = plan.recipe
+    return Order(
+        id=task.id,
+        stage=task.stage,
+        hash=task.hash,
+        labels=dict(task.labels),
+        ingredients=dict(task.ingredients),
+        inputs={name: _input_data(plan, store, source) for name, source in task.inputs.items()},
+        recipe=recipe.raw,
+        recipe_path=str(recipe.path),
+        stages=recipe.stages.rows,
+        store=str(store.root),
+        device=device,
+        threads=threads,
+    )
+
+
+def _input_data(plan: Plan, store: Store, source: Input) -> Any:
+    if isinstance(source, tuple):
+        return [
+            {
+                "path": _input_data(plan, store, one),
+                "stage": plan[one.task].stage,
+                "labels": dict(plan[one.task].labels),
+            }
+            for one in source
+        ]
+    if isinstance(source, FromTask):
+        task = plan[source.task]
+        folder = store.artifact(task)
+        return str(folder / task.outputs[source.output] if source.output else folder)
+    if isinstance(source, FromFile) and source.path:
+        return str(source.path)
+    return None
+
+
+def carry_out(order: Order) -> dict[str, Any]:
+    """Do a task and return its manifest; a task that another run has finished meanwhile is not done again.
+
+    Raises:
+        DistillError: the task failed; the log beside the work tells more.
+    """
+    store = Store(Path(order.store))
+    with store.lock(order):
+        manifest = store.manifest(order)
+        if manifest is not None:
+            return manifest
+        work = store.work(order)
+        (work / "out").mkdir(parents=True, exist_ok=True)
+        (work / "failed.json").unlink(missing_ok=True)
+        try:
+            return store.promote(order, _run(order, work))
+        except Exception as error:
+            failure = _as_distill_error(error, order, work / LOG)
+            write_json(work / "failed.json", failure_data(failure))
+            raise failure from error
+
+
+def _run(order: Order, work: Path) -> dict[str, Any]:
+    """Run the stage in its work folder and return what the manifest says of it."""
+    recipe = build_recipe(order.recipe, Path(order.recipe_path), Registry("stage", order.stages))
+    stage: type[Stage] = recipe.stages[order.stage]
+    progress = FileProgress(work / "progress.json")
+    job = Job(work / "out", order.labels, recipe.seed, order.device, progress)
+    settings = task_settings(recipe, stage, order.labels)
+    inputs = {name: _input_paths(data) for name, data in order.inputs.items()}
+    started = datetime.now(UTC)
+    use_threads(order.threads)
+    reset_peak_memory()
+    with captured(work / LOG):
+        try:
+            summary = stage().run(inputs, settings, job)
+        except BaseException:
+            traceback.print_exc()
+            raise
+    missing = [name for name in stage.outputs.values() if not (job.out / name).exists()]
+    if missing:
+        raise WorkError(f"the stage did not write {', '.join(missing)}", where=order.id)
+    return {
+        "id": order.id,
+        "stage": order.stage,
+        "version": stage.version,
+        "labels": order.labels,
+        "seed": recipe.seed,
+        "settings": settings.model_dump(mode="json"),
+        "inputs": order.ingredients["inputs"],
+        "summary": summary,
+        "warnings": job.warnings,
+        "device": order.device,
+        "threads": order.threads,
+        "wall_s": round(progress.elapsed, 3),
+        **peak_memory_mib(),
+        "started": started.isoformat(timespec="seconds"),
+        "finished": datetime.now(UTC).isoformat(timespec="seconds"),
+        "python": sys.version.split()[0],
+        "platform": platform.platform(),
+        "versions": versions(),
+    }
+
+
+def _input_paths(data: Any) -> Any:
+    if isinstance(data, list):
+        return [Source(Path(one["path"]), one["stage"], one["labels"]) for one in data]
+    return Path(data) if data is not None else None
+
+
+@contextmanager
+def captured(log: Path) -> Iterator[None]:
+    """Send everything this process and its children print to ``log``, appended, also what C libraries print."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    kept = [os.dup(1), os.dup(2)]
+    handle = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+    os.dup2(handle, 1)
+    os.dup2(handle, 2)
+    os.close(handle)
+    try:
+        yield
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        for descriptor, original in zip((1, 2), kept, strict=True):
+            os.dup2(original, descriptor)
+            os.close(original)
+
+
+def _as_distill_error(error: Exception, order: Order, log: Path) -> DistillError:
+    if isinstance(error, DistillError):
+        kind = UserError if isinstance(error, UserError) else WorkError
+        failure: DistillError = kind(error.what, where=error.where or order.id, remedy=error.remedy)
+    else:
+        text = traceback.format_exception_only(error)[-1].strip()
+        failure = WorkError(text, where=order.id, remedy=f"The log is {log}")
+    failure.add_note("".join(traceback.format_exception(error)))
+    return failure
+
+
+def failure_data(error: DistillError) -> dict[str, Any]:
+    """Return an error as JSON-able data."""
+    notes = getattr(error, "__notes__", [])
+    return {"what": error.what, "where": error.where, "remedy": error.remedy, "code": error.exit_code, "notes": notes}
+
+
+def failure_from_data(data: Mapping[str, Any]) -> DistillError:
+    """Return the error that :func:`failure_data` described."""
+    kind = UserError if data["code"] == UserError.exit_code else WorkError
+    error = kind(data["what"], where=data["where"], remedy=data["remedy"])
+    for note in data["notes"]:
+        error.add_note(note)
+    return error
