@@ -1,8 +1,9 @@
 """PaiNN with graph-pes' parameters and a quicker way through them.
 
 The numbers are those of graph-pes (a test compares them); what differs is the order of work. Distances and radial
-filters are computed once for each pair instead of for both directions, vectors are stored as ``(N, 3, D)`` so that linear
-maps need no transposition, the first layer skips the vectors that are still zero, the last one those that nobody reads.
+filters are computed once for each pair instead of for both directions, vectors are stored as ``(N, 3, D)`` so that
+linear maps need no transposition, the first layer skips the vectors that are still zero, the last one those that nobody
+reads.
 """
 
 from __future__ import annotations
@@ -43,7 +44,7 @@ def message(
     filters: Tensor,
     directions: Tensor,
 ) -> tuple[Tensor, Tensor]:
-    """Return scalars ``(N, D)`` and vectors ``(N, 3, D)`` after messages from all neighbours (figure 2b of the paper)."""
+    """Return scalars ``(N, D)`` and vectors ``(N, 3, D)`` after messages from neighbours (the paper's figure 2b)."""
     centres, neighbours = edges
     n, width = s.shape
     x = interaction.Phi(s).index_select(0, neighbours)  # (2P, 3D)
@@ -59,7 +60,7 @@ def message(
 
 
 def mix(update: Update, s: Tensor, v: Tensor, vectors_needed: bool) -> tuple[Tensor, Tensor]:
-    """Return scalars and vectors after each has changed the other on every atom (figure 2c of the paper)."""
+    """Return scalars and vectors after each has changed the other on every atom (the paper's figure 2c)."""
     width = s.shape[1]
     uv = linear(v, cat([update.U._linear.weight, update.V._linear.weight]))  # (N, 3, 2D)
     u, w = split(uv, width, dim=-1)  # (N, 3, D)

@@ -2,8 +2,8 @@
 
 A network trained near equilibrium may attract atoms that come too close, and dynamics then collapses. The universal
 potential of Ziegler, Biersack and Littmark (*The Stopping and Range of Ions in Solids*, 1985) is added below three
-quarters of the sum of the covalent radii. No ordinary bond is that short (the shortest, N≡N, is 0.77 of it, Si-Si 1.06), so
-that bonds stay the network's own and usual structures cost one comparison of distances.
+quarters of the sum of the covalent radii. No ordinary bond is that short (the shortest, N≡N, is 0.77 of it, Si-Si
+1.06), so that bonds stay the network's own and usual structures cost one comparison of distances.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class CoreRepulsion(nn.Module):
         self.register_buffer("radii", torch.tensor(covalent_radii, dtype=torch.float32), persistent=False)
 
     def forward(self, batch: Batch, vectors: Tensor) -> Tensor:
-        """Return the energy of each atom, ``[N]`` eV: half of that of its pairs; ``vectors`` are the pairs', ``[P, 3]``."""
+        """Return the energy of each atom, ``[N]`` eV, half of its pairs'; ``vectors`` are the pairs', ``[P, 3]`` Å."""
         energies = vectors.new_zeros(len(batch.numbers))
         reach = self.radii[batch.numbers][batch.pairs].sum(0)  # (P,)
         close = (vectors.detach().square().sum(-1) < (OUTER * reach) ** 2).nonzero().squeeze(-1)

@@ -53,7 +53,7 @@ class Prediction(NamedTuple):
 
 
 class Potential(nn.Module):
-    """Base of all potentials; a subclass writes :meth:`atomic_energies`, and :meth:`complete` if it needs more than pairs.
+    """Base of all potentials; subclasses write :meth:`atomic_energies` and, if pairs do not suffice, :meth:`complete`.
 
     Args:
         cutoff: the distance up to which neighbours are listed, Å.
@@ -108,7 +108,7 @@ class Potential(nn.Module):
         Raises:
             UserError: an element that the potential does not know, or periodicity without a lattice vector.
         """
-        self._check(frames)
+        self.check(frames)
         starts = frames.offsets
         graphs = []
         for k in range(len(frames)):
@@ -128,7 +128,7 @@ class Potential(nn.Module):
     def graph(
         self, numbers: Any, positions: Any, cell: Any, pbc: Any, pairs: np.ndarray[Any, Any], shifts: Any
     ) -> Graph:
-        """Return the completed graph of one structure from arrays; pairs as :func:`~distill.potentials.graph.find_pairs`."""
+        """Return the completed graph of one structure; ``pairs`` and ``shifts`` as ``graph.find_pairs`` gives them."""
         volume = abs(np.linalg.det(cell))
         return self.complete(
             Graph(
@@ -261,7 +261,7 @@ class Potential(nn.Module):
 
         return PotentialCalculator(self.eval())
 
-    def _check(self, frames: Frames) -> None:
+    def check(self, frames: Frames) -> None:
         """Refuse structures that the potential cannot describe."""
         unknown = sorted(set(frames.elements) - set(self.elements)) if self.elements is not None else []
         if unknown:
@@ -298,7 +298,7 @@ def divide_by_volume(virial: Tensor, batch: Batch) -> Tensor:
 
 
 def save(potential: Potential, folder: Path, provenance: Mapping[str, Any]) -> None:
-    """Write ``weights.safetensors`` and ``model.json`` into ``folder``; the description comes last, and only when whole.
+    """Write ``weights.safetensors`` and then ``model.json`` into ``folder``, each of them whole or not at all.
 
     Args:
         potential: what to save.
@@ -306,7 +306,11 @@ def save(potential: Potential, folder: Path, provenance: Mapping[str, Any]) -> N
         provenance: JSON-able facts about how it was made.
     """
     weights = folder / "weights.safetensors"
-    state = {name: value.detach().cpu().contiguous().clone() for name, value in potential.state_dict().items()}
+    state = {
+        name: value.detach().cpu().contiguous().clone()
+        for name, value in potential.state_dict().items()
+        if isinstance(value, Tensor)
+    }
     with replacing(weights) as temporary:
         save_file(state, temporary)
     description = {
@@ -335,7 +339,8 @@ def load(folder: Path, device: torch.device | str = "cpu") -> Potential:
             raise UserError("the weights are not those that were saved", where=str(folder), remedy=remedy)
         architecture = POTENTIALS[description["architecture"]]
         potential: Potential = architecture.create(architecture.Settings(**description["settings"]))
-        potential.load_state_dict(load_file(folder / "weights.safetensors"), strict=True)
+        notes = {name: value for name, value in potential.state_dict().items() if not isinstance(value, Tensor)}
+        potential.load_state_dict(notes | load_file(folder / "weights.safetensors"), strict=True)
         elements = description["elements"]
         potential.elements = tuple(elements) if elements is not None else None
         potential.origin = description["origin"]

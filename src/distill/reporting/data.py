@@ -142,7 +142,7 @@ class Growth:
 
     Attributes:
         generation: steps from the seed structure, ``[K]`` integers, or None.
-        displacement: root mean square displacement of the atoms from the parent structure, ``[K]`` Å, or None.
+        displacement: mean displacement of the atoms from the parent structure, ``[K]`` Å, or None.
         energy: teacher's energy relative to the seed structure of the tree, ``[K]`` eV/atom, or None.
         funnel: how many structures were left after each step, in order, e.g. ``{"proposed": 900, "kept": 300}``.
         teacher_calls: structures that the teacher evaluated, or None.

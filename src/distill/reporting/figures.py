@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure, SubFigure
-from matplotlib.ticker import FuncFormatter
+from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from distill.reporting.data import Curve, Model, Parity, name_with_seed
 from distill.reporting.style import COLOURS, GREY, Look, grid, look, new_figure, styled
@@ -77,6 +77,8 @@ def _parity_panel(panel: Axes, families: list[str], family: Array, x: Array, y: 
     limits = ends + np.array([-margin, margin])
     panel.plot(limits, limits, color=GREY, lw=1, zorder=1, label="exact")
     panel.set(xlim=limits, ylim=limits, aspect="equal")
+    for axis in (panel.xaxis, panel.yaxis):
+        axis.set_major_locator(MaxNLocator(5))
     if not finite.all():
         panel.text(0.03, 0.95, f"{np.sum(~finite)} values not finite", transform=panel.transAxes, va="top", fontsize=8)
 

@@ -28,7 +28,7 @@ def energy_volume(curves: Sequence[EnergyVolume], look_of: Mapping[Model, Look])
         _energy_volume_curve(axes, curve, look_of[curve.of], f"{name_with_seed(curve, curves)}\n{describe(curve)}")
     axes.set_xlabel("volume (Å³/atom)")
     axes.set_ylabel("energy above the minimum (meV/atom)")
-    axes.set_title("\n".join([f"Energy-volume curve of {curves[0].structure}", *_agreement(curves)]))
+    axes.set_title(f"Energy-volume curve of {curves[0].structure}{_agreement(curves)}")
     # The curves are bowls: the middle of the top is empty.
     axes.legend(loc="upper center", fontsize=8.5, ncols=1 if len(curves) < 4 else 2)
     return figure
@@ -57,9 +57,16 @@ def describe(curve: EnergyVolume) -> str:
     return f"{size}, B = {fit.bulk_modulus:.0f} GPa"
 
 
-def _agreement(curves: Sequence[EnergyVolume]) -> list[str]:
-    """Return one line for the fine-tuned teacher and each distilled student, which should agree."""
-    return [f"{name_with_seed(c, curves)}: {describe(c)}" for c in curves if c.of.variant in ("finetuned", "distilled")]
+def _agreement(curves: Sequence[EnergyVolume]) -> str:
+    """Return how far the distilled students are from their teacher in length, as the end of a title."""
+    volume = {
+        variant: [c.fit.volume for c in curves if c.of.variant == variant and c.fit.volume is not None]
+        for variant in ("finetuned", "distilled")
+    }
+    if not volume["finetuned"] or not volume["distilled"]:
+        return ""
+    worst = max(abs(np.cbrt(v / volume["finetuned"][0]) - 1) for v in volume["distilled"])
+    return f": distilled within {100 * worst:.2f} % of the teacher's lattice constant"
 
 
 @styled

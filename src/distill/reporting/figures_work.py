@@ -22,7 +22,7 @@ def growth(grown: Growth) -> Figure | None:
         panels.append(lambda axes: _generations(axes, grown))
     if (d := _finite(grown.displacement)) is not None:
         title = f"median displacement {np.median(d):.2f} Å"
-        panels.append(lambda axes: _histogram(axes, d, "RMS displacement from the parent (Å)", title))
+        panels.append(lambda axes: _histogram(axes, d, "mean displacement from the parent (Å)", title))
     if (e := _finite(grown.energy)) is not None:
         above = f"median {1000 * np.median(e):+.0f} meV/atom"
         panels.append(lambda axes: _histogram(axes, 1000 * e, "energy relative to the seed (meV/atom)", above))

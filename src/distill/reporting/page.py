@@ -167,11 +167,11 @@ def _simulations(data: ReportData) -> Table | None:
     header = (
         "model",
         "simulation",
-        "survived",
         "time (ps)",
         "mean temperature (K)",
         "shortest distance (Å)",
         "energy drift (meV/atom/ps)",
+        "survived",
     )
     rows = []
     for run in data.dynamics:
@@ -181,11 +181,11 @@ def _simulations(data: ReportData) -> Table | None:
             (
                 Entry(name_with_seed(run, data.dynamics)),
                 Entry(run.name),
-                Entry("yes") if v.survived else Entry("no", "; ".join(v.reasons)),
                 _rounded(v.duration_fs / 1000, 2),
                 Entry(_rounded(v.mean_temperature, 0).main, f"± {v.temperature_band:.0f} accepted"),
                 _rounded(v.min_distance, 2),
                 Entry(_rounded(drift, 2).main, "" if error is None else f"± {error:.2f}"),
+                Entry("yes") if v.survived else Entry("no", "; ".join(v.reasons)),
             )
         )
     return Table("Molecular dynamics", header, tuple(rows))

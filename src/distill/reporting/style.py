@@ -75,6 +75,7 @@ STYLE: dict[Any, Any] = {
     "axes.formatter.useoffset": False,
     "axes.grid": True,
     "axes.axisbelow": True,
+    "figure.constrained_layout.h_pad": 0.09,
     "grid.color": "#e4e4e4",
     "grid.linewidth": 0.7,
     "legend.frameon": False,
@@ -100,5 +101,6 @@ def styled(draw: Callable[P, R]) -> Callable[P, R]:
 def save(figure: Figure, path: Path) -> Path:
     """Write a figure as PNG and return the path."""
     with replacing(path) as temporary:
-        figure.savefig(temporary, dpi=DPI, format="png", metadata={"Software": None})
+        # zlib's level 3 is three times as fast as its default and gives files a tenth larger.
+        figure.savefig(temporary, dpi=DPI, format="png", metadata={"Software": None}, pil_kwargs={"compress_level": 3})
     return path

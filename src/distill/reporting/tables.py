@@ -98,6 +98,9 @@ class ErrorTable:
         self.split = "test" if "test" in splits else (splits[0] if splits else "")
         self._metrics = [m for m in metrics if m.split == self.split]
         self.models = in_order([m.of for m in self._metrics])
+        self._rows: dict[tuple[Model, str, str, str, str], list[Metric]] = {}
+        for m in self._metrics:
+            self._rows.setdefault((m.of, m.quantity, m.statistic, m.reference, m.config_type), []).append(m)
         present = {m.quantity for m in self._metrics}
         self.quantities = [q for q in QUANTITIES if q in present]
 
@@ -113,8 +116,7 @@ class ErrorTable:
         self, of: Model, quantity: str, statistic: str = "mae", reference: str = "dft", config_type: str = "all"
     ) -> Cell | None:
         """Return one number, gathered over seeds, or None where it was not measured."""
-        wanted = (of, quantity, statistic, reference, config_type)
-        found = [m for m in self._metrics if (m.of, m.quantity, m.statistic, m.reference, m.config_type) == wanted]
+        found = self._rows.get((of, quantity, statistic, reference, config_type))
         if not found:
             return None
         values = tuple(m.value for m in found if m.value is not None)
@@ -168,7 +170,7 @@ def main_table(table: ErrorTable, without_numbers: Mapping[Model, str]) -> Table
     for model in in_order([*measured, *without_numbers]):
         if model in measured:
             cells = [entry(table.cell(model, q), q) for q in table.quantities]
-            most = max(c.seeds for q in table.quantities if (c := table.cell(model, q)))
+            most = max((c.seeds for q in table.quantities if (c := table.cell(model, q))), default=1)
             rows.append((Entry(model.label, f"{most} seeds" if most > 1 else ""), *cells))
         else:
             rows.append((Entry(model.label), *[Entry(without_numbers[model])] * len(table.quantities)))

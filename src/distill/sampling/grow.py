@@ -117,18 +117,23 @@ class Growth:
             if verdict == "accepted":
                 records.append(walker.tree.accept(as_member(walker, evaluation), calls=walker.steps + 1))
                 del self._walkers[walker.tree.index]
-            elif ended:
-                records.append(self._drop(walker, verdict, calls=walker.steps + 1))
+                continue
+            walker.failed.append(verdict)
+            if ended:
+                records.append(self._drop(walker, calls=walker.steps + 1))
             else:
                 staying.append(walker)
                 forces.append(evaluation.forces)
         relax(staying, forces)
-        faults = [(walker, walker.fault(self.rules, self.separation)) for walker in staying]
-        records += [self._drop(walker, fault, calls=walker.steps) for walker, fault in faults if fault]
+        for walker in staying:
+            fault = walker.fault(self.rules, self.separation)
+            if fault is not None:
+                walker.failed.append(fault)
+                records.append(self._drop(walker, calls=walker.steps))
         return records
 
-    def _drop(self, walker: Walker, outcome: str, calls: int) -> Record:
-        walker.tree.counts.end(outcome, calls)
+    def _drop(self, walker: Walker, calls: int) -> Record:
+        walker.tree.counts.reject(walker.failed, calls)
         del self._walkers[walker.tree.index]
         return walker.tree.state()
 

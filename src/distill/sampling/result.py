@@ -70,12 +70,13 @@ def collect(trees: Sequence[Tree], seeds: Frames, roots: Frames, warnings: Seque
 
 def stuck_warning(tree: Tree, rules: GrowthRules) -> str:
     """Return what stopped a tree, and what to change."""
-    row = tree.counts.in_a_row
-    worst = max(REJECTIONS, key=row.__getitem__)
+    failed = tree.counts.failed
+    worst = max(REJECTIONS, key=failed.__getitem__)
     got = len(tree.members) - 1
     return (
-        f"tree {tree.index} stopped at {got} of {tree.wanted} structures: its last {sum(row.values())} proposals were "
-        f"all rejected, {row[worst]} of them as {worst.replace('_', ' ')}. {_remedy(worst, tree, rules)}"
+        f"tree {tree.index} stopped at {got} of {tree.wanted} structures: its last {tree.counts.in_a_row} proposals "
+        f"were all rejected; of {sum(failed.values())} failed tests, {failed[worst]} say {worst.replace('_', ' ')}. "
+        f"{_remedy(worst, tree, rules)}"
     )
 
 

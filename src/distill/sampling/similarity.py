@@ -14,7 +14,7 @@ from ase.geometry import complete_cell, minkowski_reduce
 
 from distill.structures.frames import Array
 
-CHUNK = 48
+CHUNK = 24
 """Atoms that are compared at once before members that are already far enough are dropped."""
 
 

@@ -6,8 +6,8 @@ members that earlier proposals left. Trees may therefore grow in any company and
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 from ase.data import atomic_masses
@@ -98,12 +98,14 @@ class Counts:
 
     Attributes:
         outcomes: finished proposals by outcome.
-        in_a_row: rejections since the last acceptance, by rule.
+        in_a_row: proposals rejected since the last acceptance.
+        failed: tests that those failed, by rule; a proposal is tested at every evaluation and may fail several.
         calls: structures evaluated for the finished proposals.
     """
 
     outcomes: dict[str, int] = field(default_factory=lambda: dict.fromkeys(OUTCOMES, 0))
-    in_a_row: dict[str, int] = field(default_factory=lambda: dict.fromkeys(REJECTIONS, 0))
+    in_a_row: int = 0
+    failed: dict[str, int] = field(default_factory=lambda: dict.fromkeys(REJECTIONS, 0))
     calls: int = 0
 
     @property
@@ -111,14 +113,20 @@ class Counts:
         """Finished proposals: also the number of the next one."""
         return sum(self.outcomes.values())
 
-    def end(self, outcome: str, calls: int) -> None:
-        """Count a finished proposal and its calls."""
-        self.outcomes[outcome] += 1
+    def accept(self, calls: int) -> None:
+        """Count an accepted proposal and its calls."""
+        self.outcomes["accepted"] += 1
         self.calls += calls
-        if outcome == "accepted":
-            self.in_a_row = dict.fromkeys(REJECTIONS, 0)
-        else:
-            self.in_a_row[outcome] += 1
+        self.in_a_row = 0
+        self.failed = dict.fromkeys(REJECTIONS, 0)
+
+    def reject(self, failed: Sequence[str], calls: int = 0) -> None:
+        """Count a rejected proposal, the tests it failed (the last one decided) and its calls."""
+        self.outcomes[failed[-1]] += 1
+        self.calls += calls
+        self.in_a_row += 1
+        for rule in failed:
+            self.failed[rule] += 1
 
 
 class Tree:
@@ -155,7 +163,7 @@ class Tree:
 
     def stuck(self, rules: GrowthRules) -> bool:
         """Return whether the last ``patience`` proposals were all rejected."""
-        return sum(self.counts.in_a_row.values()) >= rules.patience
+        return self.counts.in_a_row >= rules.patience
 
     def energy_per_atom(self) -> Array:
         """Energies of the members, seed first, ``[M]`` eV/atom."""
@@ -170,15 +178,15 @@ class Tree:
 
     def accept(self, member: Member, calls: int) -> Record:
         """Take a member in and return the journal's record of it."""
-        self.counts.end("accepted", calls)
+        self.counts.accept(calls)
         self._add(member)
         return self.state() | {"member": member.to_record()}
 
     def state(self) -> Record:
         """Return the journal's record of a tree between two proposals, without a new member."""
         counts = self.counts
-        row: dict[str, Any] = {"outcomes": dict(counts.outcomes), "in_a_row": dict(counts.in_a_row)}
-        return {"tree": self.index, "counts": row | {"calls": counts.calls}}
+        copies = {"outcomes": dict(counts.outcomes), "failed": dict(counts.failed)}
+        return {"tree": self.index, "counts": vars(counts) | copies}
 
     def replay(self, record: Record) -> None:
         """Repeat what a record says; beyond the number wanted records are left alone."""

@@ -8,7 +8,7 @@ into a pair of atoms too close, is given up at once: the steps only become short
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -33,6 +33,7 @@ class Walker:
         deformation: of the seed's cell, ``[3, 3]``.
         positions: ``[n, 3]`` Å.
         steps: relax steps taken.
+        failed: the tests that it failed so far.
     """
 
     tree: Tree
@@ -42,6 +43,7 @@ class Walker:
     deformation: Array
     positions: Array
     steps: int = 0
+    failed: list[str] = field(default_factory=list)
 
     @property
     def cell(self) -> Array:
@@ -80,7 +82,7 @@ def propose(tree: Tree, rules: GrowthRules, separation: Separation, seed: int) -
         fault = walker.fault(rules, separation)
         if fault is None:
             return walker
-        tree.counts.end(fault, calls=0)
+        tree.counts.reject([fault])
     return None
 
 

@@ -173,13 +173,14 @@ def _complete(sets: Mapping[str, Frames], settings: Options, seed: int) -> tuple
     """Draw the splits that have no file from the training file; returns all splits and what was drawn, in words."""
     from distill.structures.split import split_by_group
 
-    shares = {"test": settings.test_fraction, "valid": settings.valid_fraction}
-    missing = {name: share for name, share in shares.items() if name not in sets}
+    names = {"test": "test", "validation": "valid"}
+    shares = {"test": settings.test_fraction, "validation": settings.valid_fraction}
+    missing = {purpose: share for purpose, share in shares.items() if names[purpose] not in sets}
     if not missing:
         return dict(sets), []
     train = sets["train"]
     left, parts, sentences = split_by_group(train, missing, seed)
-    return {**sets, "train": train[left], **{name: train[part] for name, part in parts.items()}}, sentences
+    return {**sets, "train": train[left], **{names[p]: train[part] for p, part in parts.items()}}, sentences
 
 
 def _described(frames: Frames, source: LabelSource, path: Path) -> Finding:

@@ -228,11 +228,20 @@ def growth(folder: Path) -> Any:
     with np.load(folder / "statistics.npz", allow_pickle=False) as arrays:
         return Growth(
             generation=arrays["generation"],
-            displacement=arrays["displacement_from_seed"],
+            displacement=arrays["displacement_from_parent"],
             energy=arrays["relative_energy"],
-            funnel=summary["funnel"],
+            funnel=left_over(summary["funnel"]),
             teacher_calls=summary["teacher_calls"],
         )
+
+
+def left_over(outcomes: dict[str, int]) -> dict[str, int]:
+    """Return how many proposals were left after each rule, from the number that each rule rejected."""
+    left = {"proposed": outcomes["proposed"]}
+    rules = {"too_close": "atoms apart", "duplicate": "not seen before", "force": "forces bounded"}
+    for rule, name in rules.items():
+        left[name] = min(left.values()) - outcomes[rule]
+    return left | {"accepted": outcomes["accepted"]}
 
 
 def costs(manifests: Iterable[tuple[str, Any]]) -> Iterator[Any]:

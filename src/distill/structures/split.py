@@ -44,8 +44,8 @@ def split_by_group(frames: Frames, shares: Mapping[str, float], seed: int) -> tu
     """Draw leak-free parts of one file, for instance ``{"test": 0.2, "validation": 0.2}``, in this order.
 
     Groups that stay whole: each run of consecutive structures of one ``config_type`` (the order of a trajectory) is cut
-    into at most :data:`BLOCKS` blocks of two or more neighbours, and blocks that share near-duplicates
-    (:func:`distill.structures.duplicates.close_pairs`) are joined.
+    into at most :data:`BLOCKS` blocks of two or more neighbours; near-duplicates, and whatever is linked by them
+    (:func:`distill.structures.duplicates.close_pairs`), all go with the block of the first of them.
 
     Returns:
         indices that remain, indices drawn for each part (all ascending), and for each part a sentence that says what
@@ -85,18 +85,19 @@ def _check_fraction(fraction: float) -> None:
 
 
 def _neighbours(frames: Frames) -> Array:
-    """Return the group of each structure ``[B]``: blocks of runs, joined by near-duplicates."""
+    """Return the group of each structure ``[B]``: its block, or the block of the first of its near-duplicates."""
     families = np.array(frames.labels("config_type"))
     starts = np.flatnonzero(np.concatenate([[True], families[1:] != families[:-1]]))
     lengths = np.diff(np.append(starts, len(frames)))
     place = np.arange(len(frames)) - np.repeat(starts, lengths)
     length = np.repeat(lengths, lengths)
     block = place * np.minimum((length + 1) // 2, BLOCKS) // length
-    groups = np.cumsum(np.concatenate([[0], (np.diff(block) != 0) | (place[1:] == 0)]))
+    blocks = np.cumsum(np.concatenate([[0], (np.diff(block) != 0) | (place[1:] == 0)]))
     pairs, _ = close_pairs(frames)
-    n = int(groups[-1]) + 1
-    links = coo_matrix((np.ones(len(pairs)), (groups[pairs[:, 0]], groups[pairs[:, 1]])), shape=(n, n))
-    return connected_components(links, directed=False)[1][groups]
+    links = coo_matrix((np.ones(len(pairs)), (pairs[:, 0], pairs[:, 1])), shape=(len(frames), len(frames)))
+    cluster = connected_components(links, directed=False)[1]
+    _, first = np.unique(cluster, return_index=True)
+    return blocks[first[cluster]]
 
 
 def _draw(

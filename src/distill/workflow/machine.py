@@ -9,7 +9,6 @@ import os
 import resource
 import sys
 from contextlib import suppress
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -110,6 +109,8 @@ def peak_memory_mib() -> dict[str, Any]:
 
 def versions() -> dict[str, str]:
     """Return the installed versions of the packages that results depend on."""
+    from importlib.metadata import PackageNotFoundError, version
+
     found = {}
     for name in PACKAGES:
         try:

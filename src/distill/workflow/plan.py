@@ -100,8 +100,21 @@ class Plan:
         return max(counts.values(), default=0) if level is None else counts.get(level, 0)
 
     def threads(self, task: Task, workers: int, cores: int) -> int:
-        """Return how many threads ``task`` may use when its level shares ``cores`` among ``workers`` processes."""
-        return max(1, cores // max(1, min(workers, self.width(task.level))))
+        """Return how many threads ``task`` may use when processes share ``cores``.
+
+        The cores are divided by the most tasks that may run beside it, whether or not they do: the number depends on
+        the recipe and the machine alone, and with it the rounding of sums.
+        """
+        return max(1, cores // max(1, min(workers, 1 + len(self.independent_of(task)))))
+
+    def independent_of(self, task: Task) -> set[str]:
+        """Return the ids of the tasks that neither need ``task`` nor are needed by it, and so may run beside it."""
+        needed, waiting = set(), [task.id]
+        while waiting:
+            found = waiting.pop()
+            needed.add(found)
+            waiting += self[found].needs
+        return {other.id for other in self.tasks} - needed - self.with_dependents([task.id])
 
     def with_dependents(self, ids: Iterable[str]) -> set[str]:
         """Return ``ids`` and the ids of all tasks that depend on them."""

@@ -100,7 +100,8 @@ def parse_document(text: str, name: str) -> Document:
         value = loader.construct_document(node) if node is not None else None
     except yaml.MarkedYAMLError as error:
         line = f":{error.problem_mark.line + 1}" if error.problem_mark else ""
-        raise UserError(error.problem or "is not YAML", where=f"{name}{line}") from None
+        what = ", ".join(filter(None, [error.context, error.problem])) or "is not YAML"
+        raise UserError(what, where=f"{name}{line}") from None
     except (yaml.YAMLError, RecursionError) as error:
         raise UserError("is not YAML", where=name, remedy=str(error).splitlines()[0]) from None
     value = _plain(value, name, (), [0])

@@ -102,9 +102,9 @@ def test_the_books_balance(whole):
 
 def test_no_call_is_spent_on_duplicates_or_atoms_too_close(whole):
     _, toy, _ = whole
-    seeds = {4 * t + len(s.numbers): s for t, s in enumerate(crystals())}
+    seeds = {(len(s.numbers), *s.pbc[0]): s for s in crystals()}
     for one in toy.seen[4:]:  # behind the seeds
-        seed = next(s for s in seeds.values() if len(s.numbers) == len(one.numbers) and (s.pbc == one.pbc).all())
+        seed = seeds[len(one.numbers), *one.pbc[0]]
         moved = one.positions if not seed.pbc.any() else one.positions @ np.linalg.solve(one.cells[0], seed.cells[0])
         assert displacement(moved, seed.positions, seed) >= 0.1 - 1e-9
         atoms = one.to_atoms()[0]
@@ -130,7 +130,7 @@ def test_another_seed_grows_other_structures(whole, tmp_path):
     assert not np.isin(other.structures.energy, whole[0].structures.energy).any()
 
 
-@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.data())
 def test_growth_resumes_from_a_journal_torn_anywhere(whole, tmp_path, data):
     result, _, journal = whole
@@ -144,7 +144,7 @@ def test_growth_resumes_from_a_journal_torn_anywhere(whole, tmp_path, data):
     path.unlink()
 
 
-@settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(max_examples=12, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.data())
 def test_growth_resumes_from_a_damaged_journal(whole, tmp_path, data):
     result, _, journal = whole
@@ -231,12 +231,12 @@ def test_a_journal_of_other_rules_is_refused(whole):
 
 @pytest.mark.parametrize("rise_in_kt", [0.0, 2.0, 3.0])
 def test_calls_are_accepted_with_the_probability_of_the_rule(tmp_path, rise_in_kt):
-    trees, temperature = 200, 300.0
+    trees, temperature = 100, 300.0
     seeds = concatenate([crystals()[0]] * trees)
     rules = GrowthRules(trees, temperature, (0.2, 0.3), max_relax_steps=0)
     result = grow(flat(rise_in_kt * kB * temperature, seeds[[0]]), seeds, rules, seed=0, journal=tmp_path / "j")
     p = min(0.25, np.exp(-rise_in_kt))
-    # Calls up to the 200th success: mean 200/p, standard deviation sqrt(200 (1-p))/p; four of them are allowed.
+    # Calls up to the 100th success: mean 100/p, standard deviation sqrt(100 (1-p))/p; four of them are allowed.
     assert result.calls - trees == pytest.approx(trees / p, abs=4 * np.sqrt(trees * (1 - p)) / p)
     assert result.funnel["not_accepted"] == result.calls - trees - len(result.structures)
 
@@ -261,7 +261,7 @@ STUCK = {
 def test_a_stuck_tree_says_which_rule_stopped_it_and_what_to_change(tmp_path, rule):
     changes, advice = STUCK[rule]
     rules = replace(RULES, structures=1, patience=20, **changes)
-    with pytest.raises(WorkError, match=f"no structure was accepted.*0 of 1.*as {rule}.*{advice}"):
+    with pytest.raises(WorkError, match=f"no structure was accepted.*0 of 1.*say {rule}.*{advice}"):
         grow(Toy(), crystals()[[0]], rules, seed=0, journal=tmp_path / "j")
 
 

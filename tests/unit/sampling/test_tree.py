@@ -82,8 +82,12 @@ def test_a_member_survives_its_record_to_the_bit(array, energy, with_stress):
 
 def test_a_row_of_rejections_ends_with_an_acceptance():
     counts = Counts()
-    for outcome in ["duplicate", "force", "accepted", "too_close"]:
-        counts.end(outcome, calls=2)
+    counts.reject(["duplicate"])
+    counts.reject(["not_accepted", "force"], calls=2)
+    counts.accept(calls=3)
+    counts.reject(["force", "force", "too_close"], calls=2)
     assert counts.proposed == 4
-    assert counts.calls == 8
-    assert counts.in_a_row == {"duplicate": 0, "too_close": 1, "force": 0, "not_accepted": 0}
+    assert counts.calls == 7
+    assert counts.outcomes == {"duplicate": 1, "too_close": 1, "force": 1, "not_accepted": 0, "accepted": 1}
+    assert counts.in_a_row == 1
+    assert counts.failed == {"duplicate": 0, "too_close": 1, "force": 2, "not_accepted": 0}

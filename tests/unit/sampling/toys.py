@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 from ase import Atoms
-from ase.build import bulk, fcc111, molecule
+from ase.build import bulk, fcc111
 
 from distill.structures.frames import Array, Frames
 
@@ -74,7 +74,7 @@ def crystals() -> Frames:
         bulk("Cu", "fcc", a=3.65, cubic=True),
         bulk("Cu", "fcc", a=3.65).repeat(2),
         Atoms(slab.numbers, slab.positions, cell=slab.cell, pbc=(True, True, False)),
-        Atoms("Cu4", 2.6 * molecule("P4").positions / 2.2),
+        Atoms("Cu4", 0.95 * np.array([[1, 1, 1], [1, -1, -1], [-1, 1, -1], [-1, -1, 1]])),
     ]
     for atoms, name in zip(structures, ["cubic", "skewed", "slab", "cluster"], strict=True):
         atoms.info = {"config_type": name}

@@ -1,68 +1,16 @@
-"""A folder with the toy recipe and its data, and the command line over the toy stages as a subprocess."""
+"""The toy recipe in a fresh folder, with its trace switched on."""
 
 from __future__ import annotations
 
-import subprocess
-import sys
-import time
-from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
-import toy_stages
-
-from distill.workflow.recipe import Recipe, load_recipe
-
-TOY_CLI = str(Path(__file__).with_name("toy_cli.py"))
-
-
-class Toy:
-    """The toy recipe in a folder of its own."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.path = folder / "toy.yaml"
-        self.runs = folder / "runs"
-        self.path.write_text(toy_stages.RECIPE)
-        (folder / "numbers.txt").write_text("1 2 3")
-
-    def load(self, *overrides: str) -> Recipe:
-        return load_recipe(self.path, overrides, toy_stages.toy_stages())
-
-    def trace(self) -> list[str]:
-        """The pieces of work that were begun since the last look."""
-        path = self.folder / "trace.txt"
-        lines = path.read_text().splitlines() if path.exists() else []
-        path.unlink(missing_ok=True)
-        return lines
-
-    def start(self, *arguments: str) -> subprocess.Popen[str]:
-        """Start the command line in the recipe's folder."""
-        return subprocess.Popen(
-            [sys.executable, TOY_CLI, *arguments],
-            cwd=self.folder,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-
-    def call(self, *arguments: str) -> tuple[int, str]:
-        """Run the command line to its end and return its status and everything it said."""
-        process = self.start(*arguments)
-        out, err = process.communicate(timeout=60)
-        return process.returncode, out + err
-
-    def wait_for(self, condition: Callable[[], Any], timeout_s: float = 20.0) -> None:
-        """Wait until something has happened."""
-        end = time.monotonic() + timeout_s
-        while not condition():
-            assert time.monotonic() < end, "it did not happen in time"
-            time.sleep(0.02)
+from toy_folder import Toy
 
 
 @pytest.fixture
-def toy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Toy]:
+def toy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Toy:
+    """Return the toy recipe in a folder of its own."""
     monkeypatch.setenv("TOY_TRACE", str(tmp_path / "trace.txt"))
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
-    yield Toy(tmp_path)
+    return Toy(tmp_path)

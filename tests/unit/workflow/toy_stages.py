@@ -21,9 +21,7 @@ from distill.base.registry import Registry
 from distill.base.settings import Settings
 from distill.stages.base import Job, Stage, StageSettings, Summary
 
-ROWS = {
-    name: f"toy_stages:{name.capitalize()}" for name in ("read", "count", "fit", "judge", "dynamics", "total")
-}
+ROWS = {name: f"toy_stages:{name.capitalize()}" for name in ("read", "count", "fit", "judge", "dynamics", "total")}
 
 RECIPE = """\
 name: toy

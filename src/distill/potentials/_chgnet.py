@@ -1,0 +1,35 @@
+"""CHGNet as a potential: its angles are found once for each structure and travel with it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from torch import Tensor
+
+from distill.potentials._chgnet_network import CUTOFF, ELEMENTS, CHGNetNetwork, find_angles
+from distill.potentials.graph import Batch, Graph
+from distill.potentials.potential import Potential
+
+
+class CHGNetPotential(Potential):
+    """CHGNet; the energies of free atoms that it was fitted with are part of the network, ``offsets`` start at zero."""
+
+    def __init__(self) -> None:
+        super().__init__(CUTOFF, elements=tuple(range(1, ELEMENTS + 1)), learn_offsets=False)
+        self.network = CHGNetNetwork()
+
+    def atomic_energies(self, batch: Batch) -> Tensor:
+        """Return CHGNet's energy of each atom, ``[N]`` eV."""
+        return self.network(batch)
+
+    def complete(self, graph: Graph) -> Graph:
+        """Add the angles between bonds shorter than 3 Å."""
+        i, j = graph.pairs
+        vectors = graph.positions[j] - graph.positions[i] + graph.shifts @ graph.cell
+        graph.extra.update(find_angles(graph.pairs, vectors.norm(dim=-1), len(graph.numbers)))
+        return graph
+
+    def extra_increments(self, graph: Graph) -> Mapping[str, int]:
+        """Return the numbers of pairs, bonds and atoms, which the angles point to."""
+        bonds = len(graph.extra["short"])
+        return {"short": graph.pairs.shape[1], "angle_bonds": bonds, "angle_centre": len(graph.numbers)}

@@ -1,0 +1,98 @@
+"""A potential as an ASE calculator, with a list of neighbours that survives many steps.
+
+Pairs are listed up to the cutoff plus a skin (Verlet's list); they hold until an atom has moved by half the skin. Each
+step keeps those of them that are within the cutoff, so that the result is that of a fresh list.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import numpy as np
+from ase import Atoms
+from ase.calculators.calculator import Calculator, all_changes
+from ase.stress import full_3x3_to_voigt_6_stress
+
+from distill.potentials.graph import find_pairs
+from distill.potentials.potential import Potential
+from distill.structures.frames import Array, Frames
+
+SKIN = 0.5
+"""Å; at room temperature a list of this skin holds for tens of steps and has a third more pairs at 5 Å."""
+
+
+class PotentialCalculator(Calculator):
+    """Energy, forces and, for structures that are periodic in three directions, stress.
+
+    Args:
+        potential: in evaluation mode, on the device to use.
+        skin: how much further than the cutoff pairs are listed, Å; 0 lists them anew at each step.
+
+    Attributes:
+        lists_built: how many lists of neighbours were made so far.
+    """
+
+    implemented_properties: ClassVar[list[str]] = ["energy", "free_energy", "forces", "stress"]
+
+    def __init__(self, potential: Potential, skin: float = SKIN) -> None:
+        super().__init__()
+        self.potential = potential
+        self.skin = skin
+        self.lists_built = 0
+        self._listed: Atoms | None = None
+        self._pairs: Array = np.zeros((2, 0), dtype=np.int64)
+        self._shifts: Array = np.zeros((0, 3))
+
+    def calculate(
+        self,
+        atoms: Atoms | None = None,
+        properties: list[str] | None = None,
+        system_changes: list[str] = all_changes,
+    ) -> None:
+        """Fill ``self.results``; the stress comes along, since it costs next to nothing.
+
+        Raises:
+            UserError: the potential does not know an element, or a periodic direction has no lattice vector.
+        """
+        super().calculate(atoms, properties, system_changes)
+        graph = self.potential.graph(
+            self.atoms.numbers,
+            self.atoms.positions,
+            self.atoms.cell.array,
+            self.atoms.pbc,
+            *self._neighbours(self.atoms),
+        )
+        energy, forces, stress = self.potential(self.potential.collate([graph]).to(self.potential.device))
+        self.results = {
+            "energy": float(energy[0]),
+            "free_energy": float(energy[0]),
+            "forces": forces.cpu().numpy().astype(np.float64),
+        }
+        if graph.periodic and stress is not None:
+            self.results["stress"] = full_3x3_to_voigt_6_stress(stress[0].cpu().numpy().astype(np.float64))
+
+    def _neighbours(self, atoms: Atoms) -> tuple[Array, Array]:
+        """Return the pairs within the cutoff and their lattice translations."""
+        if not self._holds(atoms):
+            self.potential.check(Frames.from_atoms([atoms]))
+            reach = self.potential.cutoff + self.skin
+            self._pairs, self._shifts = find_pairs(atoms.positions, atoms.cell.array, atoms.pbc, reach)
+            self._listed = atoms.copy()
+            self.lists_built += 1
+        i, j = self._pairs
+        vectors = atoms.positions[j] - atoms.positions[i] + self._shifts @ atoms.cell.array
+        near = np.einsum("ij,ij->i", vectors, vectors) < self.potential.cutoff**2
+        return self._pairs[:, near], self._shifts[near]
+
+    def _holds(self, atoms: Atoms) -> bool:
+        """Return whether the listed pairs contain all that are within the cutoff now."""
+        listed = self._listed
+        if (
+            listed is None
+            or not np.array_equal(listed.numbers, atoms.numbers)
+            or not np.array_equal(listed.pbc, atoms.pbc)
+            or not np.array_equal(listed.cell.array, atoms.cell.array)
+        ):
+            return False
+        moved = np.square(atoms.positions - listed.positions).sum(axis=1)
+        return bool(moved.max(initial=0.0) < (self.skin / 2) ** 2)

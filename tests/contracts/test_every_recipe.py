@@ -1,0 +1,183 @@
+"""Every recipe loads and plans; the quickstart, made tiny, runs through the command line as a user would run it."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from ase.build import bulk
+from ase.io import read
+
+import distill
+
+ROOT = Path(__file__).parents[2]
+RECIPES = sorted((ROOT / "recipes").glob("*.yaml"))
+TINY = {
+    "teacher.finetune.steps": 4,
+    "teacher.finetune.steps_per_round": 2,
+    "synthetic.structures": 30,
+    "students.painn.channels": 8,
+    "students.painn.layers": 1,
+    "students.painn.cutoff": 4.0,
+    "students.painn.steps": 20,
+    "students.painn.steps_per_round": 10,
+    "simulate.0.ps": 0.02,
+    "simulate.1.ps": 0.02,
+}
+"""Overrides that make the quickstart small enough for a test; every stage still does its real work."""
+
+
+def command(*arguments: str, **overrides: object) -> list[str]:
+    """Return the command line of one verb with overrides of the recipe."""
+    changes = [f"--set={key}={value}" for key, value in overrides.items()]
+    return [sys.executable, "-m", "distill.cli", *arguments, *changes]
+
+
+def distill_cli(*arguments: str, **overrides: object) -> subprocess.CompletedProcess[str]:
+    """Run one verb to its end."""
+    return subprocess.run(command(*arguments, **overrides), capture_output=True, text=True, cwd=ROOT, timeout=600)
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a finished tiny quickstart that was killed once on its way."""
+    folder = tmp_path_factory.mktemp("runs")
+    arguments = command("run", "recipes/quickstart.yaml", "--runs", str(folder), "--device", "cpu", **TINY)
+    first = subprocess.Popen(arguments, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    journal = wait_for(folder / ".store" / "generate", "journal")
+    os.kill(first.pid, signal.SIGKILL)
+    first.communicate()
+    assert not list((folder / ".store" / "generate").glob("[0-9a-f]*")), "a killed stage left an artifact"
+    assert journal.name == "journal"
+    second = subprocess.run(arguments, capture_output=True, text=True, cwd=ROOT, timeout=600)
+    assert second.returncode == 0, second.stdout + second.stderr
+    return folder
+
+
+def wait_for(folder: Path, name: str, timeout: float = 300) -> Path:
+    """Return the first non-empty file called ``name`` below ``folder``, once it is there."""
+    end = time.monotonic() + timeout
+    while time.monotonic() < end:
+        for path in folder.rglob(name):
+            if path.stat().st_size:
+                return path
+        time.sleep(0.02)
+    raise TimeoutError(name)
+
+
+@pytest.mark.parametrize("path", RECIPES, ids=lambda p: p.stem)
+def test_recipe_plans_and_documents_every_key(path: Path) -> None:
+    assert len(distill.plan(path)) >= 8
+    for line in path.read_text().splitlines():
+        if re.match(r"\s*\w+: \S", line) and "structure:" not in line and "kind:" not in line:
+            assert "#" in line or line.strip().startswith(("arch", "steps", "batch", "learning", "ps", "temp")), line
+
+
+@pytest.mark.slow
+def test_published_results(runs: Path) -> None:
+    run = runs / "quickstart"
+    for name in ("report.html", "metrics.csv", "summary.json", "synthetic.xyz", "models/teacher", "models/painn"):
+        assert (run / name).exists(), name
+    assert (run / "models" / "painn-direct" / "weights.safetensors").exists()
+    assert "<html" in (run / "report.html").read_text()
+    assert any((run / "figures").glob("*.png"))
+
+
+@pytest.mark.slow
+def test_metrics_have_every_model_reference_and_family(runs: Path) -> None:
+    with (runs / "quickstart" / "metrics.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert list(rows[0]) == (
+        "model variant seed split reference config_type quantity statistic value low high unit n".split()
+    )
+    on_test = [r for r in rows if r["split"] == "test" and r["quantity"] == "forces" and r["statistic"] == "mae"]
+    against_dft = {(r["model"], r["variant"], r["config_type"]) for r in on_test if r["reference"] == "dft"}
+    models = [("teacher", "zero_shot"), ("teacher", "finetuned"), ("painn", "distilled"), ("painn", "direct")]
+    assert against_dft == {(*m, c) for m in models for c in ("all", "strained", "thermal", "liquid")}
+    assert {(r["model"], r["variant"]) for r in on_test if r["reference"] == "teacher"} == set(models[2:])
+    whole = next(r for r in on_test if r["variant"] == "distilled" and r["config_type"] == "all")
+    assert float(whole["low"]) < float(whole["value"]) < float(whole["high"])
+
+
+@pytest.mark.slow
+def test_students_are_judged_on_numbers_that_can_be_recomputed(runs: Path) -> None:
+    run = runs / "quickstart"
+    test = read(ROOT / "data" / "silicon" / "test.xyz", ":")
+    predicted = distill.load_potential(run / "models" / "painn").evaluate(test)
+    error = np.abs(predicted.forces - np.concatenate([a.get_forces() for a in test])).mean()
+    with (run / "metrics.csv").open() as file:
+        rows = [r for r in csv.DictReader(file) if r["variant"] == "distilled" and r["reference"] == "dft"]
+    chosen = [r for r in rows if (r["config_type"], r["quantity"], r["statistic"]) == ("all", "forces", "mae")]
+    # single-precision forces, written with nine digits
+    assert float(chosen[0]["value"]) == pytest.approx(error, rel=1e-5)
+
+
+@pytest.mark.slow
+def test_calculator_of_a_published_model(runs: Path) -> None:
+    atoms = bulk("Si", "diamond", a=5.43, cubic=True)
+    atoms.calc = distill.load_potential(runs / "quickstart" / "models" / "painn").calculator()
+    # a perfect crystal: forces vanish by symmetry, up to single precision
+    assert np.abs(atoms.get_forces()).max() < 1e-3
+    assert atoms.get_stress().shape == (6,)
+
+
+@pytest.mark.slow
+def test_no_family_is_on_both_sides(runs: Path) -> None:
+    label = next((runs / ".store" / "label").glob("[0-9a-f]*"))
+    trees = [{a.info["tree"] for a in read(label / f"{s}.xyz", ":") if "tree" in a.info} for s in ("train", "valid")]
+    assert trees[0]
+    assert trees[1]
+    assert not trees[0] & trees[1]
+
+
+@pytest.mark.slow
+def test_synthetic_structures_know_their_parents(runs: Path) -> None:
+    structures = read(runs / "quickstart" / "synthetic.xyz", ":")
+    grown = [a for a in structures if a.info.get("generation", 0) > 0]
+    assert len(grown) == TINY["synthetic.structures"]
+    assert all({"tree", "parent", "generation"} <= set(a.info) for a in grown)
+
+
+@pytest.mark.slow
+def test_second_run_does_no_work(runs: Path) -> None:
+    begin = time.monotonic()
+    again = distill_cli("run", "recipes/quickstart.yaml", "--runs", str(runs), "--device", "cpu", **TINY)
+    assert again.returncode == 0
+    assert "Nothing to do" in again.stdout
+    assert time.monotonic() - begin < 5
+
+
+@pytest.mark.slow
+def test_a_changed_cutoff_trains_that_student_and_nothing_before_it(runs: Path) -> None:
+    changed = TINY | {"students.painn.cutoff": 4.5}
+    plan = distill_cli("plan", "recipes/quickstart.yaml", "--runs", str(runs), **changed).stdout
+    state = {line.split()[0]: "will run" in line for line in plan.splitlines() if line and line[0].islower()}
+    assert not any(state[stage] for stage in ("check", "finetune", "generate", "label"))
+    assert state["train[painn,distilled,0]"]
+    assert state["train[painn,direct,0]"]
+    assert "students.painn.cutoff: 4.0 -> 4.5" in plan
+
+
+@pytest.mark.slow
+def test_summary_holds_the_cost_of_every_task(runs: Path) -> None:
+    summary = json.loads((runs / "quickstart" / "summary.json").read_text())
+    for task in summary["tasks"].values():
+        assert task["wall_s"] >= 0
+        assert len(task["hash"]) == 64
+    assert {t.split("[")[0] for t in summary["tasks"]} == set(distill.STAGES)
+
+
+@pytest.mark.slow
+def test_status_of_a_finished_run(runs: Path) -> None:
+    status = distill_cli("status", str(runs / "quickstart"))
+    assert status.returncode == 0
+    assert "10 of 10 tasks are done" in status.stdout

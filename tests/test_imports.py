@@ -1,0 +1,135 @@
+"""The layers of the package, read from its source: who may import whom, what may be imported early, and no cycles."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from distill.potentials import POTENTIALS
+from distill.stages import STAGES
+
+ROOT = Path(__file__).parents[1] / "src"
+SOURCES = {
+    ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): path
+    for path in sorted((ROOT / "distill").rglob("*.py"))
+}
+MAY_IMPORT = {
+    "base": {"base"},
+    "structures": {"structures", "base"},
+    "analysis": {"analysis", "structures", "base"},
+    "potentials": {"potentials", "structures", "base"},
+    "sampling": {"sampling", "potentials", "structures", "base"},
+    "training": {"training", "potentials", "structures", "base"},
+    "reporting": {"reporting", "analysis", "structures", "base"},
+    "stages": {"stages", "reporting", "training", "sampling", "potentials", "analysis", "structures", "base"},
+    "workflow": {"workflow", "stages", "base"},
+}
+LIGHT = {"pydantic", "pydantic_core", "yaml", "distill"}
+"""What stages, the workflow and the rows of the table of potentials may import at their top, besides Python's own."""
+
+
+def is_type_checking(node: ast.stmt) -> bool:
+    return isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING"
+
+
+def statements(body: list[ast.stmt], inside_functions: bool) -> Iterator[ast.Import | ast.ImportFrom]:
+    """The import statements of a module that are executed, in functions too where asked for."""
+    for node in body:
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            yield node
+        elif is_type_checking(node):
+            yield from statements(node.orelse, inside_functions)  # type: ignore[attr-defined]
+        elif inside_functions or not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            inner = [child for child in ast.walk(node) if isinstance(child, ast.Import | ast.ImportFrom)]
+            yield from inner if inside_functions or not isinstance(node, ast.ClassDef) else []
+
+
+def imports(module: str, inside_functions: bool = True) -> set[str]:
+    """The modules that a module imports; a name imported from a package counts as the module that it is."""
+    found = set()
+    for node in statements(ast.parse(SOURCES[module].read_text()).body, inside_functions):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        else:
+            assert node.level == 0 and node.module, f"{module}: relative import"
+            names = {f"{node.module}.{alias.name}" for alias in node.names}
+            found |= {name if name in SOURCES else node.module for name in names}
+    return found
+
+
+def ours(module: str) -> set[str]:
+    return {name for name in imports(module) if name in SOURCES and name != module}
+
+
+@pytest.mark.parametrize("module", SOURCES)
+def test_layers(module: str) -> None:
+    parts = module.split(".")
+    assert "distill" not in imports(module), "import the module that is needed, not the package"
+    if len(parts) == 1 or parts[1] not in MAY_IMPORT:
+        return
+    for imported in ours(module):
+        layer = imported.split(".")[1]
+        assert layer in MAY_IMPORT[parts[1]], f"{module} imports {imported}"
+
+
+@pytest.mark.parametrize("module", [m for m in SOURCES if m.startswith("distill.stages.")])
+def test_no_stage_imports_another(module: str) -> None:
+    assert {m for m in ours(module) if m.startswith("distill.stages")} <= {"distill.stages.base"}
+
+
+@pytest.mark.parametrize("module", [m for m in SOURCES if m.startswith("distill.workflow")])
+def test_the_workflow_knows_only_the_table_and_the_contract_of_stages(module: str) -> None:
+    assert {m for m in ours(module) if m.startswith("distill.stages")} <= {"distill.stages", "distill.stages.base"}
+
+
+def early_modules() -> list[str]:
+    """Modules that must be cheap: stages, workflow, base, the command line, and the rows of the potentials' table."""
+    rows = {row.partition(":")[0] for row in POTENTIALS.rows.values()}
+    layers = ("distill.stages", "distill.workflow", "distill.base")
+    top = {"distill", "distill.cli", "distill.api", "distill.doctor", "distill.potentials", "distill.potentials.base"}
+    return sorted(rows | top | {m for m in SOURCES if m.startswith(layers)})
+
+
+@pytest.mark.parametrize("module", early_modules())
+def test_early_modules_import_nothing_heavy_at_their_top(module: str) -> None:
+    tops = {name.split(".")[0] for name in imports(module, inside_functions=False)}
+    assert tops <= LIGHT | set(sys.stdlib_module_names)
+
+
+def test_the_command_line_starts_with_the_standard_library_alone() -> None:
+    assert {m for m in imports("distill.cli", inside_functions=False) if m in SOURCES} == {"distill.base.errors"}
+
+
+def test_there_are_no_cycles() -> None:
+    graph = {module: ours(module) for module in SOURCES}
+    while free := [module for module, needed in graph.items() if not needed & graph.keys()]:
+        for module in free:
+            del graph[module]
+    assert graph == {}
+
+
+def test_planning_loads_nothing_heavy() -> None:
+    """The same rule seen from outside: everything that planning needs is loaded, and no numerical library with it."""
+    code = (
+        "import sys, distill.api, distill.doctor\n"
+        "from distill.stages import STAGES\n"
+        "from distill.potentials import POTENTIALS\n"
+        "list(STAGES.values()), list(POTENTIALS.values())\n"
+        "heavy = {'torch', 'ase', 'numpy', 'scipy', 'matplotlib', 'lightning', 'rich'} & set(sys.modules)\n"
+        "sys.exit(f'imported {heavy}' if heavy else 0)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+
+
+def test_public_names_exist() -> None:
+    import distill
+
+    for name in distill.__all__:
+        assert getattr(distill, name) is not None
+    assert set(STAGES.rows) and not hasattr(distill, "no_such_name")

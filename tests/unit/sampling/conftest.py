@@ -1,0 +1,6 @@
+"""No time limit for single examples: machines of continuous integration are shared."""
+
+from hypothesis import settings
+
+settings.register_profile("unhurried", deadline=None)
+settings.load_profile("unhurried")

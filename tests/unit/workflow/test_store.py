@@ -1,0 +1,129 @@
+"""The store: an artifact is whole or not there, and one process at a time works on it."""
+
+from __future__ import annotations
+
+import json
+import math
+import subprocess
+import sys
+import threading
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from distill.base.errors import WorkError
+from distill.base.files import hash_file
+from distill.workflow.store import MANIFEST, Store, plain
+
+
+@dataclass(frozen=True)
+class Key:
+    stage: str = "count"
+    hash: str = "0123456789abcdef" * 4
+
+
+KEY = Key()
+
+
+def finished(store: Store, text: str = "42") -> dict[str, object]:
+    out = store.work(KEY) / "out"
+    (out / "model").mkdir(parents=True)
+    (out / "model" / "weights.txt").write_text(text)
+    return store.promote(KEY, {"summary": {"value": math.nan}, "warnings": []})
+
+
+def test_a_promoted_artifact_is_whole_and_explains_itself(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    assert not store.has(KEY)
+    manifest = finished(store)
+    assert store.has(KEY) and store.manifest(KEY) == manifest
+    weights = store.artifact(KEY) / "model" / "weights.txt"
+    assert manifest["files"]["model/weights.txt"]["sha256"] == hash_file(weights)  # type: ignore[index]
+    assert manifest["summary"] == {"value": None}
+    assert not store.work(KEY).exists()
+
+
+@pytest.mark.parametrize(
+    "tear",
+    [
+        lambda folder: (folder / MANIFEST).unlink(),
+        lambda folder: (folder / MANIFEST).write_text((folder / MANIFEST).read_text()[:40]),
+        lambda folder: (folder / "model" / "weights.txt").unlink(),
+        lambda folder: (folder / "model" / "weights.txt").write_text("4"),
+        lambda folder: (folder / MANIFEST).write_text(
+            json.dumps(json.loads((folder / MANIFEST).read_text()) | {"hash": "f" * 64})
+        ),
+    ],
+)
+def test_a_torn_artifact_is_not_accepted_and_is_replaced(tmp_path: Path, tear: object) -> None:
+    store = Store(tmp_path)
+    finished(store)
+    tear(store.artifact(KEY))  # type: ignore[operator]
+    assert not store.has(KEY)
+    finished(store, "43")
+    assert store.has(KEY)
+    assert (store.artifact(KEY) / "model" / "weights.txt").read_text() == "43"
+    assert [p.name for p in store.artifact(KEY).parent.iterdir()] == [KEY.hash[:16]]
+
+
+def test_a_work_folder_is_no_artifact(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    (store.work(KEY) / "out").mkdir(parents=True)
+    (store.work(KEY) / "out" / MANIFEST).write_text("{}")
+    assert not store.has(KEY) and store.is_interrupted(KEY)
+
+
+def test_the_lock_is_exclusive_and_ends_with_its_process(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    code = f"""
+import sys, time
+from dataclasses import dataclass
+from pathlib import Path
+from distill.workflow.store import Store
+@dataclass(frozen=True)
+class Key:
+    stage: str = {KEY.stage!r}
+    hash: str = {KEY.hash!r}
+with Store(Path({str(tmp_path)!r})).lock(Key()):
+    print("locked", flush=True)
+    time.sleep(60)
+"""
+    holder = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
+    assert holder.stdout is not None and holder.stdout.readline() == "locked\n"
+    try:
+        assert store.is_running(KEY)
+        with pytest.raises(WorkError, match="another run is working on count"):
+            store.discard(KEY)
+        got = threading.Event()
+        waiter = threading.Thread(target=lambda: _lock_and_set(store, got), daemon=True)
+        waiter.start()
+        time.sleep(0.3)
+        assert not got.is_set()
+    finally:
+        holder.kill()
+        holder.wait()
+    assert got.wait(5)
+    waiter.join(5)
+    assert not store.is_running(KEY)
+
+
+def _lock_and_set(store: Store, got: threading.Event) -> None:
+    with store.lock(KEY, poll_s=0.05):
+        got.set()
+
+
+def test_discard_removes_artifact_and_work(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    finished(store)
+    (store.work(KEY) / "out").mkdir(parents=True)
+    store.discard(KEY)
+    assert not store.has(KEY) and not store.is_interrupted(KEY)
+
+
+def test_plain_keeps_what_json_has_and_nulls_the_rest() -> None:
+    value = {"a": np.float64(1.5), "b": np.array([1.0, np.inf]), 3: (True, np.int64(2)), "p": Path("x"), "n": -math.inf}
+    assert plain(value) == {"a": 1.5, "b": [1.0, None], "3": [True, 2], "p": "x", "n": None}
+    assert json.dumps(plain(value), allow_nan=False)
