@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+import numpy as np
+import torch
 from torch import Tensor
 
 from distill.potentials._chgnet_network import CUTOFF, ELEMENTS, CHGNetNetwork, find_angles
@@ -24,9 +26,11 @@ class CHGNetPotential(Potential):
 
     def complete(self, graph: Graph) -> Graph:
         """Add the angles between bonds shorter than 3 Å."""
-        i, j = graph.pairs
-        vectors = graph.positions[j] - graph.positions[i] + graph.shifts @ graph.cell
-        graph.extra.update(find_angles(graph.pairs, vectors.norm(dim=-1), len(graph.numbers)))
+        pairs, positions = graph.pairs.numpy(), graph.positions.numpy()
+        vectors = positions[pairs[1]] - positions[pairs[0]] + graph.shifts.numpy() @ graph.cell.numpy()
+        angles = find_angles(pairs, np.sqrt(np.square(vectors).sum(axis=1)), len(positions))
+        graph.extra = {name: torch.from_numpy(values) for name, values in angles.items()}
+        graph.extra["angle_sign"] = graph.extra["angle_sign"].to(graph.positions.dtype)
         return graph
 
     def extra_increments(self, graph: Graph) -> Mapping[str, int]:

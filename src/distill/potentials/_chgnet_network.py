@@ -11,11 +11,12 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from distill.potentials._silu import silu
-from distill.potentials.graph import Batch
+from distill.potentials.graph import Array, Batch
 
 WIDTH = 64
 RADIAL = 31
@@ -198,7 +199,7 @@ class CHGNetNetwork(nn.Module):
         return self.read_out(atoms).squeeze(-1).double() + self.reference.index_select(0, batch.numbers - 1)
 
 
-def find_angles(pairs: Tensor, distances: Tensor, n_atoms: int) -> dict[str, Tensor]:
+def find_angles(pairs: Array, distances: Array, n_atoms: int) -> dict[str, Array]:
     """Return the bonds shorter than 3 Å and their angles: every ordered pair of different directed bonds of an atom.
 
     Args:
@@ -210,23 +211,22 @@ def find_angles(pairs: Tensor, distances: Tensor, n_atoms: int) -> dict[str, Ten
         ``short`` ``[s]``: which pairs are bonds; ``angle_bonds`` ``[a, 2]``: indices into ``short``; ``angle_centre``
         ``[a]``: the shared atom; ``angle_sign`` ``[a]``: −1 where one of the two bonds points towards the shared atom.
     """
-    short = (distances < BOND_CUTOFF).nonzero().squeeze(-1)
+    short = np.flatnonzero(distances < BOND_CUTOFF)
     count = len(short)
     centres = pairs[:, short].reshape(-1)  # (2s,): bonds forward, then backward
-    centre, order = centres.sort(stable=True)
-    members = torch.bincount(centres, minlength=n_atoms)  # bonds of each atom
-    partners = members[centre]
-    first = torch.arange(2 * count).repeat_interleave(partners)
-    within = torch.arange(len(first)) - (partners.cumsum(0) - partners).repeat_interleave(partners)
-    second = (members.cumsum(0) - members)[centre].repeat_interleave(partners) + within
+    order = np.argsort(centres, kind="stable")
+    members = np.bincount(centres, minlength=n_atoms)  # bonds of each atom
+    partners = members[centres[order]]
+    first = np.repeat(np.arange(2 * count), partners)
+    begin = np.repeat((np.cumsum(members) - members)[centres[order]], partners)
+    second = begin + np.arange(len(first)) - np.repeat(np.cumsum(partners) - partners, partners)
     different = first != second
     first, second = order[first[different]], order[second[different]]
-    same_way = (first < count) == (second < count)
     return {
         "short": short,
-        "angle_bonds": torch.stack([first, second], dim=1) % max(count, 1),
+        "angle_bonds": np.stack([first, second], axis=1) % max(count, 1),
         "angle_centre": centres[first],
-        "angle_sign": torch.where(same_way, 1.0, -1.0).to(distances.dtype),
+        "angle_sign": np.where((first < count) == (second < count), 1.0, -1.0),
     }
 
 

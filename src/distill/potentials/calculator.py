@@ -1,7 +1,8 @@
 """A potential as an ASE calculator, with a list of neighbours that survives many steps.
 
 Pairs are listed up to the cutoff plus a skin (Verlet's list); they hold until an atom has moved by half the skin. Each
-step keeps those of them that are within the cutoff, so that the result is that of a fresh list.
+step keeps those of them that are within the cutoff, so that the result is that of a fresh list. What a model needs
+besides pairs, such as CHGNet's angles, is found anew at every step.
 """
 
 from __future__ import annotations

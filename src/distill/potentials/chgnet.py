@@ -71,7 +71,9 @@ class CHGNetR2SCAN(CHGNet03):
     """CHGNet transferred to the r²SCAN functional."""
 
     name = "chgnet-r2scan"
-    reference = "X. Huang et al., npj Comput. Mater. (2025), Cross-functional transferability"
+    reference = (
+        "Cross-functional transferability in foundation machine learning interatomic potentials, npj Comput. Mater."
+    )
     level_of_theory = "r2SCAN (MP-r2SCAN)"
     weights = "pretrained/r2scan/chgnet_r2scan_transfer_learning_e15f36s161m23.pth.tar"
 

@@ -164,6 +164,23 @@ def collate(graphs: list[Graph], increments: list[Mapping[str, int]]) -> Batch:
     )
 
 
+def strained(batch: Batch, strain: Tensor | None) -> Batch:
+    """Return the batch with positions and cells deformed by the symmetric part of ``strain`` ``[B, 3, 3]``."""
+    if strain is None:
+        return batch
+    deformation = torch.eye(3, dtype=strain.dtype, device=strain.device) + (strain + strain.transpose(1, 2)) / 2
+    of_atom = deformation.reshape(-1, 9).index_select(0, batch.structure).view(-1, 3, 3)
+    positions = torch.bmm(batch.positions.unsqueeze(1), of_atom).squeeze(1)
+    return replace(batch, positions=positions, cells=torch.bmm(batch.cells, deformation))
+
+
+def divide_by_volume(virial: Tensor, batch: Batch) -> Tensor:
+    """Return the stress from dE/dε, ``[B, 3, 3]``; NaN for structures that are not periodic in three directions."""
+    periodic = batch.periodic.view(-1, 1, 1)
+    volume = torch.linalg.det(batch.cells).abs().view(-1, 1, 1)
+    return torch.where(periodic, virial / torch.where(periodic, volume, 1.0), torch.nan)
+
+
 def _join(labels: list[Tensor | None], stack: bool) -> Tensor | None:
     """Return the labels joined, or None where a structure lacks it."""
     present = [label for label in labels if label is not None]

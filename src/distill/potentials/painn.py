@@ -28,25 +28,17 @@ class PaiNNSettings(PotentialSettings):
 
 
 class PaiNN(Architecture):
-    """The polarizable atom interaction network of Schütt, Unke and Gastegger, with graph-pes' parameters."""
+    """The polarizable atom interaction network of Schütt, Unke and Gastegger."""
 
     name = "painn"
     role = "student"
     reference = "K. T. Schütt, O. T. Unke, M. Gastegger, arXiv:2102.03150 (2021)"
     licence = "MIT"
-    requires = ("graph-pes",)
-    install = "pip install graph-pes"
     Settings = PaiNNSettings
 
     @classmethod
     def network(cls, settings: PaiNNSettings) -> Potential:
         """Return an untrained PaiNN."""
-        from distill.potentials._painn_network import PaiNNNetwork, PaiNNPotential
+        from distill.potentials._painn_network import PaiNNPotential
 
-        network = PaiNNNetwork(
-            cutoff=settings.cutoff,
-            channels=settings.channels,
-            layers=settings.layers,
-            radial_features=settings.radial_features,
-        )
-        return PaiNNPotential(network, settings.core)
+        return PaiNNPotential(**settings.model_dump())

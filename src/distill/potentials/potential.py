@@ -7,8 +7,7 @@ written once, here: exact derivatives, batched evaluation, a calculator, saving 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -26,7 +25,7 @@ from distill.base.files import hash_file, read_json, replacing, write_json
 from distill.base.progress import Phase
 from distill.potentials import POTENTIALS
 from distill.potentials.base import PotentialSettings
-from distill.potentials.graph import Batch, Graph, collate, find_pairs
+from distill.potentials.graph import Batch, Graph, collate, divide_by_volume, find_pairs, strained
 from distill.structures.frames import Frames
 
 if TYPE_CHECKING:
@@ -145,24 +144,18 @@ class Potential(nn.Module):
         """Join prepared structures to a batch."""
         return collate(graphs, [self.extra_increments(g) for g in graphs])
 
+    @torch.enable_grad()
     def forward(self, batch: Batch, stress: bool = True) -> Prediction:
         """Return energies, forces and stress; forces and stress are exact derivatives of the energy.
 
         The stress is the derivative with respect to a symmetric strain of positions and cell, by the volume (Knuth et
-        al., Comput. Phys. Commun. 190, 33, 2015). In training mode the result can be differentiated once more.
+        al., Comput. Phys. Commun. 190, 33, 2015). In training mode the result can be differentiated once more. It works
+        also where the caller switched gradients off.
         """
-        if self.training:
-            return self._predict(batch, stress)
-        with self._fixed_parameters():
-            energy, forces, tensor = self._predict(batch, stress)
-        return Prediction(energy.detach(), forces, tensor)
-
-    def _predict(self, batch: Batch, stress: bool) -> Prediction:
-        with torch.enable_grad():
-            strain = batch.cells.new_zeros(batch.cells.shape, requires_grad=True) if stress else None
-            positions = batch.positions.detach().requires_grad_()
-            atomic = self.atomic_energies(strained(replace(batch, positions=positions), strain))
-            total = self._sum(atomic, batch)
+        strain = batch.cells.new_zeros(batch.cells.shape, requires_grad=True) if stress else None
+        positions = batch.positions.detach().requires_grad_()
+        atomic = self.atomic_energies(strained(replace(batch, positions=positions), strain))
+        total = self._sum(atomic, batch)
         leaves = [positions] if strain is None else [positions, strain]
         if total.requires_grad:
             gradients = torch.autograd.grad(
@@ -172,24 +165,12 @@ class Potential(nn.Module):
             gradients = tuple(torch.zeros_like(leaf) for leaf in leaves)
         energy = total + self._sum(self.offsets.index_select(0, batch.numbers), batch)
         tensor = None if strain is None else divide_by_volume(gradients[1], batch)
-        return Prediction(energy, -gradients[0], tensor)
+        return Prediction(energy if self.training else energy.detach(), -gradients[0], tensor)
 
     def _sum(self, per_atom: Tensor, batch: Batch) -> Tensor:
         """Return the sum over the atoms of each structure in double precision, ``[B]``."""
         zeros = per_atom.new_zeros(batch.n_structures, dtype=torch.float64)
         return zeros.index_add(0, batch.structure, per_atom.double())
-
-    @contextmanager
-    def _fixed_parameters(self) -> Iterator[None]:
-        """Let autograd follow only positions and cells: about a third of the backward pass is saved."""
-        learnable = [p for p in self.parameters() if p.requires_grad]
-        for parameter in learnable:
-            parameter.requires_grad_(False)
-        try:
-            yield
-        finally:
-            for parameter in learnable:
-                parameter.requires_grad_(True)
 
     def evaluate(
         self, frames: Frames, *, max_atoms: int | None = None, stress: bool = True, progress: Phase | None = None
@@ -278,23 +259,6 @@ class Potential(nn.Module):
                 where=f"frame {int(np.flatnonzero(flat)[0])}",
                 remedy="Give the cell, or set pbc to F in that direction",
             )
-
-
-def strained(batch: Batch, strain: Tensor | None) -> Batch:
-    """Return the batch with positions and cells deformed by the symmetric part of ``strain`` ``[B, 3, 3]``."""
-    if strain is None:
-        return batch
-    deformation = torch.eye(3, dtype=strain.dtype, device=strain.device) + (strain + strain.transpose(1, 2)) / 2
-    of_atom = deformation.reshape(-1, 9).index_select(0, batch.structure).view(-1, 3, 3)
-    positions = torch.bmm(batch.positions.unsqueeze(1), of_atom).squeeze(1)
-    return replace(batch, positions=positions, cells=torch.bmm(batch.cells, deformation))
-
-
-def divide_by_volume(virial: Tensor, batch: Batch) -> Tensor:
-    """Return the stress from dE/dε, ``[B, 3, 3]``; NaN for structures that are not periodic in three directions."""
-    periodic = batch.periodic.view(-1, 1, 1)
-    volume = torch.linalg.det(batch.cells).abs().view(-1, 1, 1)
-    return torch.where(periodic, virial / torch.where(periodic, volume, 1.0), torch.nan)
 
 
 def save(potential: Potential, folder: Path, provenance: Mapping[str, Any]) -> None:

@@ -91,9 +91,9 @@ def counts(found: dict[str, Any]) -> dict[str, Any]:
     """Return what was counted on the way."""
     check, label, generate = (found[name]["summary"] for name in ("check", "label", "generate"))
     return {
-        "DFT structures: training": check["train"],
-        "DFT structures: validation": check["valid"],
-        "DFT structures: test": check["test"],
+        "DFT structures: training": check["counts"]["train"],
+        "DFT structures: validation": check["counts"]["valid"],
+        "DFT structures: test": check["counts"]["test"],
         "synthetic structures: training": label["train"],
         "synthetic structures: validation, unseen families": label["valid"],
         "teacher calls per grown structure": round(generate["calls_per_structure"], 1),

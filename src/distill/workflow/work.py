@@ -197,7 +197,7 @@ def _as_distill_error(error: Exception, order: Order, log: Path) -> DistillError
         kind = UserError if isinstance(error, UserError) else WorkError
         failure: DistillError = kind(error.what, where=error.where or order.id, remedy=error.remedy)
     else:
-        text = traceback.format_exception_only(error)[-1].strip()
+        text = traceback.format_exception_only(error)[-1].strip().splitlines()[0]
         failure = WorkError(text, where=order.id, remedy=f"The log is {log}")
     failure.add_note("".join(traceback.format_exception(error)))
     return failure

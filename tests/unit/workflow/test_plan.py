@@ -115,8 +115,11 @@ def test_a_new_stage_version_changes_the_hash(toy: Toy, monkeypatch: pytest.Monk
     assert "count" in changed(before, after) and "read" not in changed(before, after)
 
 
-def test_threads_share_the_cores_among_the_tasks_of_a_level(toy: Toy) -> None:
+def test_threads_share_the_cores_among_the_tasks_that_may_run_together(toy: Toy) -> None:
     plan = make_plan(toy.load())
+    assert plan.independent_of(plan["count"]) == set()
+    fits = {task.id for task in plan if task.stage == "fit"}
+    assert fits - {"fit[big,distilled,0]"} <= plan.independent_of(plan["fit[big,distilled,0]"])
     assert plan.threads(plan["count"], workers=4, cores=8) == 8
     assert plan.threads(plan["fit[big,distilled,0]"], workers=4, cores=8) == 2
     assert plan.threads(plan["fit[big,distilled,0]"], workers=1, cores=8) == 8

@@ -1,0 +1,51 @@
+"""The repulsion of nuclei: the published formula, smooth, and absent where atoms are bonded."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from ase import Atoms
+from ase.build import bulk, molecule
+from ase.data import covalent_radii
+
+from distill.potentials.core_repulsion import INNER, OUTER, CoreRepulsion, switch
+from distill.potentials.graph import Batch
+from distill.potentials.potential import Potential
+from distill.structures.frames import Frames
+
+
+def repulsion(painn: Potential, atoms: Atoms) -> float:
+    """Return the core repulsion of one structure, eV."""
+    batch: Batch = painn.collate(painn.prepare(Frames.from_atoms([atoms])))
+    return float(CoreRepulsion()(batch, batch.vectors()).sum())
+
+
+@pytest.mark.parametrize(("symbols", "distance"), [("SiSi", 0.8), ("OH", 0.4), ("NaCl", 1.0)])
+def test_is_the_universal_potential_below_the_inner_radius(painn: Potential, symbols: str, distance: float) -> None:
+    pair = Atoms(symbols, positions=[[0, 0, 0], [distance, 0, 0]])
+    z = pair.numbers.astype(float)
+    assert distance < INNER * covalent_radii[pair.numbers].sum()
+    x = distance / (0.8854 * 0.529177 / (z**0.23).sum())
+    phi = 0.18175 * np.exp(-3.1998 * x) + 0.50986 * np.exp(-0.94229 * x)
+    phi += 0.28022 * np.exp(-0.4029 * x) + 0.02817 * np.exp(-0.20162 * x)
+    assert repulsion(painn, pair) == pytest.approx(14.399645 * z.prod() / distance * phi, rel=1e-5)  # single precision
+
+
+def test_the_switch_is_twice_differentiable() -> None:
+    for edge, value in ((INNER, 1.0), (OUTER, 0.0)):
+        x = torch.tensor([edge - 1e-6, edge + 1e-6], dtype=torch.float64, requires_grad=True)
+        y = switch(x)
+        (slope,) = torch.autograd.grad(y.sum(), x, create_graph=True)
+        (curvature,) = torch.autograd.grad(slope.sum(), x)
+        # the third derivative is 60 / (OUTER − INNER)³ at most, so that 1e-6 away the second is below 0.005
+        assert y.tolist() == pytest.approx([value, value], abs=1e-9)
+        assert slope.abs().max() < 1e-6 and curvature.abs().max() < 5e-3
+
+
+def test_falls_with_distance_and_vanishes_at_bonds(painn: Potential) -> None:
+    energies = [repulsion(painn, Atoms("Si2", positions=[[0, 0, 0], [d, 0, 0]])) for d in np.linspace(0.3, 1.7, 40)]
+    assert (np.diff(energies) <= 0).all() and energies[-1] == 0
+    bonded = [molecule(name) for name in ("H2", "N2", "C2H2", "CO", "HCN", "H2O")]
+    for atoms in [*bonded, bulk("Si"), bulk("NaCl", "rocksalt", a=5.64), bulk("C")]:
+        assert repulsion(painn, atoms) == 0
