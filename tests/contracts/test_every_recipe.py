@@ -97,7 +97,21 @@ def test_metrics_have_every_model_reference_and_family(runs: Path) -> None:
     with (runs / "quickstart" / "metrics.csv").open() as file:
         rows = list(csv.DictReader(file))
     assert list(rows[0]) == (
-        "model variant seed split reference config_type quantity statistic value low high unit n".split()
+        [
+            "model",
+            "variant",
+            "seed",
+            "split",
+            "reference",
+            "config_type",
+            "quantity",
+            "statistic",
+            "value",
+            "low",
+            "high",
+            "unit",
+            "n",
+        ]
     )
     on_test = [r for r in rows if r["split"] == "test" and r["quantity"] == "forces" and r["statistic"] == "mae"]
     against_dft = {(r["model"], r["variant"], r["config_type"]) for r in on_test if r["reference"] == "dft"}

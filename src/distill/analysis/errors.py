@@ -144,6 +144,43 @@ def error_table(
     return rows
 
 
+@dataclass(frozen=True)
+class Difference:
+    """How much larger one model's mean absolute force error is than another's, eV/Å, with its interval.
+
+    Attributes:
+        value: the first model's error minus the second's.
+        low: lower end of the interval, None for fewer than two structures.
+        high: upper end.
+    """
+
+    value: float
+    low: float | None
+    high: float | None
+
+
+def force_error_difference(
+    reference: Frames, first: Frames, second: Frames, *, resamples: int = 1000, seed: int = 0, level: float = 0.95
+) -> Difference:
+    """Compare the mean absolute force errors of two models on the same ``B`` structures.
+
+    Both are resampled together (paired bootstrap), so that what makes a structure hard for both cancels: the interval
+    is narrower than two separate ones, and a difference is real where it leaves out zero.
+
+    Raises:
+        ValueError: a set has no forces.
+    """
+    if reference.forces is None or first.forces is None or second.forces is None:
+        raise ValueError("all three sets need forces")
+    excess = np.abs(first.forces - reference.forces) - np.abs(second.forces - reference.forces)
+    per_structure = np.bincount(reference.structure_of_atom, excess.sum(axis=1), len(reference))
+    components = 3.0 * reference.n_atoms
+    rng = stream(seed, "bootstrap", "forces", ALL)
+    weights = resample(len(reference), resamples, rng)
+    sampled = weights @ per_structure / (weights @ components) if len(reference) > 1 else None
+    return Difference(float(per_structure.sum() / components.sum()), *_interval(sampled, level))
+
+
 def groups(labels: list[str]) -> dict[str, Array]:
     """Return the indices of the structures of ``"all"`` and then of each family, by name."""
     names = np.array(labels, dtype=object)

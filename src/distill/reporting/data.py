@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, TypeVar
 
 from distill.analysis.energy_volume import EnergyVolumeFit
+from distill.analysis.errors import Difference
 from distill.analysis.stability import Verdict
 from distill.structures.frames import Array
 
@@ -182,6 +183,7 @@ class ReportData:
         name: the run's name.
         recipe_text: the complete recipe, defaults included, as YAML.
         metrics: rows with the columns of ``metrics.csv``; numbers may be text, an absent number is None or empty.
+        gains: student to how much the distilled model lowers the force error of the direct one, on the same structures.
         parity: predictions on the test set, one entry a model (the first seed).
         curves: one entry a training.
         energy_volume: one entry a model and seed.
@@ -199,6 +201,7 @@ class ReportData:
     name: str
     recipe_text: str = ""
     metrics: Sequence[Mapping[str, Any]] = ()
+    gains: Mapping[str, Difference] = field(default_factory=dict)
     parity: Sequence[Parity] = ()
     curves: Sequence[Curve] = ()
     energy_volume: Sequence[EnergyVolume] = ()

@@ -5,11 +5,12 @@ A sentence is good, bad or a note; a failure is always said, and the headline ne
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from distill.analysis.energy_volume import EnergyVolumeFit
+from distill.analysis.errors import Difference
 from distill.reporting.data import Dynamics, EnergyVolume, Model, ReportData, in_order, name_with_seed
 from distill.reporting.tables import QUANTITIES, Cell, ErrorTable, show
 
@@ -36,7 +37,7 @@ class Conclusion:
 def conclude(data: ReportData, table: ErrorTable) -> Conclusion:
     """Return the verdict on a run."""
     judged = [
-        *_students(table),
+        *_students(table, data.gains),
         *_finetuning(table),
         *_simulations(data.dynamics),
         *_equations_of_state(data.energy_volume),
@@ -51,7 +52,7 @@ def conclude(data: ReportData, table: ErrorTable) -> Conclusion:
     return Conclusion("note", "Nothing was judged in this run.", (*judged, *notes))
 
 
-def _students(table: ErrorTable) -> list[Sentence]:
+def _students(table: ErrorTable, gains: Mapping[str, Difference]) -> list[Sentence]:
     """Say for each student how the distilled one compares with the direct one and with its teacher."""
     sentences = []
     for name in dict.fromkeys(m.model for m in table.models if m.model != "teacher"):
@@ -66,21 +67,28 @@ def _students(table: ErrorTable) -> list[Sentence]:
         elif direct is None:
             sentences.append(Sentence("note", text))
         else:
-            sentences.append(_against_direct(name, text, distilled, direct))
+            sentences.append(_against_direct(text, distilled, direct, gains.get(name)))
     return sentences
 
 
-def _against_direct(name: str, text: str, distilled: Cell, direct: Cell) -> Sentence:
+def _against_direct(text: str, distilled: Cell, direct: Cell, gain: Difference | None) -> Sentence:
+    """Say whether distillation helped; judged by the paired difference where it is known, else by the two ranges."""
     said = f"{text} The same architecture trained directly on the DFT structures has {_forces(direct)}"
     if direct.value is None or distilled.value is None:
         return Sentence("good", f"{said}: it gave no finite numbers.")
     change = 100 * (1 - distilled.value / direct.value)
     if change <= 0:
         return Sentence("bad", f"{said}: distillation did not help, its error is {-change:.0f} % higher.")
-    gain = f"{said}: distillation lowers the error by {change:.0f} %"
-    if distilled.high is not None and direct.low is not None and distilled.high < direct.low:
-        return Sentence("good", f"{gain}.")
-    return Sentence("note", f"{gain}, but the ranges overlap or are unknown, so this may be chance.")
+    lowers = f"{said}: distillation lowers the error by {change:.0f} %"
+    if gain is not None and gain.low is not None and gain.high is not None:
+        paired = replace(distilled, value=gain.value, low=gain.low, high=gain.high)
+        lowers += f", by {_forces(paired)} where both are compared structure by structure"
+        certain = gain.low > 0
+    else:
+        certain = distilled.high is not None and direct.low is not None and distilled.high < direct.low
+    if certain:
+        return Sentence("good", f"{lowers}.")
+    return Sentence("note", f"{lowers}; the ranges overlap or are unknown, so this may be chance.")
 
 
 def _finetuning(table: ErrorTable) -> list[Sentence]:

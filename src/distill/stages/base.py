@@ -31,13 +31,13 @@ class StageSettings(Settings):
 class LossSettings(Settings):
     """Weights of the terms of the objective, a sum of mean Huber losses."""
 
-    energy: float = Field(1.0, ge=0)
+    energy: float = Field(5.0, ge=0)
     """Weight of the energy per atom (eV/atom)."""
     forces: float = Field(10.0, ge=0)
     """Weight of the force components (eV/Å)."""
-    stress: float = Field(10.0, ge=0)
-    """Weight of the stress components (eV/Å³); 0 leaves stress out."""
-    huber: float = Field(0.1, gt=0)
+    virial: float = Field(1.0, ge=0)
+    """Weight of the components of the virial per atom (eV/atom), that is of the stress; 0 leaves it out."""
+    huber: float = Field(0.02, gt=0)
     """Residual at which a term turns from quadratic to linear, in its own unit."""
 
 
@@ -61,7 +61,7 @@ class FitSettings(StageSettings):
     clip: float = Field(10.0, ge=0)
     """Largest norm of the gradient; 0 does not clip."""
     loss: LossSettings = LossSettings()
-    """Weights of energy, forces and stress."""
+    """Weights of energy, forces and virial."""
 
 
 @dataclass(frozen=True)
@@ -114,7 +114,8 @@ class Stage(ABC):
             this stage follows that fan-out, otherwise a list of :class:`Source`.
         outputs: output name to its file or folder name in the artifact.
         publish: output name to its name under ``runs/<name>/``, a format string of the labels and ``{suffix}``.
-        each: the earlier stage whose fan-out this one follows: one task for each of its tasks, with the same labels.
+        each: the earlier stage whose fan-out this one follows: one task for each of its tasks, with the same labels and,
+            where this stage fans out further, its own besides.
         hashed_labels: labels that change the result, and so the hash.
     """
 

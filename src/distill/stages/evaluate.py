@@ -64,6 +64,7 @@ class Evaluate(Stage):
 
         test, synthetic = read_frames(inputs["test"])[0], read_frames(inputs["synthetic"])[0]
         rows: list[dict[str, Any]] = []
+        students: dict[tuple[str, str, int], Any] = {}
         taught: Any = None
         models = list(self._models(inputs))
         (job.out / "predictions").mkdir(exist_ok=True)
@@ -73,6 +74,7 @@ class Evaluate(Stage):
                 predicted = potential.evaluate(test)
                 tables = [("test", "dft", test, predicted)]
                 if model != "teacher":
+                    students[model, variant, seed] = predicted
                     tables.append(("test", "teacher", taught, predicted))
                     tables.append(("synthetic", "teacher", synthetic, potential.evaluate(synthetic)))
                 elif variant == "finetuned":
@@ -83,7 +85,28 @@ class Evaluate(Stage):
                 write_frames(job.out / "predictions" / f"{model}-{variant}-{seed}.xyz", predicted)
                 phase.advance(note=f"{model} {variant}")
         self._write(job.out / "metrics.csv", rows)
-        return {"test_structures": len(test), "headline": headline(rows)}
+        return {
+            "test_structures": len(test),
+            "gains": self._gains(test, students, settings, job.seed),
+            "headline": headline(rows),
+        }
+
+    @staticmethod
+    def _gains(test: Any, students: dict[tuple[str, str, int], Any], settings: Settings, seed: int) -> dict[str, Any]:
+        """Return by how much each distilled student (first seed) lowers the direct one's force error, eV/Å."""
+        from dataclasses import asdict
+
+        from distill.analysis.errors import force_error_difference
+
+        gains = {}
+        for name in dict.fromkeys(model for model, _, _ in students):
+            distilled, direct = (students.get((name, variant, 0)) for variant in ("distilled", "direct"))
+            if distilled is not None and direct is not None:
+                gain = force_error_difference(
+                    test, direct, distilled, resamples=settings.resamples, level=settings.level, seed=seed
+                )
+                gains[name] = asdict(gain)
+        return gains
 
     @staticmethod
     def _models(inputs: Paths) -> Iterator[tuple[Path, str, str, int]]:

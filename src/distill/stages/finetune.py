@@ -30,7 +30,7 @@ class FinetuneSettings(FitSettings):
     steps_per_round: int = Field(25, ge=1)
     """Steps between two validations."""
     loss: LossSettings = LossSettings()
-    """Weights of energy, forces and stress."""
+    """Weights of energy, forces and virial."""
 
 
 class Finetune(Stage):
@@ -118,6 +118,6 @@ class Finetune(Stage):
             "valid_loss": best.valid_loss,
             "valid_forces_mae": best.valid_forces_mae,
             "valid_energy_mae": best.valid_energy_mae,
-            "valid_stress_mae": None if math.isnan(best.valid_stress_mae) else best.valid_stress_mae,
+            "valid_virial_mae": None if math.isnan(best.valid_virial_mae) else best.valid_virial_mae,
             "headline": f"{settings.model}: {1000 * best.valid_forces_mae:.0f} meV/Å on the validation structures",
         }

@@ -36,15 +36,18 @@ class Report(Stage):
 
     def run(self, inputs: Paths, settings: Settings, job: Job) -> Summary:
         """Write ``report.html`` and ``figures/``."""
+        from distill.analysis.errors import Difference
         from distill.reporting.data import ReportData
         from distill.reporting.page import build
 
         tasks = list(artifacts(inputs))
         manifests = [(name, read_json(folder / "manifest.json")) for name, folder in tasks]
+        summaries = {name: manifest["summary"] for name, manifest in manifests}
         data = ReportData(
             name=title(manifests),
             recipe_text=settings_text(manifests),
             metrics=read_table(inputs["evaluate"] / "metrics.csv"),
+            gains={name: Difference(**gain) for name, gain in summaries["evaluate"]["gains"].items()},
             parity=list(parity(inputs)),
             curves=list(curves(inputs)),
             energy_volume=list(energy_volume(inputs["simulate"])),
@@ -54,8 +57,8 @@ class Report(Stage):
             warnings=[f"{name}: {text}" for name, m in manifests for text in m["warnings"]],
             versions={"Python": manifests[-1][1]["python"]} | manifests[-1][1]["versions"],
             hashes={name: manifest["hash"][:16] for name, manifest in manifests},
-            counts=counts(dict(manifests)),
-            created=manifests[-1][1]["finished"],
+            counts=counts(summaries),
+            created=manifests[-1][1]["finished"].replace("T", " ").replace("+00:00", " UTC"),
         )
         build(data, job.out)
         return {"headline": "report.html"}
@@ -87,9 +90,9 @@ def settings_text(manifests: Iterable[tuple[str, Any]]) -> str:
     return yaml.safe_dump(text, sort_keys=False, allow_unicode=True, default_flow_style=None, width=100)
 
 
-def counts(found: dict[str, Any]) -> dict[str, Any]:
+def counts(summaries: dict[str, Any]) -> dict[str, Any]:
     """Return what was counted on the way."""
-    check, label, generate = (found[name]["summary"] for name in ("check", "label", "generate"))
+    check, label, generate = (summaries[name] for name in ("check", "label", "generate"))
     return {
         "DFT structures: training": check["counts"]["train"],
         "DFT structures: validation": check["counts"]["valid"],
@@ -162,12 +165,12 @@ def curve(path: Path, summary: dict[str, Any], model: Any, seed: int) -> Any:
     )
 
 
-def results(sources: Iterable[Source], kind: str) -> Iterator[tuple[Source, int, dict[str, Any]]]:
-    """Yield the simulations of one kind with their number in the recipe."""
+def results(sources: Iterable[Source], kind: str) -> Iterator[tuple[Source, dict[str, Any]]]:
+    """Yield the simulations of one kind."""
     for source in sources:
-        for index, result in enumerate(read_json(source.path / "results.json")):
-            if result["kind"] == kind:
-                yield source, index, result
+        result = read_json(source.path / "result.json")
+        if result["kind"] == kind:
+            yield source, result
 
 
 def energy_volume(sources: Iterable[Source]) -> Iterator[Any]:
@@ -178,11 +181,11 @@ def energy_volume(sources: Iterable[Source]) -> Iterator[Any]:
     from distill.reporting.data import EnergyVolume, Model
 
     shown: set[int] = set()
-    for source, index, result in results(sources, "energy_volume"):
+    for source, result in results(sources, "energy_volume"):
         models = {"student": Model(source.labels["student"], source.labels["variant"])}
-        if index not in shown:
+        if source.labels["run"] not in shown:
             models["teacher"] = Model("teacher", "finetuned")
-            shown.add(index)
+            shown.add(source.labels["run"])
         for name, model in models.items():
             found = result["curves"][name]
             yield EnergyVolume(
@@ -203,7 +206,7 @@ def dynamics(sources: Iterable[Source]) -> Iterator[Any]:
     from distill.analysis.stability import Verdict
     from distill.reporting.data import Dynamics, Model
 
-    for source, _, result in results(sources, "langevin"):
+    for source, result in results(sources, "langevin"):
         series = {
             name: np.array([math.nan if x is None else x for x in column]) for name, column in result["series"].items()
         }

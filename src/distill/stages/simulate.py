@@ -10,7 +10,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
-from distill.base.files import read_json, write_json
+from distill.base.files import write_json
 from distill.base.settings import Settings
 from distill.stages.base import Job, Paths, Stage, StageSettings, Summary
 
@@ -75,48 +75,47 @@ Run = Annotated[Langevin | EnergyVolume, Field(discriminator="kind")]
 
 
 class Simulate(Stage):
-    """Every simulation of the recipe with one trained student."""
+    """One simulation of the recipe with one trained student."""
 
     class Settings(StageSettings):
-        """The simulations."""
+        """The simulation."""
 
-        runs: tuple[Run, ...] = ()
-        """Each with its ``kind``: ``langevin`` or ``energy_volume``."""
+        run: Run
+        """With its ``kind``: ``langevin`` or ``energy_volume``."""
 
     section: ClassVar[str] = "simulate"
     each: ClassVar[str] = "train"
     inputs: ClassVar[dict[str, Any]] = {"model": "train.model", "teacher": "finetune.model", "frames": "check.train"}
-    outputs: ClassVar[dict[str, str]] = {"results": "results.json"}
+    outputs: ClassVar[dict[str, str]] = {"result": "result.json"}
 
     @classmethod
     def section_type(cls, raw: Any) -> Any:
-        """Return the type of the list of simulations."""
-        return tuple[Run, ...]
+        """Return the type of the list of simulations; none are run where the recipe names none."""
+        return Annotated[tuple[Run, ...], Field(default=())]
+
+    @classmethod
+    def fan_out(cls, section: Any) -> list[dict[str, Any]]:
+        """Return one set of labels for each simulation: its number in the recipe."""
+        return [{"run": index} for index in range(len(section))]
 
     @classmethod
     def select(cls, section: Any, labels: Any) -> dict[str, Any]:
-        """Return the list as the one setting of this stage."""
-        return {"runs": tuple(section)}
+        """Return the labelled simulation."""
+        return {"run": section[labels["run"]]}
 
     def run(self, inputs: Paths, settings: Settings, job: Job) -> Summary:
-        """Run the simulations one after another; a finished one is not repeated after an interruption."""
+        """Write the result, with its arrays; the summary leaves them out."""
         from distill.potentials.potential import load
 
-        student, teacher = load(inputs["model"], job.device), load(inputs["teacher"], job.device)
-        results = []
-        for index, run in enumerate(settings.runs):
-            kept = job.out / f"run-{index}.json"
-            if not kept.exists():
-                atoms = start(run.structure, inputs["frames"])
-                if isinstance(run, Langevin):
-                    write_json(kept, langevin(atoms, student, run, index, job))
-                else:
-                    write_json(kept, energy_volume(atoms, {"student": student, "teacher": teacher}, run))
-            results.append(read_json(kept))
-        write_json(job.out / "results.json", results)
-        for index in range(len(settings.runs)):
-            (job.out / f"run-{index}.json").unlink()
-        return {"runs": [brief(r) for r in results], "headline": "; ".join(brief(r)["text"] for r in results)}
+        run = settings.run
+        atoms = start(run.structure, inputs["frames"])
+        student = load(inputs["model"], job.device)
+        if isinstance(run, Langevin):
+            result = langevin(atoms, student, run, job)
+        else:
+            result = energy_volume(atoms, {"student": student, "teacher": load(inputs["teacher"], job.device)}, run)
+        write_json(job.out / "result.json", result)
+        return brief(result)
 
 
 def start(structure: Start, frames: Any) -> Any:
@@ -146,7 +145,7 @@ def describe(structure: Start, atoms: Any) -> str:
     return " ".join(filter(None, [structure.crystal.crystalstructure, structure.crystal.name]))
 
 
-def langevin(atoms: Any, student: Any, run: Langevin, index: int, job: Job) -> dict[str, Any]:
+def langevin(atoms: Any, student: Any, run: Langevin, job: Job) -> dict[str, Any]:
     """Run Langevin dynamics and return the sampled series and the verdict on stability."""
     from dataclasses import asdict
 
@@ -165,7 +164,7 @@ def langevin(atoms: Any, student: Any, run: Langevin, index: int, job: Job) -> d
             timestep_fs=run.timestep_fs,
             friction_per_ps=run.friction_per_ps,
             sample_every=run.sample_every,
-            rng=stream(job.seed, "langevin", index),
+            rng=stream(job.seed, "langevin", str(run.temperature)),
             phase=phase,
         )
     closest = closest_pairs(trajectory.frames)
@@ -221,13 +220,13 @@ def energy_volume(atoms: Any, models: dict[str, Any], run: EnergyVolume) -> dict
 
 
 def brief(result: dict[str, Any]) -> dict[str, Any]:
-    """Return a result without its arrays, with one line of text for the screen."""
+    """Return a result without its arrays, with one line for the screen."""
     if result["kind"] == "langevin":
         verdict = result["verdict"]
         word = "survived" if verdict["survived"] else f"failed ({verdict['reasons'][0]})"
         text = f"{result['temperature']:g} K {word}"
-        return {k: v for k, v in result.items() if k != "series"} | {"text": text}
+        return {k: v for k, v in result.items() if k != "series"} | {"headline": text}
     fits = {name: curve["fit"] for name, curve in result["curves"].items()}
     fit = fits["student"]
     text = f"bulk modulus {fit['bulk_modulus']:.0f} GPa" if not fit["failure"] else f"no minimum ({fit['failure']})"
-    return {"kind": "energy_volume", "structure": result["structure"], "fits": fits, "text": text}
+    return {"kind": "energy_volume", "structure": result["structure"], "fits": fits, "headline": text}

@@ -38,7 +38,7 @@ class Point:
         step: optimiser steps taken.
         train_loss: mean objective over the batches of the round.
         valid_loss: objective on the validation structures.
-        valid_energy_mae: eV/atom. valid_forces_mae: eV/Å. valid_stress_mae: eV/Å³, NaN without labels.
+        valid_energy_mae: eV/atom. valid_forces_mae: eV/Å. valid_virial_mae: eV/atom, NaN without labels.
         learning_rate: at the end of the round.
     """
 
@@ -47,7 +47,7 @@ class Point:
     valid_loss: float
     valid_energy_mae: float
     valid_forces_mae: float
-    valid_stress_mae: float
+    valid_virial_mae: float
     learning_rate: float
 
 
@@ -221,7 +221,7 @@ class FitModule(pl.LightningModule):
         return batch.to(device)
 
     def _errors(self, batch: Batch) -> dict[str, torch.Tensor]:
-        wants_stress = batch.stress is not None and self.potential.predicts_stress and self.weights.stress > 0
+        wants_stress = batch.stress is not None and self.potential.predicts_stress and self.weights.virial > 0
         return residuals(self.potential(batch, stress=wants_stress), batch)
 
     def on_train_epoch_start(self) -> None:
@@ -254,7 +254,7 @@ class FitModule(pl.LightningModule):
             valid_loss=float(objective(errors, self.weights)),
             valid_energy_mae=mae.get("energy", math.nan),
             valid_forces_mae=mae.get("forces", math.nan),
-            valid_stress_mae=mae.get("stress", math.nan),
+            valid_virial_mae=mae.get("virial", math.nan),
             learning_rate=float(self.trainer.optimizers[0].param_groups[0]["lr"]),
         )
 

@@ -1,7 +1,7 @@
 """The training objective and the errors that a learning curve shows.
 
-Energies enter per atom and stresses as they are, so that structures of different sizes weigh the same; labels that a
-structure lacks do not count.
+Energies enter per atom, and stresses as the virial per atom (stress times volume by number of atoms), an energy of the
+same kind: structures of different sizes and densities weigh the same. Labels that a structure lacks do not count.
 """
 
 from __future__ import annotations
@@ -22,30 +22,31 @@ class LossWeights:
     Attributes:
         energy: weight of the energy per atom (eV/atom).
         forces: weight of the force components (eV/Å).
-        stress: weight of the stress components (eV/Å³).
+        virial: weight of the components of the virial per atom (eV/atom).
         huber: residual at which the loss turns from quadratic to linear, in the unit of each term.
     """
 
-    energy: float = 1.0
+    energy: float = 5.0
     forces: float = 10.0
-    stress: float = 10.0
-    huber: float = 0.1
+    virial: float = 1.0
+    huber: float = 0.02
 
 
 def residuals(prediction: Prediction, batch: Batch) -> dict[str, Tensor]:
     """Return prediction minus label of each labelled quantity as flat tensors.
 
-    Energies are per atom; structures without a stress label (NaN) are left out.
+    ``energy`` and ``virial`` are per atom, in eV/atom; structures without a stress label (NaN) are left out.
     """
     found: dict[str, Tensor] = {}
+    atoms = torch.bincount(batch.structure, minlength=batch.n_structures)
     if batch.energy is not None:
-        atoms = torch.bincount(batch.structure, minlength=batch.n_structures)
         found["energy"] = (prediction.energy - batch.energy) / atoms
     if batch.forces is not None:
         found["forces"] = (prediction.forces - batch.forces).flatten()
     if batch.stress is not None and prediction.stress is not None:
-        labelled = torch.isfinite(batch.stress).all(dim=-1).all(dim=-1)
-        found["stress"] = (prediction.stress[labelled] - batch.stress[labelled]).flatten()
+        volume_per_atom = (torch.linalg.det(batch.cells).abs() / atoms).view(-1, 1, 1)
+        virial = (prediction.stress - batch.stress) * volume_per_atom
+        found["virial"] = virial[torch.isfinite(batch.stress).all(dim=-1).all(dim=-1)].flatten()
     return found
 
 

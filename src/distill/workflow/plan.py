@@ -134,8 +134,9 @@ def make_plan(recipe: Recipe) -> Plan:
     plan = Plan(recipe)
     for name, stage in recipe.stages.items():
         section = recipe.sections.get(stage.section)
-        fan = [dict(t.labels) for t in plan if t.stage == stage.each] if stage.each else stage.fan_out(section)
-        plan.tasks += [_make_task(plan, name, stage, labels) for labels in fan]
+        followed = [dict(t.labels) for t in plan if t.stage == stage.each] if stage.each else [{}]
+        fan = stage.fan_out(section)
+        plan.tasks += [_make_task(plan, name, stage, one | more) for one in followed for more in fan]
     _refuse_double_names(plan)
     return plan
 
@@ -194,7 +195,7 @@ def _resolve(plan: Plan, stage: type[Stage], labels: Mapping[str, Any], spec: st
         raise ValueError(f"{stage.__name__} reads {chosen}, but {source} has no output {output!r}")
     tasks = [task for task in plan if task.stage == source]
     if stage.each and _root(stages, source) == _root(stages, stage.each):
-        tasks = [task for task in tasks if task.labels == labels]
+        tasks = [task for task in tasks if task.labels.items() <= labels.items()]
     elif _is_fanned_out(stages, source):
         return tuple(FromTask(task.id, output) for task in tasks)
     if len(tasks) != 1:

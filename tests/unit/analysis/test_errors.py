@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from distill.analysis.errors import ErrorRow, error_table, resample
+from distill.analysis.errors import ErrorRow, error_table, force_error_difference, resample
 from distill.base.random import stream
 from distill.structures.frames import Frames
 
@@ -159,3 +159,23 @@ def test_rows_are_columns_of_a_csv_file():
     writer = csv.DictWriter(text, list(asdict(rows[0])))
     writer.writerows(asdict(r) for r in rows)
     assert text.getvalue().splitlines()[0].startswith("all,energy_per_atom,mae,0.5,")
+
+
+def test_a_paired_difference_is_that_of_the_errors_and_narrower_than_they_are():
+    rng = np.random.default_rng(0)
+    truth = make_frames([4] * 40, forces=np.zeros((160, 3)))
+    hard = np.repeat(rng.uniform(0.1, 1.0, 40), 4)[:, None]  # some structures are hard for every model
+    better = make_frames([4] * 40, forces=hard + np.zeros((160, 3)))
+    worse = make_frames([4] * 40, forces=1.2 * hard + np.zeros((160, 3)))
+    found = force_error_difference(truth, worse, better)
+    errors = [pick(error_table(truth, model), "forces", "mae") for model in (worse, better)]
+    assert found.value == pytest.approx(errors[0].value - errors[1].value, abs=EXACT)
+    assert found.low > 0, "a model that is worse on every structure is worse in every resample"
+    assert errors[1].high > errors[0].low, "the separate intervals cannot tell them apart"
+
+
+def test_a_model_does_not_differ_from_itself():
+    truth = make_frames([2, 3], forces=np.zeros((5, 3)))
+    guess = make_frames([2, 3], forces=np.ones((5, 3)))
+    found = force_error_difference(truth, guess, guess)
+    assert (found.value, found.low, found.high) == (0.0, 0.0, 0.0)

@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from distill.analysis.errors import Difference
 from distill.reporting.data import Curve, Model, ReportData, in_order
 from distill.reporting.tables import Cell, ErrorTable, entry, main_table, show
 from distill.reporting.verdict import conclude
@@ -115,6 +116,17 @@ def test_overlapping_intervals_are_no_success():
     ((tone, text),) = sentences(ROW, DIRECT | {"value": 0.16, "low": 0.15, "high": 0.17})
     assert tone == "note"
     assert "this may be chance" in text
+
+
+def test_a_paired_difference_decides_where_it_is_known():
+    data = ReportData(
+        name="x",
+        metrics=[ROW, DIRECT | {"value": 0.16, "low": 0.15, "high": 0.17}],
+        gains={ROW["model"]: Difference(0.04, 0.01, 0.07)},
+    )
+    (sentence,) = conclude(data, ErrorTable(data.metrics)).sentences
+    assert sentence.tone == "good"
+    assert "by 40 [10–70] meV/Å where both are compared structure by structure" in sentence.text
 
 
 def test_distillation_that_does_not_help_is_said():

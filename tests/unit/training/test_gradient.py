@@ -113,5 +113,5 @@ def test_best_weights_are_those_returned(tmp_path: Path) -> None:
 
 
 def test_weights_of_absent_labels_are_harmless(tmp_path: Path) -> None:
-    result = run(tmp_path, student(), weights=LossWeights(stress=100.0))
+    result = run(tmp_path, student(), weights=LossWeights(virial=100.0))
     assert result.curve[-1].valid_loss < 100

@@ -26,6 +26,14 @@ from distill.workflow.machine import has_nvidia_driver, usable_cores
 from distill.workflow.store import LOG, Store
 from distill.workflow.work import Order, failure_from_data
 
+ALLOCATOR = {
+    "MALLOC_MMAP_THRESHOLD_": str(32 * 1024**2),
+    "MALLOC_TRIM_THRESHOLD_": str(1024**3),
+    "MALLOC_TOP_PAD_": str(64 * 1024**2),
+}
+"""Makes glibc keep the memory of freed tensors. Otherwise it goes back to the system after every operation and comes
+again as cold pages, which costs a network of small tensors on a CPU up to 40 % of its time."""
+
 
 class LocalSettings(ExecutorSettings):
     """Worker processes on this machine."""
@@ -50,6 +58,7 @@ class _Worker:
             stderr=self._errors,
             start_new_session=True,
             text=True,
+            env=ALLOCATOR | os.environ,
         )
         threading.Thread(target=self._listen, daemon=True).start()
         self.tell({"do": "path", "path": [p for p in sys.path if p]})
