@@ -7,7 +7,7 @@ besides pairs, such as CHGNet's angles, is found anew at every step.
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 from ase import Atoms
@@ -15,8 +15,10 @@ from ase.calculators.calculator import Calculator, all_changes
 from ase.stress import full_3x3_to_voigt_6_stress
 
 from distill.potentials.graph import find_pairs
-from distill.potentials.potential import Potential
 from distill.structures.frames import Array, Frames
+
+if TYPE_CHECKING:
+    from distill.potentials.potential import Potential
 
 SKIN = 0.5
 """Å; at room temperature a list of this skin holds for tens of steps and has a third more pairs at 5 Å."""

@@ -7,7 +7,7 @@ written once, here: exact derivatives, batched evaluation, a calculator, saving 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -29,6 +29,8 @@ from distill.potentials.graph import Batch, Graph, collate, divide_by_volume, fi
 from distill.structures.frames import Frames
 
 if TYPE_CHECKING:
+    from ase import Atoms
+
     from distill.potentials.calculator import PotentialCalculator
 
 FORMAT = 1
@@ -173,14 +175,19 @@ class Potential(nn.Module):
         return zeros.index_add(0, batch.structure, per_atom.double())
 
     def evaluate(
-        self, frames: Frames, *, max_atoms: int | None = None, stress: bool = True, progress: Phase | None = None
+        self,
+        structures: Frames | Sequence[Atoms],
+        *,
+        max_atoms: int | None = None,
+        stress: bool = True,
+        progress: Phase | None = None,
     ) -> Frames:
         """Return the structures with predicted labels, in their order.
 
         Structures of similar size are evaluated together; when memory runs out, batches are halved.
 
         Args:
-            frames: the structures.
+            structures: as frames, or as a list of ASE structures.
             max_atoms: atoms evaluated together; by default chosen by the device's memory.
             stress: whether the stress is wanted.
             progress: counts structures.
@@ -188,6 +195,7 @@ class Potential(nn.Module):
         Raises:
             WorkError: memory does not suffice for one structure alone.
         """
+        frames = structures if isinstance(structures, Frames) else Frames.from_atoms(structures)
         energy, forces = np.zeros(len(frames)), np.zeros((len(frames.numbers), 3))
         tensor = np.full((len(frames), 3, 3), np.nan)
         order = np.argsort(frames.n_atoms, kind="stable")

@@ -114,8 +114,8 @@ class Stage(ABC):
             this stage follows that fan-out, otherwise a list of :class:`Source`.
         outputs: output name to its file or folder name in the artifact.
         publish: output name to its name under ``runs/<name>/``, a format string of the labels and ``{suffix}``.
-        each: the earlier stage whose fan-out this one follows: one task for each of its tasks, with the same labels and,
-            where this stage fans out further, its own besides.
+        each: the earlier stage whose fan-out this one follows: one task for each of its tasks, with the same labels
+            and, where this stage fans out further, its own besides.
         hashed_labels: labels that change the result, and so the hash.
     """
 

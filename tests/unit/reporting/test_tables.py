@@ -126,7 +126,7 @@ def test_a_paired_difference_decides_where_it_is_known():
     )
     (sentence,) = conclude(data, ErrorTable(data.metrics)).sentences
     assert sentence.tone == "good"
-    assert "by 40 [10–70] meV/Å where both are compared structure by structure" in sentence.text
+    assert "by 40.0 [10.0–70.0] meV/Å where both are compared structure by structure" in sentence.text
 
 
 def test_distillation_that_does_not_help_is_said():

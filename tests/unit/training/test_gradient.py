@@ -54,9 +54,9 @@ def student() -> Potential:
 
 
 def run(work: Path, potential: Potential, progress: Progress | None = None, **changes: object) -> FitResult:
-    arguments: dict = dict(steps=60, batch_size=4, learning_rate=5e-3, steps_per_round=10, seed=1, work=work)
+    arguments: dict = {"steps": 60, "batch_size": 4, "learning_rate": 5e-3, "steps_per_round": 10, "seed": 1}
     potential.initialise(frames(10, 0))
-    return fit(potential, frames(10, 0), frames(4, 1), progress=progress, **arguments | changes)
+    return fit(potential, frames(10, 0), frames(4, 1), work=work, progress=progress, **arguments | changes)
 
 
 def test_training_lowers_the_validation_error(tmp_path: Path) -> None:
