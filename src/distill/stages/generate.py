@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from distill.stages.base import Job, Paths, Stage, StageSettings, Summary
 
@@ -33,6 +33,13 @@ class Generate(Stage):
         """Smallest distance of two atoms, Å; from covalent radii if null."""
         min_displacement: float = Field(0.1, ge=0)
         """Smallest mean displacement from any member of the tree, Å."""
+
+        @field_validator("sigma")
+        @classmethod
+        def _ordered(cls, sigma: tuple[float, float]) -> tuple[float, float]:
+            if not 0 < sigma[0] <= sigma[1]:
+                raise ValueError("must be two lengths in Å, the lower one above 0 first")
+            return sigma
 
     section: ClassVar[str] = "synthetic"
     inputs: ClassVar[dict[str, Any]] = {

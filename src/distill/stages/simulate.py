@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from distill.base.files import write_json
 from distill.base.settings import Settings
@@ -29,6 +29,16 @@ class Crystal(Settings):
     cubic: bool = False
     """Use the cubic cell."""
 
+    @model_validator(mode="after")
+    def _can_be_built(self) -> Crystal:
+        from ase.build import bulk
+
+        try:
+            bulk(**self.model_dump(exclude_none=True))
+        except (ValueError, RuntimeError, KeyError) as error:
+            raise ValueError(f"is no crystal that ASE can build: {error}") from error
+        return self
+
 
 class Start(Settings):
     """The structure that a simulation starts from."""
@@ -39,6 +49,12 @@ class Start(Settings):
     """Instead, a frame of the training set, counted from 0."""
     repeat: tuple[int, int, int] = (1, 1, 1)
     """Repetitions of the cell."""
+
+    @model_validator(mode="after")
+    def _is_one_structure(self) -> Start:
+        if (self.crystal is None) == (self.frame is None):
+            raise ValueError("must have either 'crystal' or 'frame'")
+        return self
 
 
 class Langevin(Settings):
@@ -126,11 +142,7 @@ def start(structure: Start, frames: Any) -> Any:
     from distill.structures.read import read_frames
 
     if structure.crystal is not None:
-        settings = structure.crystal.model_dump(exclude_none=True)
-        try:
-            return bulk(**settings).repeat(structure.repeat)
-        except (ValueError, RuntimeError, KeyError) as error:
-            raise UserError(f"this crystal cannot be built: {error}", where="simulate.structure.crystal") from error
+        return bulk(**structure.crystal.model_dump(exclude_none=True)).repeat(structure.repeat)
     every = read_frames(frames)[0]
     index = structure.frame or 0
     if index >= len(every):
