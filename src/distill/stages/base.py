@@ -31,13 +31,13 @@ class StageSettings(Settings):
 class LossSettings(Settings):
     """Weights of the terms of the objective, a sum of mean Huber losses."""
 
-    energy: float = Field(5.0, ge=0)
+    energy: float = Field(2.0, ge=0)
     """Weight of the energy per atom (eV/atom)."""
     forces: float = Field(10.0, ge=0)
     """Weight of the force components (eV/Å)."""
     virial: float = Field(1.0, ge=0)
     """Weight of the components of the virial per atom (eV/atom), that is of the stress; 0 leaves it out."""
-    huber: float = Field(0.02, gt=0)
+    huber: float = Field(0.05, gt=0)
     """Residual at which a term turns from quadratic to linear, in its own unit."""
 
 

@@ -26,10 +26,10 @@ class LossWeights:
         huber: residual at which the loss turns from quadratic to linear, in the unit of each term.
     """
 
-    energy: float = 5.0
+    energy: float = 2.0
     forces: float = 10.0
     virial: float = 1.0
-    huber: float = 0.02
+    huber: float = 0.05
 
 
 def residuals(prediction: Prediction, batch: Batch) -> dict[str, Tensor]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import platform
+import shutil
 import sys
 import traceback
 from collections.abc import Iterator, Mapping
@@ -17,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from distill.base.errors import DistillError, UserError, WorkError
-from distill.base.files import write_json
+from distill.base.files import read_json, write_json
 from distill.base.progress import FileProgress
 from distill.base.registry import Registry
 from distill.stages.base import Job, Source, Stage
@@ -114,7 +115,7 @@ def carry_out(order: Order) -> dict[str, Any]:
         if manifest is not None:
             return manifest
         work = store.work(order)
-        (work / "out").mkdir(parents=True, exist_ok=True)
+        _open_work(work)
         (work / "failed.json").unlink(missing_ok=True)
         try:
             return store.promote(order, _run(order, work))
@@ -122,6 +123,15 @@ def carry_out(order: Order) -> dict[str, Any]:
             failure = _as_distill_error(error, order, work / LOG)
             write_json(work / "failed.json", failure_data(failure))
             raise failure from error
+
+
+def _open_work(work: Path) -> None:
+    """Make the work folder; what other versions of the packages left there is not continued but made again."""
+    made_with, now = work / "versions.json", versions()
+    if made_with.exists() and read_json(made_with) != now:
+        shutil.rmtree(work)
+    (work / "out").mkdir(parents=True, exist_ok=True)
+    write_json(made_with, now)
 
 
 def _run(order: Order, work: Path) -> dict[str, Any]:
