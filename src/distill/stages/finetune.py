@@ -67,8 +67,7 @@ class Finetune(Stage):
         """Write both potentials and the learning curve; the summary has the shift and the validation errors."""
         from distill.potentials.potential import save
         from distill.structures.read import read_frames
-        from distill.training.curve import write_curve
-        from distill.training.gradient import FitResult
+        from distill.training.curve import FitResult, write_curve
         from distill.training.reference_energies import shift_reference
 
         train, valid = read_frames(inputs["train"])[0], read_frames(inputs["valid"])[0]

@@ -1,17 +1,57 @@
-"""A learning curve as a CSV file."""
+"""How a fit went: one row per round of training, and how it ended."""
 
 from __future__ import annotations
 
 import csv
-from dataclasses import asdict, fields
+import math
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 
 from distill.base.files import replacing
-from distill.training.gradient import Point
+
+
+@dataclass(frozen=True)
+class Point:
+    """One row of a learning curve; errors are mean absolute errors on the validation structures.
+
+    Attributes:
+        step: optimiser steps taken.
+        train_loss: mean objective over the batches of the round.
+        valid_loss: objective on the validation structures.
+        valid_energy_mae: eV/atom. valid_forces_mae: eV/Å. valid_virial_mae: eV/atom, NaN without labels.
+        learning_rate: at the end of the round.
+    """
+
+    step: int
+    train_loss: float
+    valid_loss: float
+    valid_energy_mae: float
+    valid_forces_mae: float
+    valid_virial_mae: float
+    learning_rate: float
+
+
+@dataclass
+class FitResult:
+    """How a fit ended.
+
+    Attributes:
+        status: ``"finished"``, ``"stopped early"`` (no gain for ``patience`` rounds) or ``"diverged"``.
+        curve: one :class:`Point` per round.
+    """
+
+    status: str = "finished"
+    curve: list[Point] = field(default_factory=list)
+
+    @property
+    def best(self) -> Point | None:
+        """The round whose weights were kept: the lowest finite validation loss."""
+        finite = [p for p in self.curve if math.isfinite(p.valid_loss)]
+        return min(finite, key=lambda p: p.valid_loss) if finite else None
 
 
 def write_curve(path: Path, curve: list[Point]) -> None:
-    """Write one row per round of training; the columns are the fields of :class:`~distill.training.gradient.Point`."""
+    """Write one row per round of training; the columns are the fields of :class:`Point`."""
     with replacing(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, fieldnames=[f.name for f in fields(Point)])
         writer.writeheader()

@@ -13,7 +13,8 @@ from distill.base.progress import Progress, Record
 from distill.potentials import POTENTIALS
 from distill.potentials.potential import Potential
 from distill.structures.frames import Frames
-from distill.training.gradient import FitResult, fit
+from distill.training.curve import FitResult
+from distill.training.gradient import fit
 from distill.training.losses import LossWeights
 
 

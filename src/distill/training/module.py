@@ -1,0 +1,97 @@
+"""The Lightning module of every fit, of teachers and students alike."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import lightning.pytorch as pl
+import torch
+
+from distill.potentials.graph import Batch
+from distill.potentials.potential import Potential
+from distill.training.curve import Point
+from distill.training.losses import LossWeights, objective, residuals
+
+
+class FitModule(pl.LightningModule):
+    """The Lightning module of every fit: AdamW with warm-up and cosine decay on the objective of ``losses.py``."""
+
+    def __init__(
+        self,
+        potential: Potential,
+        weights: LossWeights,
+        learning_rate: float,
+        weight_decay: float,
+        total: int,
+        warmup: float,
+    ) -> None:
+        super().__init__()
+        self.potential = potential
+        self.weights = weights
+        self.learning_rate = learning_rate
+        self.weight_decay = weight_decay
+        self.total = total
+        self.warmup_steps = max(1, round(warmup * total))
+        self.round_losses: list[torch.Tensor] = []
+        self.validation: list[dict[str, torch.Tensor]] = []
+
+    def configure_optimizers(self) -> dict[str, Any]:
+        """Return AdamW, which decays matrices only, and its schedule by step."""
+        trainable = [p for p in self.parameters() if p.requires_grad]
+        groups = [
+            {"params": [p for p in trainable if p.dim() >= 2], "weight_decay": self.weight_decay},
+            {"params": [p for p in trainable if p.dim() < 2], "weight_decay": 0.0},
+        ]
+        optimiser = torch.optim.AdamW([g for g in groups if g["params"]], lr=self.learning_rate)
+        schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, self.relative_rate)
+        return {"optimizer": optimiser, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    def relative_rate(self, step: int) -> float:
+        """Return the learning rate at ``step`` relative to its peak: linear rise, cosine fall to one hundredth."""
+        if step < self.warmup_steps:
+            return (step + 1) / self.warmup_steps
+        done = (step - self.warmup_steps) / max(1, self.total - self.warmup_steps)
+        return 0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * min(done, 1.0)))
+
+    def transfer_batch_to_device(self, batch: Batch, device: torch.device, dataloader_idx: int) -> Batch:
+        """Move a batch to the device."""
+        return batch.to(device)
+
+    def _errors(self, batch: Batch) -> dict[str, torch.Tensor]:
+        wants_stress = batch.stress is not None and self.potential.predicts_stress and self.weights.virial > 0
+        return residuals(self.potential(batch, stress=wants_stress), batch)
+
+    def on_train_epoch_start(self) -> None:
+        """Forget the losses of the last round."""
+        self.round_losses.clear()
+
+    def training_step(self, batch: Batch, batch_idx: int) -> torch.Tensor:
+        """Return the objective on one batch."""
+        loss = objective(self._errors(batch), self.weights)
+        self.round_losses.append(loss.detach())
+        return loss
+
+    def on_validation_epoch_start(self) -> None:
+        """Forget the residuals of the last validation."""
+        self.validation.clear()
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+        """Collect the residuals of one validation batch; forces need gradients even here."""
+        with torch.enable_grad():
+            errors = self._errors(batch)
+        self.validation.append({name: error.detach() for name, error in errors.items()})
+
+    def point(self, step: int) -> Point:
+        """Return the row of the learning curve for the round that has just been validated."""
+        errors = {name: torch.cat([v[name] for v in self.validation]) for name in self.validation[0]}
+        mae = {name: float(error.abs().mean()) if error.numel() else math.nan for name, error in errors.items()}
+        return Point(
+            step=step,
+            train_loss=float(torch.stack(self.round_losses).mean()) if self.round_losses else math.nan,
+            valid_loss=float(objective(errors, self.weights)),
+            valid_energy_mae=mae.get("energy", math.nan),
+            valid_forces_mae=mae.get("forces", math.nan),
+            valid_virial_mae=mae.get("virial", math.nan),
+            learning_rate=float(self.trainer.optimizers[0].param_groups[0]["lr"]),
+        )
