@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from distill.potentials._chgnet_network import CUTOFF, ELEMENTS, CHGNetNetwork, find_angles
+from distill.potentials._chgnet_network import CUTOFF, CHGNetNetwork, find_angles
 from distill.potentials.graph import Batch, Graph
 from distill.potentials.potential import Potential
 
@@ -16,8 +16,8 @@ from distill.potentials.potential import Potential
 class CHGNetPotential(Potential):
     """CHGNet; the energies of free atoms that it was fitted with are part of the network, ``offsets`` start at zero."""
 
-    def __init__(self) -> None:
-        super().__init__(CUTOFF, elements=tuple(range(1, ELEMENTS + 1)), learn_offsets=False)
+    def __init__(self, elements: tuple[int, ...]) -> None:
+        super().__init__(CUTOFF, elements=elements, learn_offsets=False)
         self.network = CHGNetNetwork()
 
     def atomic_energies(self, batch: Batch) -> Tensor:

@@ -20,13 +20,16 @@ if TYPE_CHECKING:
 
 
 class CHGNet03(Architecture):
-    """CHGNet 0.3.0, fitted to the relaxations of the Materials Project (MPtrj)."""
+    """CHGNet 0.3.0, fitted to the relaxations of the Materials Project (MPtrj).
+
+    Its tables reach to plutonium, but those relaxations hold no Po, At, Rn, Fr and Ra: it knows 89 elements.
+    """
 
     name = "chgnet-0.3"
     role = "teacher"
     reference = "B. Deng et al., Nat. Mach. Intell. 5, 1031 (2023)"
     licence = "BSD-3-Clause-LBNL"
-    elements = tuple(range(1, 95))
+    elements = (*range(1, 84), *range(89, 95))
     level_of_theory = "PBE and PBE+U (Materials Project)"
     requires = ("chgnet",)
     install = "pip install chgnet"
@@ -37,7 +40,7 @@ class CHGNet03(Architecture):
         """Return CHGNet without its weights."""
         from distill.potentials._chgnet import CHGNetPotential
 
-        return CHGNetPotential()
+        return CHGNetPotential(cls.elements)
 
     @classmethod
     def load_pretrained(cls, potential: Potential) -> None:

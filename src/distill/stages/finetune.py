@@ -21,7 +21,7 @@ from distill.stages.base import FitSettings, Job, LossSettings, Paths, Stage, St
 class FinetuneSettings(FitSettings):
     """How the teacher is fine-tuned."""
 
-    steps: int = Field(400, ge=1)
+    steps: int = Field(300, ge=1)
     """Optimisation steps at most."""
     batch_size: int = Field(2, ge=1)
     """Structures per step."""
@@ -29,7 +29,7 @@ class FinetuneSettings(FitSettings):
     """Peak of the learning rate, which rises linearly and falls as a cosine."""
     steps_per_round: int = Field(25, ge=1)
     """Steps between two validations."""
-    loss: LossSettings = LossSettings()
+    loss: LossSettings = LossSettings(energy=1.0, huber=0.1)
     """Weights of energy, forces and virial."""
 
 
