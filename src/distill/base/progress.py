@@ -43,11 +43,11 @@ class Record:
         return max(self.total - self.done, 0) / self.rate
 
     def text(self) -> str:
-        """Return the record as one line, e.g. ``fine-tuning 12/30 epochs, 2.1 s/epoch, 38 s left, loss 0.12``."""
-        parts = [f"{self.phase} {self.done:g}/{self.total:g} {self.unit}"] if self.total else [self.phase]
+        """Return the record as one line, e.g. ``fine-tuning 12/30 epochs, 2.1 s per epoch, 38 s left, loss 0.12``."""
+        parts = [f"{self.phase} {self.done:g}/{self.total:g} {self.unit}s"] if self.total else [self.phase]
         if self.rate > 0:
             slow = self.rate < 1
-            parts.append(f"{1 / self.rate:.3g} s per {self.unit}" if slow else f"{self.rate:.3g} {self.unit}/s")
+            parts.append(f"{1 / self.rate:.3g} s per {self.unit}" if slow else f"{self.rate:.3g} {self.unit}s/s")
         if self.remaining is not None:
             parts.append(f"{duration(self.remaining)} left")
         if self.note:
