@@ -31,7 +31,7 @@ class StageSettings(Settings):
 class LossSettings(Settings):
     """Weights of the terms of the objective, a sum of mean Huber losses."""
 
-    energy: float = Field(2.0, ge=0)
+    energy: float = Field(10.0, ge=0)
     """Weight of the energy per atom (eV/atom)."""
     forces: float = Field(10.0, ge=0)
     """Weight of the force components (eV/Å)."""

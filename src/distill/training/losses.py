@@ -26,7 +26,7 @@ class LossWeights:
         huber: residual at which the loss turns from quadratic to linear, in the unit of each term.
     """
 
-    energy: float = 2.0
+    energy: float = 10.0
     forces: float = 10.0
     virial: float = 1.0
     huber: float = 0.05
