@@ -21,7 +21,7 @@ from distill.stages.base import FitSettings, Job, LossSettings, Paths, Stage, St
 class FinetuneSettings(FitSettings):
     """How the teacher is fine-tuned."""
 
-    steps: int = Field(400, ge=1)
+    steps: int = Field(300, ge=1)
     """Optimisation steps at most."""
     batch_size: int = Field(2, ge=1)
     """Structures per step."""
