@@ -68,7 +68,25 @@ def _students(table: ErrorTable, gains: Mapping[str, Difference]) -> list[Senten
             sentences.append(Sentence("note", text))
         else:
             sentences.append(_against_direct(text, distilled, direct, gains.get(name)))
+            sentences += _where_direct_is_better(name, table)
     return sentences
+
+
+def _where_direct_is_better(name: str, table: ErrorTable) -> list[Sentence]:
+    """Say in which other quantities the direct student is surely better: its interval lies below."""
+    worse = []
+    for quantity, word in (("energy_per_atom", "energy"), ("stress", "stress")):
+        distilled, direct = (table.cell(Model(name, v), quantity) for v in ("distilled", "direct"))
+        if (
+            distilled
+            and direct
+            and distilled.low is not None
+            and direct.high is not None
+            and direct.high < distilled.low
+        ):
+            unit = QUANTITIES[quantity].unit
+            worse.append(f"{word} ({show(direct, quantity)} against {show(distilled, quantity)} {unit})")
+    return [Sentence("note", f"The direct {name} is better in {' and '.join(worse)}.")] if worse else []
 
 
 def _against_direct(text: str, distilled: Cell, direct: Cell, gain: Difference | None) -> Sentence:

@@ -170,3 +170,17 @@ def test_the_lattice_constant_is_compared_with_the_teachers(report_data):
     teacher, student = (c.fit.lattice_constant(8) for c in curves)
     assert tone == "note"
     assert f"{100 * (student / teacher - 1):+.1f} %".replace("-", "−") in text
+
+
+def test_what_the_direct_student_does_better_is_said():
+    energy = {"quantity": "energy_per_atom", "unit": "eV/atom"}
+    rows = [
+        *(ROW, DIRECT),
+        ROW | energy | {"value": 0.04, "low": 0.03, "high": 0.05},
+        DIRECT | energy | {"value": 0.01, "low": 0.005, "high": 0.02},
+    ]
+    data = ReportData(name="x", metrics=rows)
+    texts = [s.text for s in conclude(data, ErrorTable(data.metrics)).sentences]
+    assert any(
+        "The direct painn is better in energy (10.0 [5.0–20.0] against 40.0 [30.0–50.0] meV/atom)." in t for t in texts
+    )
