@@ -63,6 +63,10 @@ class FitSettings(StageSettings):
     loss: LossSettings = LossSettings()
     """Weights of energy, forces and virial."""
 
+    def arguments(self) -> dict[str, Any]:
+        """Return what the fit takes as plain arguments: all but ``loss``, and nothing that a subclass adds."""
+        return self.model_dump(include=set(FitSettings.model_fields) - {"loss"})
+
 
 @dataclass(frozen=True)
 class Source:

@@ -97,7 +97,7 @@ class Finetune(Stage):
             work=job.out / "work",
             device=job.device,
             progress=job.progress,
-            **settings.model_dump(exclude={"loss"}),
+            **settings.arguments(),
         )
 
     @staticmethod

@@ -120,7 +120,7 @@ class Train(Stage):
             work=job.out / "work",
             device=job.device,
             progress=job.progress,
-            **settings.model_dump(include=set(FitSettings.model_fields) - {"loss"}),
+            **settings.arguments(),
         )
         save(student, job.out / "model", {"made_by": f"{job.labels['variant']} training", "structures": len(train)})
         write_curve(job.out / "curve.csv", fitted.curve)

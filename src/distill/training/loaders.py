@@ -51,14 +51,17 @@ class ShuffledBatches:
 
     def __iter__(self) -> Iterator[Batch]:
         start = self.first_step()
+        order = self.order(start // self.batches_per_pass)
         for step in range(start, start + self.per_round):
-            yield self.collate([self.graphs[i] for i in self.indices(step)])
+            lap, position = divmod(step, self.batches_per_pass)
+            if position == 0:
+                order = self.order(lap)
+            chosen = order[position * self.batch_size : (position + 1) * self.batch_size]
+            yield self.collate([self.graphs[i] for i in chosen])
 
-    def indices(self, step: int) -> list[int]:
-        """Return which structures make up the batch of one optimiser step."""
-        lap, position = divmod(step, self.batches_per_pass)
-        order = stream(self.seed, "shuffle", lap).permutation(len(self.graphs))
-        return [int(i) for i in order[position * self.batch_size : (position + 1) * self.batch_size]]
+    def order(self, lap: int) -> list[int]:
+        """Return the order of the structures in one pass over the data."""
+        return [int(i) for i in stream(self.seed, "shuffle", lap).permutation(len(self.graphs))]
 
 
 class FixedBatches(Dataset[Batch]):

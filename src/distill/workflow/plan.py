@@ -7,6 +7,7 @@ files; neither names nor places of files, nor the order of keys.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -94,10 +95,9 @@ class Plan:
     def __getitem__(self, task_id: str) -> Task:
         return next(task for task in self.tasks if task.id == task_id)
 
-    def width(self, level: int | None = None) -> int:
-        """Return how many tasks one level has; the widest level's if none is named."""
-        counts = {t.level: sum(u.level == t.level for u in self.tasks) for t in self.tasks}
-        return max(counts.values(), default=0) if level is None else counts.get(level, 0)
+    def width(self) -> int:
+        """Return how many tasks the widest level has."""
+        return max(Counter(task.level for task in self.tasks).values(), default=0)
 
     def threads(self, task: Task, workers: int, cores: int) -> int:
         """Return how many threads ``task`` may use when processes share ``cores``.
