@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import json
 import os
+import time
 import zlib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -21,7 +22,10 @@ from distill.base.errors import UserError
 from distill.base.files import sync
 from distill.structures.frames import Array
 
-MAGIC = b"distill growth journal 1\n"
+MAGIC = b"distill growth journal 2\n"
+
+SYNC_S = 1.0
+"""Records reach the operating system at once, which outlives the process, and the disk within this time."""
 
 Record = dict[str, Any]
 
@@ -39,6 +43,7 @@ class Journal:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.note: str | None = None
+        self._synced = 0.0
         path.parent.mkdir(parents=True, exist_ok=True)
         self._file = path.open("r+b" if path.exists() else "w+b")
         start = self._file.read(len(MAGIC))
@@ -54,6 +59,7 @@ class Journal:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self._sync()
         self._file.close()
 
     def replay(self) -> Iterator[Record]:
@@ -72,7 +78,7 @@ class Journal:
             self._truncate(good)
 
     def append(self, records: Iterable[Record]) -> None:
-        """Write records and wait until they are on disk."""
+        """Write records; a kill of the process cannot lose them, a failure of the machine the last second's at most."""
         lines = b"".join(_encode(record) for record in records)
         if lines:
             self._write(lines)
@@ -81,12 +87,17 @@ class Journal:
         self._file.seek(0, os.SEEK_END)
         self._file.write(data)
         self._file.flush()
-        os.fsync(self._file.fileno())
+        if time.monotonic() - self._synced > SYNC_S:
+            self._sync()
 
     def _truncate(self, length: int) -> None:
         self._file.truncate(length)
+        self._sync()
+
+    def _sync(self) -> None:
         self._file.flush()
         os.fsync(self._file.fileno())
+        self._synced = time.monotonic()
 
 
 def _encode(record: Record) -> bytes:

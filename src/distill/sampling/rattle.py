@@ -1,8 +1,4 @@
-"""Rattle: a random step away from a parent, in its atoms and, where asked, in its cell.
-
-The origin of a structure is arbitrary, so nothing here moves the centre of mass: the displacement between two members
-of a tree is then never a mere shift of the whole structure.
-"""
+"""Rattle: a random step away from a parent, in its atoms and, where asked, in its cell."""
 
 from __future__ import annotations
 
@@ -10,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from distill.sampling.constraints import Freedom
 from distill.structures.frames import Array
 
 MEAN_DISPLACEMENT = float(np.sqrt(8 / np.pi))
@@ -22,10 +19,9 @@ def draw_sigma(bounds: tuple[float, float], rng: np.random.Generator) -> float:
     return float(np.exp(low + (high - low) * rng.random()))
 
 
-def rattle(positions: Array, sigma: float, masses: Array, rng: np.random.Generator) -> Array:
-    """Return positions ``[n, 3]`` Å with N(0, sigma) noise per component; the centre of mass stays where it was."""
-    step = rng.normal(0.0, sigma, positions.shape)
-    return positions + step - masses @ step / masses.sum()
+def rattle(positions: Array, sigma: float, freedom: Freedom, rng: np.random.Generator) -> Array:
+    """Return positions ``[n, 3]`` Å with N(0, sigma) noise per component, as far as they may move."""
+    return positions + freedom.allowed(np.asarray(rng.normal(0.0, sigma, positions.shape)))
 
 
 def random_deformation(strain: float, cell: Array, pbc: Array, rng: np.random.Generator) -> Array:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import numpy as np
 from ase.units import kB
 
+from distill.sampling.constraints import Freedom
 from distill.structures.frames import Array
 
 MAX_ACCEPTANCE = 0.25
@@ -16,22 +17,18 @@ MAX_ACCEPTANCE = 0.25
 unrelaxed structures alike."""
 
 
-def relax_step(positions: Array, forces: Array, length: Array, masses: Array, structure: Array) -> Array:
-    """Return positions after one step of many structures at once, each with its centre of mass put back.
+def relax_step(positions: Array, forces: Array, length: float, freedom: Freedom) -> Array:
+    """Return positions after one step of a structure, as far as its atoms may move.
 
     Args:
-        positions: ``[N, 3]`` Å, all structures one after another.
-        forces: ``[N, 3]`` eV/Å; an atom without force stays.
-        length: how far each structure's atoms move along their unit forces, ``[B]`` Å.
-        masses: ``[N]``.
-        structure: index of the structure of each atom, ``[N]``, ascending; every structure has atoms.
+        positions: ``[n, 3]`` Å.
+        forces: ``[n, 3]`` eV/Å; an atom without force stays.
+        length: how far each atom moves along its unit force, Å.
+        freedom: what may move.
     """
-    size = np.linalg.norm(forces, axis=1, keepdims=True)
-    direction = np.divide(forces, size, out=np.zeros_like(positions), where=size > 0)
-    step = length[structure, None] * direction
-    first = np.searchsorted(structure, np.arange(len(length)))
-    drift = np.add.reduceat(masses[:, None] * step, first) / np.add.reduceat(masses, first)[:, None]
-    return positions + step - drift[structure]
+    pull = np.where(freedom.free, forces, 0.0)
+    size = np.sqrt(np.einsum("ij,ij->i", pull, pull))[:, None]
+    return positions + freedom.allowed(length * np.divide(pull, size, out=np.zeros_like(pull), where=size > 0))
 
 
 def acceptance_probability(energy_difference: float, temperature: float) -> float:

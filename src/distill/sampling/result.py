@@ -10,7 +10,6 @@ import numpy as np
 from ase.data import chemical_symbols
 
 from distill.sampling.rattle import MEAN_DISPLACEMENT
-from distill.sampling.rules import GrowthRules
 from distill.sampling.tree import OUTCOMES, REJECTIONS, Tree
 from distill.structures.frames import Array, Frames
 
@@ -21,14 +20,17 @@ class GrowthResult:
 
     Attributes:
         structures: with the predictor's labels; ``info`` holds tree, index (in the tree; the seed is 0), parent,
-            generation, sigma (Å) and the seed's ``config_type`` where it has one.
+            generation, sigma (Å), relax_steps and the seed's ``config_type`` where it has one.
         roots: the seeds with the predictor's labels.
-        funnel: proposals by outcome: proposed = duplicate + too_close + force + not_accepted + accepted.
-        calls: structures evaluated by the predictor, seeds included; walkers lost in an interruption are not known.
+        funnel: proposals by outcome: proposed = duplicate + too_close + force + accepted.
+        calls: structures evaluated by the predictor, seeds included; walkers lost in an interruption, or when their
+            tree stopped, do not count.
+        surrogate_calls: structures evaluated by the surrogate.
+        predictor_s: time spent in the predictors in this attempt, s.
         per_tree: structures of each tree, ``[T]``.
         generation: ``[S]``.
-        displacement_from_parent: mean over atoms, Å, ``[S]``.
-        displacement_from_seed: mean over atoms, Å, ``[S]``.
+        displacement_from_parent: mean over the atoms that may move, Å, ``[S]``.
+        displacement_from_seed: likewise.
         relative_energy: eV/atom above the seed, ``[S]``.
         warnings: what the user should know.
     """
@@ -37,6 +39,8 @@ class GrowthResult:
     roots: Frames
     funnel: dict[str, int]
     calls: int
+    surrogate_calls: int
+    predictor_s: float
     per_tree: tuple[int, ...]
     generation: Array
     displacement_from_parent: Array
@@ -50,41 +54,51 @@ class GrowthResult:
         return self.calls / max(len(self.structures), 1)
 
 
-def collect(trees: Sequence[Tree], seeds: Frames, roots: Frames, warnings: Sequence[str]) -> GrowthResult:
+def collect(
+    trees: Sequence[Tree], seeds: Frames, roots: Frames, warnings: Sequence[str], predictor_s: float
+) -> GrowthResult:
     """Return the result of grown ``trees``; ``seeds`` give ``config_type``, ``roots`` are their evaluations."""
-    grown = [(tree, i) for tree in trees for i in range(1, len(tree.members))]
+    members = [(tree, i) for tree in trees for i in range(1, len(tree.members))]
     outcomes = {name: sum(tree.counts.outcomes[name] for tree in trees) for name in OUTCOMES}
+    energies = [np.array(tree.energy_per_atom) for tree in trees]
     return GrowthResult(
-        structures=_structures(grown, seeds),
+        structures=grown_frames(trees, seeds),
         roots=roots,
         funnel={"proposed": sum(outcomes.values())} | outcomes,
         calls=len(roots) + sum(tree.counts.calls for tree in trees),
-        per_tree=tuple(len(tree.members) - 1 for tree in trees),
-        generation=np.array([tree.members[i].generation for tree, i in grown], dtype=np.int64),
+        surrogate_calls=sum(tree.counts.surrogate_calls for tree in trees),
+        predictor_s=predictor_s,
+        per_tree=tuple(tree.grown for tree in trees),
+        generation=np.array([tree.members[i].generation for tree, i in members], dtype=np.int64),
         displacement_from_parent=_joined([_displacements(tree, to_parent=True) for tree in trees]),
         displacement_from_seed=_joined([_displacements(tree, to_parent=False) for tree in trees]),
-        relative_energy=_joined([tree.energy_per_atom()[1:] - tree.energy_per_atom()[0] for tree in trees]),
+        relative_energy=_joined([energy[1:] - energy[0] for energy in energies]),
         warnings=tuple(warnings),
     )
 
 
-def stuck_warning(tree: Tree, rules: GrowthRules) -> str:
+def barren_warning(tree: Tree) -> str:
+    """Return why a tree cannot grow."""
+    if len(tree.numbers) > 1:
+        return f"tree {tree.index} grows nothing: all its atoms are fixed. Free some, or leave the structure out."
+    remedy = "set cell_strain, or use a larger cell" if tree.pbc.any() else "leave it out"
+    return f"tree {tree.index} grows nothing: a single atom has nothing to move against; {remedy}."
+
+
+def stuck_warning(tree: Tree) -> str:
     """Return what stopped a tree, and what to change."""
-    failed = tree.counts.failed
-    worst = max(REJECTIONS, key=failed.__getitem__)
-    got = len(tree.members) - 1
+    recent = tree.counts.recent
+    worst = max(REJECTIONS, key=recent.__getitem__)
     return (
-        f"tree {tree.index} stopped at {got} of {tree.wanted} structures: its last {tree.counts.in_a_row} proposals "
-        f"were all rejected; of {sum(failed.values())} failed tests, {failed[worst]} say {worst.replace('_', ' ')}. "
-        f"{_remedy(worst, tree, rules)}"
+        f"tree {tree.index} stopped at {tree.grown} of {tree.wanted} structures: its last {tree.counts.in_a_row} "
+        f"proposals were all rejected, {recent[worst]} of them as {worst.replace('_', ' ')}. {_remedy(worst, tree)}"
     )
 
 
-def _remedy(rule: str, tree: Tree, rules: GrowthRules) -> str:
+def _remedy(rule: str, tree: Tree) -> str:
+    rules = tree.rules
     low, high = rules.sigma
     if rule == "duplicate":
-        if len(tree.numbers) == 1:
-            return "A single atom has no inner displacement: use a larger cell."
         return (
             f"Raise sigma (now {low:g}-{high:g} Å; a rattle moves atoms by {MEAN_DISPLACEMENT:.1f} sigma on average), "
             f"or lower min_displacement (now {rules.min_displacement:g} Å)."
@@ -92,12 +106,12 @@ def _remedy(rule: str, tree: Tree, rules: GrowthRules) -> str:
     if rule == "too_close":
         pairs = "-".join(chemical_symbols[z] for z in np.unique(tree.numbers))
         return f"Lower sigma (now up to {high:g} Å) or min_separation ({pairs})."
-    if rule == "force":
-        return f"Lower sigma (now up to {high:g} Å), or raise max_relax_steps or max_force ({rules.max_force:g} eV/Å)."
-    return f"Raise max_relax_steps ({rules.max_relax_steps}) or temperature ({rules.temperature:g} K), or lower sigma."
+    return f"Lower sigma (now up to {high:g} Å), or raise max_relax_steps or max_force ({rules.max_force:g} eV/Å)."
 
 
-def _structures(grown: Sequence[tuple[Tree, int]], seeds: Frames) -> Frames:
+def grown_frames(trees: Sequence[Tree], seeds: Frames) -> Frames:
+    """Return the grown structures of all trees, by tree, then by age, as ``GrowthResult.structures`` has them."""
+    grown = [(tree, i) for tree in trees for i in range(1, len(tree.members))]
     if not grown:
         return Frames.empty()
     members = [tree.members[i] for tree, i in grown]
@@ -112,6 +126,7 @@ def _structures(grown: Sequence[tuple[Tree, int]], seeds: Frames) -> Frames:
         energy=np.array([m.energy for m in members]),
         forces=np.concatenate([m.forces for m in members]),
         stress=None if all(m.stress is None for m in members) else np.stack(stress),
+        fixed=None if seeds.fixed is None else np.concatenate([~tree.freedom.free for tree, _ in grown]),
         info=tuple(_info(tree, i, seeds) for tree, i in grown),
     )
 
@@ -120,7 +135,7 @@ def _info(tree: Tree, index: int, seeds: Frames) -> dict[str, Any]:
     member, seed = tree.members[index], seeds.info[tree.index]
     inherited = {key: seed[key] for key in ("config_type",) if key in seed}
     place = {"tree": tree.index, "index": index, "parent": member.parent, "generation": member.generation}
-    return inherited | place | {"sigma": member.sigma}
+    return inherited | place | {"sigma": member.sigma, "relax_steps": member.relax_steps}
 
 
 def _displacements(tree: Tree, to_parent: bool) -> Array:

@@ -2,44 +2,78 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
-from ase.data import covalent_radii
+from ase.data import atomic_numbers, covalent_radii
 from vesin import NeighborList
 
+from distill.base.errors import UserError
+from distill.sampling.rules import Distances
 from distill.structures.frames import Array
 
 FRACTION_OF_BOND = 0.6
 """Default least distance in units of the sum of the covalent radii: far up the repulsive wall (Si 1.33 Å, O-H 0.58 Å),
 below anything met at the temperatures of molecular dynamics."""
 
+REACH = 1.0
+"""How far beyond the largest limit pairs are looked at, Å: what they have to spare saves looking again."""
+
 
 class Separation:
     """Least distances by pair of elements.
 
     Args:
-        minimum: one distance for all pairs, Å; None takes 0.6 of the sum of the covalent radii
-            (Cordero et al., Dalton Trans. 2832 (2008)).
+        minimum: one distance for all pairs, or distances by pair of elements such as ``{"O-H": 0.7}``, Å; pairs that
+            are not named take 0.6 of the sum of the covalent radii (Cordero et al., Dalton Trans. 2832 (2008)).
         elements: atomic numbers that occur.
+
+    Raises:
+        UserError: a key that is not a pair of elements.
     """
 
-    def __init__(self, minimum: float | None, elements: tuple[int, ...]) -> None:
+    def __init__(self, minimum: Distances, elements: tuple[int, ...]) -> None:
         radii = np.asarray(covalent_radii)
-        table = FRACTION_OF_BOND * (radii[:, None] + radii)
-        self._table = table if minimum is None else np.full_like(table, minimum)
-        cutoff = float(self._table[np.ix_(elements, elements)].max())
-        self._neighbours = NeighborList(cutoff=cutoff, full_list=False) if cutoff > 0 else None
+        self._table = FRACTION_OF_BOND * (radii[:, None] + radii)
+        if isinstance(minimum, Mapping):
+            for name, distance in minimum.items():
+                i, j = pair_of(name)
+                self._table[i, j] = self._table[j, i] = distance
+        elif minimum is not None:
+            self._table[:] = minimum
+        largest = float(self._table[np.ix_(elements, elements)].max())
+        self._neighbours = NeighborList(cutoff=largest + REACH, full_list=False) if largest > 0 else None
 
     def closest(self, numbers: Array, positions: Array, cell: Array, pbc: Array) -> tuple[int, int, float] | None:
         """Return the pair of atoms (i, j, distance in Å) that falls furthest below its limit, or None.
 
         Periodic images count, also those of the same atom.
         """
-        if self._neighbours is None:
+        i, j, distance, spare = self._pairs(numbers, positions, cell, pbc)
+        worst = int(np.argmin(spare)) if len(spare) else 0
+        if not len(spare) or spare[worst] >= 0:
             return None
-        i, j, distance = self._neighbours.compute(positions, cell, pbc, "ijd")
-        limits = self._table[numbers[i.astype(np.int64)], numbers[j.astype(np.int64)]]
-        ratio = distance / limits
-        if not np.any(ratio < 1):
-            return None
-        worst = int(np.argmin(ratio))
         return int(i[worst]), int(j[worst]), float(distance[worst])
+
+    def spare(self, numbers: Array, positions: Array, cell: Array, pbc: Array) -> float:
+        """Return by how much any two atoms could come closer, at least, before they are too close, Å.
+
+        Negative where two atoms are too close already; 1 Å at most, because pairs farther apart are not looked at.
+        """
+        return float(np.min(self._pairs(numbers, positions, cell, pbc)[3], initial=REACH))
+
+    def _pairs(self, numbers: Array, positions: Array, cell: Array, pbc: Array) -> tuple[Array, Array, Array, Array]:
+        """Return atoms i and j, distances and distances above the limit of all pairs that are near their limit."""
+        if self._neighbours is None:
+            return (np.zeros(0),) * 4
+        i, j, distance = self._neighbours.compute(positions, cell, pbc, "ijd")
+        i, j = i.astype(np.int64), j.astype(np.int64)
+        return i, j, distance, distance - self._table[numbers[i], numbers[j]]
+
+
+def pair_of(name: str) -> tuple[int, int]:
+    """Return the atomic numbers of a pair such as ``"O-H"``; raises UserError where it is none."""
+    symbols = name.split("-")
+    if len(symbols) != 2 or any(s == "X" or s not in atomic_numbers for s in symbols):
+        raise UserError(f"{name!r} is not a pair of elements", where="min_separation", remedy='For example "O-H"')
+    return atomic_numbers[symbols[0]], atomic_numbers[symbols[1]]

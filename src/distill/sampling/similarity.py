@@ -1,4 +1,4 @@
-"""How far a structure is from the members of its tree: the mean displacement of its atoms.
+"""How far a structure is from the members of its tree: the mean displacement of the atoms that may move.
 
 Displacements are taken in the seed's cell (a strain is undone first) and by minimum image, which is exact for any cell:
 the cell is reduced, and where rounding could miss the nearest image, the neighbouring images are compared too. Atoms
@@ -65,12 +65,11 @@ class Pool:
     Args:
         frame: the frame of the coordinates.
         n_atoms: atoms of each member.
-        capacity: most members.
     """
 
-    def __init__(self, frame: SeedFrame, n_atoms: int, capacity: int) -> None:
+    def __init__(self, frame: SeedFrame, n_atoms: int) -> None:
         self.frame = frame
-        self._coordinates = np.empty((capacity, n_atoms, 3))
+        self._coordinates = np.empty((8, n_atoms, 3))
         self._size = 0
 
     def __len__(self) -> int:
@@ -83,25 +82,27 @@ class Pool:
 
     def add(self, coordinates: Array) -> None:
         """Append one member's coordinates ``[n, 3]``."""
+        if self._size == len(self._coordinates):
+            self._coordinates = np.concatenate([self._coordinates, np.empty_like(self._coordinates)])
         self._coordinates[self._size] = coordinates
         self._size += 1
 
-    def holds_similar(self, coordinates: Array, min_displacement: float) -> bool:
-        """Return whether any member is nearer than ``min_displacement`` Å to ``coordinates``, by mean over atoms.
+    def holds_similar(self, coordinates: Array, min_displacement: float, among: slice = slice(None)) -> bool:
+        """Return whether a member ``among`` them is nearer than ``min_displacement`` Å on the mean over atoms.
 
         Atoms are compared in chunks: a member whose distances add up to enough is dropped early, which loses nothing.
         """
         n = len(coordinates)
-        members = np.arange(self._size)
-        total = np.zeros(self._size)
+        members = np.arange(self._size)[among]
+        total = np.zeros(len(members))
         for start in range(0, n, CHUNK):
             chunk = slice(start, start + CHUNK)
             total += self.frame.distances(self._coordinates[members, chunk], coordinates[chunk]).sum(axis=1)
             near = total < min_displacement * n
             members, total = members[near], total[near]
             if not len(members):
-                return False
-        return True
+                break
+        return len(members) > 0
 
     def displacements(self, members: Array, others: Array) -> Array:
         """Return the mean displacement in Å of each member from the other of its pair, ``[len(members)]``."""

@@ -1,24 +1,21 @@
-"""The family tree of one seed: its members, how a parent is chosen among them, and what became of its proposals.
-
-A tree's history depends on nothing but the tree: proposal number ``k`` draws from a stream of its own and sees the
-members that earlier proposals left. Trees may therefore grow in any company and stop anywhere.
-"""
+"""The family tree of one seed: its members, how a parent is chosen among them, and what became of its proposals."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 from ase.data import atomic_masses
 from ase.units import kB
 
+from distill.sampling.constraints import Freedom
 from distill.sampling.journal import Record, pack, unpack
 from distill.sampling.rules import GrowthRules
+from distill.sampling.schedule import Schedule
 from distill.sampling.similarity import Pool, SeedFrame
 from distill.structures.frames import Array, Frames
 
-REJECTIONS = ("duplicate", "too_close", "force", "not_accepted")
+REJECTIONS = ("duplicate", "too_close", "force")
 """Why a proposal ends without a structure."""
 
 OUTCOMES = (*REJECTIONS, "accepted")
@@ -56,6 +53,7 @@ class Member:
         parent: index of the parent in the tree; the seed is 0 and its own parent.
         generation: steps from the seed.
         sigma: of the rattle that made it, Å; 0 for the seed.
+        relax_steps: relax steps that followed the rattle.
     """
 
     positions: Array
@@ -63,22 +61,15 @@ class Member:
     energy: float
     forces: Array
     stress: Array | None
-    parent: int
-    generation: int
-    sigma: float
+    parent: int = 0
+    generation: int = 0
+    sigma: float = 0.0
+    relax_steps: int = 0
 
     def to_record(self) -> Record:
         """Return the member as a JSON-able mapping that keeps every bit."""
-        return {
-            "positions": pack(self.positions),
-            "deformation": pack(self.deformation),
-            "energy": self.energy,
-            "forces": pack(self.forces),
-            "stress": pack(self.stress),
-            "parent": self.parent,
-            "generation": self.generation,
-            "sigma": self.sigma,
-        }
+        arrays = {name: pack(getattr(self, name)) for name in ("positions", "deformation", "forces", "stress")}
+        return vars(self) | arrays
 
     @classmethod
     def from_record(cls, record: Record) -> Member:
@@ -92,41 +83,65 @@ class Member:
         return cls(**(record | arrays))
 
 
-@dataclass
-class Counts:
-    """What became of the proposals of one tree.
+@dataclass(frozen=True)
+class Ended:
+    """What became of one proposal.
 
     Attributes:
-        outcomes: finished proposals by outcome.
-        in_a_row: proposals rejected since the last acceptance.
-        failed: tests that those failed, by rule; a proposal is tested at every evaluation and may fail several.
-        calls: structures evaluated for the finished proposals.
+        number: of the proposal in its tree.
+        outcome: one of ``OUTCOMES``.
+        calls: structures that the teacher evaluated for it.
+        surrogate_calls: structures that the surrogate evaluated for it.
+        member: the structure, where it was accepted.
+    """
+
+    number: int
+    outcome: str
+    calls: int = 0
+    surrogate_calls: int = 0
+    member: Member | None = None
+
+    def to_record(self, tree: int) -> Record:
+        """Return the journal's record of it."""
+        return {"tree": tree} | vars(self) | {"member": self.member and self.member.to_record()}
+
+    @classmethod
+    def from_record(cls, record: Record) -> Ended:
+        """Return what :meth:`to_record` wrote."""
+        values = {name: value for name, value in record.items() if name != "tree"}
+        return cls(**(values | {"member": record["member"] and Member.from_record(record["member"])}))
+
+
+@dataclass
+class Counts:
+    """What became of the proposals of one tree, as far as they count.
+
+    Attributes:
+        outcomes: proposals by outcome.
+        calls: structures that the teacher evaluated.
+        surrogate_calls: structures that the surrogate evaluated.
+        recent: proposals rejected since the last acceptance, by rule.
     """
 
     outcomes: dict[str, int] = field(default_factory=lambda: dict.fromkeys(OUTCOMES, 0))
-    in_a_row: int = 0
-    failed: dict[str, int] = field(default_factory=lambda: dict.fromkeys(REJECTIONS, 0))
     calls: int = 0
+    surrogate_calls: int = 0
+    recent: dict[str, int] = field(default_factory=lambda: dict.fromkeys(REJECTIONS, 0))
 
     @property
-    def proposed(self) -> int:
-        """Finished proposals: also the number of the next one."""
-        return sum(self.outcomes.values())
+    def in_a_row(self) -> int:
+        """Proposals rejected since the last acceptance."""
+        return sum(self.recent.values())
 
-    def accept(self, calls: int) -> None:
-        """Count an accepted proposal and its calls."""
-        self.outcomes["accepted"] += 1
-        self.calls += calls
-        self.in_a_row = 0
-        self.failed = dict.fromkeys(REJECTIONS, 0)
-
-    def reject(self, failed: Sequence[str], calls: int = 0) -> None:
-        """Count a rejected proposal, the tests it failed (the last one decided) and its calls."""
-        self.outcomes[failed[-1]] += 1
-        self.calls += calls
-        self.in_a_row += 1
-        for rule in failed:
-            self.failed[rule] += 1
+    def add(self, outcome: str, ended: Ended) -> None:
+        """Count a proposal."""
+        self.outcomes[outcome] += 1
+        self.calls += ended.calls
+        self.surrogate_calls += ended.surrogate_calls
+        if outcome == "accepted":
+            self.recent = dict.fromkeys(REJECTIONS, 0)
+        else:
+            self.recent[outcome] += 1
 
 
 class Tree:
@@ -135,72 +150,113 @@ class Tree:
     Args:
         index: of the tree among all trees; part of its random streams.
         seed: one structure with the predictor's energy, forces and, where it has one, stress.
-        wanted: structures wanted, the seed not counted.
+        rules: of the growth.
+
+    Attributes:
+        wanted: structures wanted, the seed not counted; none at first.
+        energy_per_atom: of the members, seed first, eV/atom.
     """
 
-    def __init__(self, index: int, seed: Frames, wanted: int) -> None:
+    def __init__(self, index: int, seed: Frames, rules: GrowthRules) -> None:
         if seed.energy is None or seed.forces is None:
             raise ValueError("a tree needs a seed with energy and forces")
         self.index = index
-        self.wanted = wanted
+        self.rules = rules
+        self.wanted = 0
         self.numbers = seed.numbers
-        self.masses = np.asarray(atomic_masses)[seed.numbers]
+        free = np.ones_like(seed.positions, dtype=bool) if seed.fixed is None else ~seed.fixed
+        self.freedom = Freedom(free, np.asarray(atomic_masses)[seed.numbers])
+        self._movable = free.any(axis=1)
         self.cell = seed.cells[0]
         self.pbc = seed.pbc[0]
         self.counts = Counts()
+        self.schedule = Schedule[Ended]()
         self.members: list[Member] = []
-        self.frame = SeedFrame(self.cell, self.pbc)
-        self.pool = Pool(self.frame, len(self.numbers), wanted + 1)
-        self._energy_per_atom = np.empty(wanted + 1)
-        self._generation = np.empty(wanted + 1, dtype=np.int64)
+        self.pool = self._pool()
+        self.energy_per_atom: list[float] = []
+        self._generation: list[int] = []
         stress = None if seed.stress is None else finite_or_none(seed.stress[0])
-        self._add(Member(seed.positions, np.eye(3), float(seed.energy[0]), seed.forces, stress, 0, 0, 0.0))
+        self._add(Member(seed.positions, np.eye(3), float(seed.energy[0]), seed.forces, stress))
+
+    @property
+    def grown(self) -> int:
+        """Structures grown, the seed not counted."""
+        return len(self.members) - 1
 
     @property
     def missing(self) -> int:
         """Structures still wanted."""
-        return self.wanted - len(self.members) + 1
+        return self.wanted - self.grown
 
-    def stuck(self, rules: GrowthRules) -> bool:
-        """Return whether the last ``patience`` proposals were all rejected."""
-        return self.counts.in_a_row >= rules.patience
+    @property
+    def stuck(self) -> bool:
+        """Whether the last ``patience`` proposals were all rejected."""
+        return self.counts.in_a_row >= self.rules.patience
 
-    def energy_per_atom(self) -> Array:
-        """Energies of the members, seed first, ``[M]`` eV/atom."""
-        return self._energy_per_atom[: len(self.members)]
+    @property
+    def room(self) -> int:
+        """How many further proposals may begin without more structures than wanted, 0 where the tree has ended."""
+        kept = sum(ended.member is not None for ended in self.schedule.waiting())
+        return 0 if self.stuck else self.missing - self.schedule.running - kept
 
-    def choose_parent(self, rules: GrowthRules, rng: np.random.Generator) -> int:
-        """Return the index of a member, drawn by :func:`parent_probabilities`."""
-        generation = self._generation[: len(self.members)]
-        weights = parent_probabilities(self.energy_per_atom(), generation, rules.temperature, rules.exploration)
+    @property
+    def barren(self) -> bool:
+        """Whether no proposal could ever differ from the seed."""
+        strained = self.rules.cell_strain > 0 and bool(self.pbc.any())
+        return not (strained if len(self.numbers) == 1 else self.freedom.any)
+
+    def choose_parent(self, among: int, rng: np.random.Generator) -> int:
+        """Return the index of one of the first ``among`` members, drawn by :func:`parent_probabilities`."""
+        energy, generation = np.array(self.energy_per_atom[:among]), np.array(self._generation[:among])
+        weights = parent_probabilities(energy, generation, self.rules.temperature, self.rules.exploration)
         cumulative = np.cumsum(weights)
         return int(np.searchsorted(cumulative, rng.random() * cumulative[-1], side="right"))
 
-    def accept(self, member: Member, calls: int) -> Record:
-        """Take a member in and return the journal's record of it."""
-        self.counts.accept(calls)
+    def want(self, structures: int) -> None:
+        """Set how many structures are wanted; those that ended proposals have ready count at once."""
+        self.wanted = structures
+        self._count()
+
+    def end(self, ended: Ended) -> None:
+        """Take in what became of a proposal; it counts when all earlier ones do."""
+        self.schedule.end(ended.number, ended)
+        self._count()
+
+    def coordinates(self, positions: Array, deformation: Array) -> Array:
+        """Return what is compared with the pool: the atoms that may move, with the strain undone.
+
+        A single atom moves against its periodic images alone, so that these are compared instead.
+        """
+        if len(self.numbers) == 1:
+            return (self.cell @ deformation)[self.pbc]
+        return self.pool.frame.coordinates(positions[self._movable], deformation)
+
+    def _pool(self) -> Pool:
+        if len(self.numbers) == 1:
+            return Pool(SeedFrame(np.eye(3), np.zeros(3, dtype=bool)), int(self.pbc.sum()))
+        return Pool(SeedFrame(self.cell, self.pbc), int(self._movable.sum()))
+
+    def _count(self) -> None:
+        while self.missing > 0 and not self.stuck and (ended := self.schedule.next()) is not None:
+            outcome = ended.outcome
+            if ended.member is not None:
+                outcome = self._accept(ended.member, self.schedule.sees(ended.number))
+            self.counts.add(outcome, ended)
+            self.schedule.count(self.grown)
+
+    def _accept(self, member: Member, seen: int) -> str:
+        """Add a member, unless one that its proposal could not see has come first."""
+        coordinates = self.coordinates(member.positions, member.deformation)
+        if self.pool.holds_similar(coordinates, self.rules.min_displacement, slice(seen + 1, None)):
+            return "duplicate"
         self._add(member)
-        return self.state() | {"member": member.to_record()}
-
-    def state(self) -> Record:
-        """Return the journal's record of a tree between two proposals, without a new member."""
-        counts = self.counts
-        copies = {"outcomes": dict(counts.outcomes), "failed": dict(counts.failed)}
-        return {"tree": self.index, "counts": vars(counts) | copies}
-
-    def replay(self, record: Record) -> None:
-        """Repeat what a record says; beyond the number wanted records are left alone."""
-        if self.missing:
-            self.counts = Counts(**record["counts"])
-            if "member" in record:
-                self._add(Member.from_record(record["member"]))
+        return "accepted"
 
     def _add(self, member: Member) -> None:
-        at = len(self.members)
         self.members.append(member)
-        self.pool.add(self.frame.coordinates(member.positions, member.deformation))
-        self._energy_per_atom[at] = member.energy / len(self.numbers)
-        self._generation[at] = member.generation
+        self.pool.add(self.coordinates(member.positions, member.deformation))
+        self.energy_per_atom.append(member.energy / len(self.numbers))
+        self._generation.append(member.generation)
 
 
 def finite_or_none(stress: Array) -> Array | None:

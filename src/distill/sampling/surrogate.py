@@ -1,0 +1,39 @@
+"""A surrogate relaxes in the teacher's place: a student that is trained on what has grown so far.
+
+Growth then goes in stretches. The first ends with ``after`` structures, the next ones after ``every`` further; between
+two stretches a surrogate is trained on all structures there are. The ends of stretches do not depend on how many
+structures are wanted in the end, so that more of them extend the same trees.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from distill.sampling.pool import Predictor
+from distill.structures.frames import Frames
+
+Trainer = Callable[[Frames, int], Predictor]
+"""Trains surrogate number 1, 2, … on labelled structures, or finds it as it was trained before."""
+
+
+@dataclass(frozen=True)
+class Surrogate:
+    """When surrogates are trained, and how.
+
+    Attributes:
+        after: structures grown by the teacher alone.
+        every: structures grown with one surrogate before the next is trained.
+        train: trains one.
+    """
+
+    after: int
+    every: int
+    train: Trainer
+
+
+def stretches(structures: int, surrogate: Surrogate | None) -> Iterator[int]:
+    """Yield how many structures there are at the end of each stretch, the last being ``structures``."""
+    if surrogate is not None:
+        yield from range(min(surrogate.after, structures), structures, surrogate.every)
+    yield structures
