@@ -4,13 +4,14 @@ Units are ASE's: energies in eV, lengths in Å, forces in eV/Å, stress in eV/Å
 energy with respect to strain divided by the volume: a compressed crystal has a negative stress), time in fs where a
 name says so, temperature in K. Cells are rows of lattice vectors.
 
-========  ==========  ======  ===========================================
+========  ==========  ======  =============================================
 quantity  shape       unit    key in extended XYZ
-========  ==========  ======  ===========================================
+========  ==========  ======  =============================================
 energy    ``[B]``     eV      ``energy`` (also ``REF_energy``, ``dft_energy``)
 forces    ``[N, 3]``  eV/Å    ``forces`` (also ``REF_forces``, ``dft_forces``)
 stress    ``[B,3,3]`` eV/Å³   ``stress`` (also ``REF_stress``, ``dft_stress``)
-========  ==========  ======  ===========================================
+fixed     ``[N, 3]``  –       ``move_mask`` (ASE's, true where *not* fixed)
+========  ==========  ======  =============================================
 
 ``B`` counts structures, ``N`` counts the atoms of all structures of a batch.
 """
@@ -25,3 +26,6 @@ UNITS = {"energy": "eV", "energy_per_atom": "eV/atom", "forces": "eV/Å", "stres
 
 EV_PER_A3_IN_GPA = 160.21766208
 """One eV/Å³ in GPa."""
+
+MOVE_MASK = "move_mask"
+"""Column of extended XYZ that says what is free to move: ``L:1`` for whole atoms, ``L:3`` for Cartesian components."""

@@ -171,11 +171,18 @@ def _format_value(value: Any) -> str:
     elif isinstance(value, str):
         text = value
     else:
-        text = "_JSON " + json.dumps(value)
+        text = "_JSON " + json.dumps(value, default=_plain)
     same = parse_value(text)
     if isinstance(value, str) and (same != value or not isinstance(same, str) or not value.isprintable()):
         text = "_JSON " + json.dumps(value)
     return _quoted(text)
+
+
+def _plain(value: Any) -> Any:
+    """Return an array inside of a value, such as ASE's surface builders leave, as JSON has it."""
+    if isinstance(value, np.ndarray | np.generic):
+        return value.tolist()
+    raise TypeError(f"{type(value).__name__} cannot be written as JSON")
 
 
 def _scalar(value: float) -> str:

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from distill.structures.fixed import from_constraints, to_constraints
+
 if TYPE_CHECKING:
     from ase import Atoms
 
@@ -32,6 +34,7 @@ class Frames:
         forces: ``[N, 3]`` eV/Å, or None.
         stress: ``[B, 3, 3]`` eV/Å³ (ASE's sign), or None; rows of NaN mark structures without a stress label.
         info: one mapping per structure, e.g. ``config_type``, ``tree``, ``parent``, ``generation``.
+        fixed: Cartesian components of atoms that are held in place, ``[N, 3]`` booleans; None: nothing is.
     """
 
     n_atoms: Array
@@ -43,6 +46,7 @@ class Frames:
     forces: Array | None = None
     stress: Array | None = None
     info: tuple[Mapping[str, Any], ...] = field(default=())
+    fixed: Array | None = None
 
     def __post_init__(self) -> None:
         b, n = len(self.n_atoms), int(np.sum(self.n_atoms))
@@ -59,6 +63,7 @@ class Frames:
             "energy": ((b,), np.float64),
             "forces": ((n, 3), np.float64),
             "stress": ((b, 3, 3), np.float64),
+            "fixed": ((n, 3), np.bool_),
         }
         for name, (shape, dtype) in shapes.items():
             value = getattr(self, name)
@@ -140,8 +145,12 @@ class Frames:
         return replace(self, info=tuple(info))
 
     @classmethod
-    def from_atoms(cls, structures: Iterable[Atoms]) -> Frames:
-        """Make unlabelled frames from ASE structures; ``info`` is kept, calculators are not."""
+    def from_atoms(cls, structures: Iterable[Atoms], *, constraints: bool = True) -> Frames:
+        """Make unlabelled frames from ASE structures; ``info`` is kept, calculators are not.
+
+        ``FixAtoms`` and ``FixCartesian`` become ``fixed``; any other constraint raises UserError, since what is made
+        from the frames would not obey it. ``constraints=False`` leaves all constraints out, for instance to predict.
+        """
         structures = list(structures)
         if not structures:
             return cls.empty()
@@ -152,6 +161,7 @@ class Frames:
             cells=np.stack([a.cell.array for a in structures]),
             pbc=np.stack([a.pbc for a in structures]),
             info=tuple(dict(a.info) for a in structures),
+            fixed=from_constraints(structures) if constraints else None,
         )
 
     @classmethod
@@ -161,13 +171,18 @@ class Frames:
         return cls(np.zeros(0), np.zeros(0), none, np.zeros((0, 3, 3)), none)
 
     def to_atoms(self) -> list[Atoms]:
-        """Return ASE structures; labels, where present, sit in a ``SinglePointCalculator``."""
+        """Return ASE structures; labels, where present, sit in a ``SinglePointCalculator``, ``fixed`` in constraints.
+
+        Of what is fixed, ASE's ``get_forces()`` gives zero and ``get_forces(apply_constraint=False)`` the label.
+        """
         from ase import Atoms
         from ase.calculators.singlepoint import SinglePointCalculator
 
         structures = []
         for one in self:
             atoms = Atoms(one.numbers, one.positions, cell=one.cells[0], pbc=one.pbc[0], info=dict(one.info[0]))
+            if one.fixed is not None:
+                atoms.set_constraint(to_constraints(one.fixed))
             results: dict[str, Any] = {}
             if one.energy is not None:
                 results["energy"] = float(one.energy[0])
@@ -182,12 +197,17 @@ class Frames:
 
 
 def concatenate(parts: Sequence[Frames]) -> Frames:
-    """Join sets of structures; a label is kept only where every part has it (stress: NaN where a part lacks it)."""
+    """Join sets of structures; a label is kept only where every part has it (stress: NaN where a part lacks it).
+
+    Where a part says nothing of fixed components, none of its are.
+    """
     parts = [p for p in parts if len(p)]
     if not parts:
         return Frames.empty()
     if any(p.stress is not None for p in parts):
         parts = [p if p.stress is not None else replace(p, stress=np.full((len(p), 3, 3), np.nan)) for p in parts]
+    if any(p.fixed is not None for p in parts):
+        parts = [p if p.fixed is not None else replace(p, fixed=np.zeros((len(p.numbers), 3))) for p in parts]
     values: dict[str, Any] = {}
     for f in fields(Frames):
         columns = [getattr(p, f.name) for p in parts]

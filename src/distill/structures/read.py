@@ -16,7 +16,7 @@ from typing import Any, Literal
 import numpy as np
 from ase.data import atomic_numbers
 
-from distill.base.conventions import PREFIXES
+from distill.base.conventions import MOVE_MASK, PREFIXES
 from distill.base.errors import UserError, nearest
 from distill.structures.extxyz import Block, cell_and_pbc, read_blocks
 from distill.structures.frames import Array, Frames
@@ -67,7 +67,8 @@ def read_frames(
     Returns:
         the structures in the units of :mod:`distill.base.conventions`, and which keys were used. A stress may be given
         as nine values, as six in Voigt order (xx, yy, zz, yz, xz, xy), or as a virial in eV: stress = -virial / volume.
-        ``info`` keeps every other key of the comment line; further per-atom columns are not read.
+        ``fixed`` is what the column ``move_mask`` says may not move. ``info`` keeps every other key of the comment
+        line; further per-atom columns are not read.
 
     Raises:
         UserError: naming file, frame and line or key of whatever cannot be used.
@@ -81,6 +82,7 @@ def read_frames(
         "positions": np.concatenate([_vectors(block, "pos") for block in blocks]),
         "cells": cells,
         "pbc": pbc,
+        "fixed": _fixed(blocks),
     }
     source = LabelSource() if labels == "none" else _source(path, blocks, keys, labels == "required")
     volumes = np.abs(np.linalg.det(cells))
@@ -133,7 +135,7 @@ def _no_label(path: Path, label: str, asked: str | None, found: Counter[str], el
         what += f" ({', '.join(_candidates(label)[1:])} were tried too)"
     if name in elsewhere:
         what += f"; {name!r} stands {'in the comment line' if label == 'forces' else 'among the per-atom columns'}"
-    others = sorted(key for key in found if key not in ("species", "pos", "Z"))
+    others = sorted(key for key in found if key not in ("species", "pos", "Z", MOVE_MASK))
     hint = nearest(asked, others) if asked and others else f"The file has: {', '.join(others) or 'none'}"
     return UserError(what, f"{path}, key {name!r}", f"Name the right key in the recipe as data.keys.{label}. {hint}")
 
@@ -189,6 +191,28 @@ def _vectors(block: Block, key: str) -> Array:
     if len(bad):
         raise _not_finite(vectors[bad[0]], f"{block.where}, line {block.line + 2 + bad[0]}, key {key!r}")
     return vectors
+
+
+def _fixed(blocks: Sequence[Block]) -> Array | None:
+    """Return which components are fixed ``[N, 3]``, False for frames that do not say; None where none is in any frame.
+
+    As in ASE's files, ``move_mask`` is true for what is free, with one column for atoms or three for components.
+    """
+    if not any(MOVE_MASK in block.columns for block in blocks):
+        return None
+    pieces = []
+    for block in blocks:
+        n = len(next(iter(block.columns.values())))
+        free = block.columns.get(MOVE_MASK, np.ones(n, dtype=np.bool_))
+        if free.dtype != np.bool_ or free.shape not in ((n,), (n, 3)):
+            raise UserError(
+                "should be one or three columns of T (free to move) and F (fixed)",
+                f"{block.where}, key {MOVE_MASK!r}",
+                f"Write {MOVE_MASK}:L:1 or {MOVE_MASK}:L:3 in Properties",
+            )
+        pieces.append(np.broadcast_to(~free.reshape(n, -1), (n, 3)))
+    fixed = np.concatenate(pieces)
+    return fixed if fixed.any() else None
 
 
 def _not_finite(values: Iterable[float], where: str) -> UserError:

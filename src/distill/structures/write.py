@@ -13,9 +13,10 @@ from typing import Any
 import numpy as np
 from ase.data import chemical_symbols
 
+from distill.base.conventions import MOVE_MASK
 from distill.base.files import replacing
 from distill.structures.extxyz import format_comment
-from distill.structures.frames import Frames
+from distill.structures.frames import Array, Frames
 
 RESERVED = frozenset({"lattice", "properties", "pbc", "energy", "forces", "stress"})
 """Keys whose values come from the structure itself; an ``info`` of that name, whatever its case, is left out."""
@@ -24,6 +25,7 @@ RESERVED = frozenset({"lattice", "properties", "pbc", "energy", "forces", "stres
 def write_frames(path: str | Path, frames: Frames) -> None:
     """Write ``frames`` to ``path`` atomically; keys are ``energy`` (eV), ``forces`` (eV/Å), ``stress`` (eV/Å³).
 
+    Frames in which something is fixed get ASE's column ``move_mask``, true for what is free to move.
     ``info`` is kept: numbers, booleans, strings and lists of numbers as the format has them, everything else that JSON
     can say as ``_JSON`` (which ASE reads too). Raises TypeError for an ``info`` that JSON cannot say.
     """
@@ -41,7 +43,19 @@ def _texts(frames: Frames) -> Iterator[str]:
     for i in range(len(frames)):
         atoms = slice(offsets[i], offsets[i + 1])
         rows = [f"{s} {' '.join(map(repr, v))}" for s, v in zip(symbols[atoms], vectors[atoms].tolist(), strict=True)]
-        yield "\n".join([str(len(rows)), format_comment(_comment(frames, i, properties)), *rows, ""])
+        columns = properties
+        if frames.fixed is not None and frames.fixed[atoms].any():
+            masks, n = _move_masks(frames.fixed[atoms])
+            rows = [f"{row} {mask}" for row, mask in zip(rows, masks, strict=True)]
+            columns += f":{MOVE_MASK}:L:{n}"
+        yield "\n".join([str(len(rows)), format_comment(_comment(frames, i, columns)), *rows, ""])
+
+
+def _move_masks(fixed: Array) -> tuple[list[str], int]:
+    """Return what is free of each atom as text, and the number of its columns: one where atoms are fixed as a whole."""
+    whole = (fixed == fixed[:, :1]).all()
+    letters = np.where(fixed[:, :1] if whole else fixed, "F", "T")
+    return [" ".join(row) for row in letters.tolist()], letters.shape[1]
 
 
 def _comment(frames: Frames, i: int, properties: str) -> dict[str, Any]:

@@ -198,6 +198,11 @@ SPOILT = [
     ("forces:R:3", "forces:R:2:x:R:1", "key 'forces': has shape (2, 2) of numbers, expected (2, 3)"),
     ("forces:R:3", "forces:S:3", "key 'forces': has shape (2, 3) of other things than real numbers"),
     ("forces:R:3", "forces:R", "key 'Properties': 'species:S:1:pos:R:3:forces:R' is not a list of name:type:columns"),
+    (
+        "forces:R:3",
+        "move_mask:R:3",
+        "key 'move_mask': should be one or three columns of T (free to move)",
+    ),
     ("species:S:1", "name:S:1", "key 'species': no chemical symbols"),
     ("pos:R:3", "where:R:3", "key 'pos': no positions"),
     ("Si 2.0", "Sj 2.0", "line 8, key 'species': 'Sj' is no chemical element"),

@@ -9,8 +9,10 @@ from typing import Any
 import ase.io
 import numpy as np
 import pytest
+from ase.build import fcc111
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
 
 from distill.structures.frames import Frames
 from distill.structures.read import read_frames
@@ -25,7 +27,7 @@ keys = st.from_regex(r"x_[A-Za-z0-9_ ]{0,8}", fullmatch=True)
 
 @st.composite
 def labelled(draw: st.DrawFn) -> Frames:
-    """Return structures of any elements, periodicity, labels and information."""
+    """Return structures of any elements, periodicity, labels and information, of which something may be fixed."""
     sizes = draw(st.lists(st.integers(1, 4), min_size=1, max_size=3))
     n, b = sum(sizes), len(sizes)
 
@@ -45,13 +47,16 @@ def labelled(draw: st.DrawFn) -> Frames:
         forces=numbers(n, 3),
         stress=stress + stress.transpose(0, 2, 1),
         info=tuple(draw(st.dictionaries(keys, values, max_size=3)) for _ in range(b)),
+        fixed=draw(st.none() | arrays(np.bool_, (n, 3))),
     )
 
 
 def equal(a: Frames, b: Frames) -> bool:
-    """Whether all arrays are the same to the last bit, and the information too."""
+    """Whether all arrays are the same to the last bit, and the information too; no mask fixes nothing."""
+    held_a, held_b = (np.zeros(f.positions.shape) if f.fixed is None else f.fixed for f in (a, b))
     names = ("n_atoms", "numbers", "positions", "cells", "pbc", "energy", "forces", "stress")
-    return a.info == b.info and all(np.array_equal(getattr(a, n), getattr(b, n), equal_nan=True) for n in names)
+    same = all(np.array_equal(getattr(a, n), getattr(b, n), equal_nan=True) for n in names)
+    return same and a.info == b.info and np.array_equal(held_a, held_b)
 
 
 @settings(max_examples=30, deadline=None)
@@ -74,6 +79,19 @@ def test_ase_reads_it(tmp_path: Path, thermal: Any) -> None:
         assert (atoms.get_forces() == one.forces).all()
         assert atoms.get_stress(voigt=False).diagonal().tolist() == [0.1, 0.2, 0.3]
         assert atoms.info == one.info[0]
+
+
+def test_what_surface_builders_leave_in_the_information_is_written(tmp_path: Path) -> None:
+    """ASE's note for ``add_adsorbate`` holds an array and tuples, which come back as lists."""
+    slab = Frames.from_atoms([fcc111("Al", (2, 2, 3), vacuum=6.0)])
+    write_frames(tmp_path / "slab.xyz", slab)
+    again, _ = read_frames(tmp_path / "slab.xyz", labels="none")
+    before, after = slab.info[0]["adsorbate_info"], again.info[0]["adsorbate_info"]
+    assert after == before | {
+        "cell": before["cell"].tolist(),
+        "sites": {k: list(v) for k, v in before["sites"].items()},
+    }
+    assert "adsorbate_info" in ase.io.read(tmp_path / "slab.xyz").info
 
 
 def test_unlabelled_and_partly_labelled(tmp_path: Path, thermal: Any) -> None:
