@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -39,6 +40,16 @@ def sync(path: Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
+
+
+def copy_tree(source: Path, target: Path) -> None:
+    """Copy a folder to a place where there is none; it appears there whole or not at all."""
+    temporary = target.with_name(f".copying-{target.name}")
+    shutil.rmtree(temporary, ignore_errors=True)
+    shutil.copytree(source, temporary)
+    for path in (*temporary.rglob("*"), temporary):
+        sync(path)
+    temporary.rename(target)
 
 
 def write_text(path: Path, text: str) -> None:

@@ -144,6 +144,7 @@ class Growth:
     Attributes:
         generation: steps from the seed structure, ``[K]`` integers, or None.
         displacement: mean displacement of the atoms from the parent structure, ``[K]`` Å, or None.
+        displacement_from_seed: likewise from the seed structure of the tree.
         energy: teacher's energy relative to the seed structure of the tree, ``[K]`` eV/atom, or None.
         funnel: how many structures were left after each step, in order, e.g. ``{"proposed": 900, "kept": 300}``.
         teacher_calls: structures that the teacher evaluated, or None.
@@ -151,6 +152,7 @@ class Growth:
 
     generation: Array | None = None
     displacement: Array | None = None
+    displacement_from_seed: Array | None = None
     energy: Array | None = None
     funnel: Mapping[str, int] = field(default_factory=dict)
     teacher_calls: int | None = None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -20,12 +21,13 @@ def growth(grown: Growth) -> Figure | None:
     panels: list[Callable[[Axes], None]] = []
     if grown.generation is not None and len(grown.generation):
         panels.append(lambda axes: _generations(axes, grown))
-    if (d := _finite(grown.displacement)) is not None:
-        title = f"median displacement {np.median(d):.2f} Å"
-        panels.append(lambda axes: _histogram(axes, d, "mean displacement from the parent (Å)", title))
+    for values, origin in ((grown.displacement, "parent"), (grown.displacement_from_seed, "seed")):
+        if (d := _finite(values)) is not None:
+            label, title = f"mean displacement from the {origin} (Å)", f"median displacement {np.median(d):.2f} Å"
+            panels.append(partial(_histogram, values=d, label=label, title=title))
     if (e := _finite(grown.energy)) is not None:
         above = f"median {1000 * np.median(e):+.0f} meV/atom"
-        panels.append(lambda axes: _histogram(axes, 1000 * e, "energy relative to the seed (meV/atom)", above))
+        panels.append(partial(_histogram, values=1000 * e, label="energy relative to the seed (meV/atom)", title=above))
     if grown.funnel:
         panels.append(lambda axes: _funnel(axes, grown))
     if not panels:
@@ -69,7 +71,9 @@ def _histogram(axes: Axes, values: np.ndarray, label: str, title: str) -> None:
 def _funnel(axes: Axes, grown: Growth) -> None:
     names, counts = list(grown.funnel), list(grown.funnel.values())
     _bars(axes, names, counts, [f"{count}" for count in counts], "structures (count)")
-    calls = "" if grown.teacher_calls is None else f", {grown.teacher_calls} teacher calls"
+    calls = ""
+    if grown.teacher_calls is not None:
+        calls = f", {grown.teacher_calls} teacher calls ({grown.teacher_calls / max(counts[-1], 1):.1f} each)"
     axes.set_title(f"{counts[-1]} of {counts[0]} left{calls}")
 
 

@@ -13,6 +13,8 @@ from distill.sampling.rattle import MEAN_DISPLACEMENT
 from distill.sampling.tree import OUTCOMES, REJECTIONS, Tree
 from distill.structures.frames import Array, Frames
 
+HISTOGRAM_BINS = 20
+
 
 @dataclass(frozen=True)
 class GrowthResult:
@@ -52,6 +54,18 @@ class GrowthResult:
     def calls_per_structure(self) -> float:
         """Predictor calls for each structure, seeds included."""
         return self.calls / max(len(self.structures), 1)
+
+    def histograms(self) -> dict[str, dict[str, list[float]]]:
+        """Return counts and bin edges of generation, displacements (Å) and energy above the seed (eV/atom)."""
+        values = {
+            "displacement_from_parent": self.displacement_from_parent,
+            "displacement_from_seed": self.displacement_from_seed,
+            "relative_energy": self.relative_energy,
+        }
+        found = {name: np.histogram(value, bins=HISTOGRAM_BINS) for name, value in values.items()}
+        generation = np.bincount(self.generation)
+        tables = {"generation": (generation, np.arange(len(generation) + 1) - 0.5)} | found
+        return {name: {"counts": counts.tolist(), "edges": edges.tolist()} for name, (counts, edges) in tables.items()}
 
 
 def collect(
@@ -133,7 +147,7 @@ def grown_frames(trees: Sequence[Tree], seeds: Frames) -> Frames:
 
 def _info(tree: Tree, index: int, seeds: Frames) -> dict[str, Any]:
     member, seed = tree.members[index], seeds.info[tree.index]
-    inherited = {key: seed[key] for key in ("config_type",) if key in seed}
+    inherited = {key: seed[key] for key in ("config_type", "split") if key in seed}
     place = {"tree": tree.index, "index": index, "parent": member.parent, "generation": member.generation}
     return inherited | place | {"sigma": member.sigma, "relax_steps": member.relax_steps}
 

@@ -92,6 +92,8 @@ class Job:
             left there when the task is resumed.
         labels: the fan-out labels of this task.
         seed: the recipe's seed; derive streams with :func:`distill.base.random.stream`.
+        earlier: output folders, finished or not, of tasks that differ from this one only in settings that the stage
+            ``extends``; what is useful there may be copied.
         device: a torch device string, ``"cpu"`` or ``"cuda"``.
         progress: where to report.
         warnings: texts to show the user; append to it.
@@ -100,6 +102,7 @@ class Job:
     out: Path
     labels: Mapping[str, Any] = field(default_factory=dict)
     seed: int = 0
+    earlier: tuple[Path, ...] = ()
     device: str = "cpu"
     progress: Progress = field(default_factory=Progress)
     warnings: list[str] = field(default_factory=list)
@@ -121,6 +124,8 @@ class Stage(ABC):
         each: the earlier stage whose fan-out this one follows: one task for each of its tasks, with the same labels
             and, where this stage fans out further, its own besides.
         hashed_labels: labels that change the result, and so the hash.
+        extends: settings that say how far the work goes and change nothing on the way; where only these differ, a
+            task is shown what earlier ones left, to continue from there.
     """
 
     version: ClassVar[int] = 1
@@ -131,6 +136,7 @@ class Stage(ABC):
     publish: ClassVar[Mapping[str, str]] = {}
     each: ClassVar[str] = ""
     hashed_labels: ClassVar[tuple[str, ...]] = ()
+    extends: ClassVar[tuple[str, ...]] = ()
     Settings: ClassVar[type[StageSettings]] = StageSettings
 
     @classmethod

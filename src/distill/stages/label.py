@@ -1,4 +1,4 @@
-"""Label the synthetic structures with the teacher, add dimers, and keep whole families for validation.
+"""Join grown structures, seeds and dimers, all labelled by the teacher, and keep whole families for validation.
 
 Trees that grew from the DFT validation structures become the students' validation set, so that no family has members on
 both sides.
@@ -6,13 +6,14 @@ both sides.
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any, ClassVar
 
 from distill.stages.base import Job, Paths, Stage, StageSettings, Summary
 
 
 class Label(Stage):
-    """The teacher's energy, forces and stress on every structure, the seeds and the dimers included."""
+    """The teacher's energy, forces and stress on every structure; what generation has labelled is not done again."""
 
     class Settings(StageSettings):
         """What is added to the grown structures."""
@@ -22,12 +23,12 @@ class Label(Stage):
         include_seeds: bool = True
         """Add the DFT structures themselves, with the teacher's labels."""
 
+    version: ClassVar[int] = 2
     section: ClassVar[str] = "synthetic"
     inputs: ClassVar[dict[str, Any]] = {
         "teacher": "finetune.model",
         "structures": "generate.structures",
-        "train": "check.train",
-        "valid": "check.valid",
+        "seeds": "generate.seeds",
     }
     outputs: ClassVar[dict[str, str]] = {"train": "train.xyz", "valid": "valid.xyz", "all": "synthetic.xyz"}
     publish: ClassVar[dict[str, str]] = {"all": "synthetic.xyz"}
@@ -42,14 +43,16 @@ class Label(Stage):
         from distill.structures.read import read_frames
         from distill.structures.write import write_frames
 
-        teacher = load(inputs["teacher"], job.device)
         grown = read_frames(inputs["structures"])[0]
-        seeds = self._seeds(inputs) if settings.include_seeds else Frames.empty()
+        parts = [grown]
+        if settings.include_seeds:
+            parts.append(self._seeds(inputs["seeds"]))
         pairs = dimers(grown.elements) if settings.dimers else Frames.empty()
-        parts = [grown, seeds, pairs.with_info(split=["train"] * len(pairs))]
-        structures = concatenate([p.with_labels(None, None, None) for p in parts])
-        with job.progress.phase("labelling", len(structures), "structure") as phase:
-            labelled = teacher.evaluate(structures, progress=phase)
+        if len(pairs):
+            with job.progress.phase("labelling", len(pairs), "structure") as phase:
+                labelled = load(inputs["teacher"], job.device).evaluate(pairs, progress=phase)
+            parts.append(labelled.with_info(split=["train"] * len(pairs)))
+        labelled = concatenate(parts)
         side = np.array(labelled.labels("split"))
         train, valid = labelled[side == "train"], labelled[side == "valid"]
         write_frames(job.out / "train.xyz", train)
@@ -64,15 +67,9 @@ class Label(Stage):
         }
 
     @staticmethod
-    def _seeds(inputs: Paths) -> Any:
-        from distill.structures.frames import concatenate
+    def _seeds(path: Path) -> Any:
         from distill.structures.read import read_frames
 
-        train, valid = read_frames(inputs["train"])[0], read_frames(inputs["valid"])[0]
-        both = concatenate([train, valid])
-        return both.with_info(
-            split=["train"] * len(train) + ["valid"] * len(valid),
-            tree=range(len(both)),
-            generation=[0] * len(both),
-            parent=[-1] * len(both),
-        )
+        seeds = read_frames(path)[0]
+        none = [0] * len(seeds)
+        return seeds.with_info(tree=range(len(seeds)), generation=none, parent=[-1] * len(seeds))

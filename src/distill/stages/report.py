@@ -232,6 +232,7 @@ def growth(folder: Path) -> Any:
         return Growth(
             generation=arrays["generation"],
             displacement=arrays["displacement_from_parent"],
+            displacement_from_seed=arrays["displacement_from_seed"],
             energy=arrays["relative_energy"],
             funnel=left_over(summary["funnel"]),
             teacher_calls=summary["teacher_calls"],

@@ -13,7 +13,6 @@ from typing import Any, ClassVar
 from pydantic import Field, create_model
 
 from distill.base.errors import UserError, nearest
-from distill.base.random import stream_seed
 from distill.potentials import POTENTIALS, names
 from distill.stages.base import FitSettings, Job, Paths, Stage, Summary
 
@@ -102,21 +101,17 @@ class Train(Stage):
         from distill.potentials.potential import save
         from distill.structures.read import read_frames
         from distill.training.curve import write_curve
-        from distill.training.gradient import fit
-        from distill.training.losses import LossWeights
+        from distill.training.student import train_student
 
         train, valid = read_frames(inputs["train"])[0], read_frames(inputs["valid"])[0]
-        row = POTENTIALS[settings.arch]
-        own = {name: getattr(settings, name) for name in row.Settings.model_fields}
-        purpose = ("train", job.labels["variant"], job.labels["seed"])
-        student = row.build(row.Settings(**own), stream_seed(job.seed, *purpose, "weights")).to(job.device)
-        student.initialise(train)
-        fitted = fit(
-            student,
+        student, fitted = train_student(
+            settings.arch,
+            {name: getattr(settings, name) for name in POTENTIALS[settings.arch].Settings.model_fields},
             train,
             valid,
-            weights=LossWeights(**settings.loss.model_dump()),
-            seed=stream_seed(job.seed, *purpose, "order"),
+            seed=job.seed,
+            purpose=("train", job.labels["variant"], job.labels["seed"]),
+            loss=settings.loss.model_dump(),
             work=job.out / "work",
             device=job.device,
             progress=job.progress,

@@ -58,6 +58,7 @@ class Task:
         publish: output name to its name in the run's folder.
         ingredients: everything that the hash covers.
         hash: names the artifact.
+        kin: equal for tasks of which one may continue another; empty where the stage does not extend its work.
         level: tasks of the same level do not depend on each other.
     """
 
@@ -71,6 +72,7 @@ class Task:
     publish: Mapping[str, str]
     ingredients: Mapping[str, Any]
     hash: str
+    kin: str
     level: int
 
     @property
@@ -177,8 +179,16 @@ def _make_task(plan: Plan, name: str, stage: type[Stage], labels: Mapping[str, A
         publish={output: form.format(**labels, suffix=_suffix(labels)) for output, form in stage.publish.items()},
         ingredients=ingredients,
         hash=hash_value(ingredients),
+        kin=_kin(stage, ingredients),
         level=1 + max((plan[source.task].level for source in _sources(inputs.values())), default=-1),
     )
+
+
+def _kin(stage: type[Stage], ingredients: Mapping[str, Any]) -> str:
+    if not stage.extends:
+        return ""
+    shared = {name: value for name, value in ingredients["settings"].items() if name not in stage.extends}
+    return hash_value({**ingredients, "settings": shared})
 
 
 def _resolve(plan: Plan, stage: type[Stage], labels: Mapping[str, Any], spec: str | Mapping[str, str]) -> Input:

@@ -23,6 +23,8 @@ from distill.base.files import hash_file, read_json, sync, write_json
 
 MANIFEST = "manifest.json"
 LOG = "log.txt"
+ORIGIN = "origin.json"
+"""In a work folder: versions of the packages that work there, and the kin of the task."""
 DIGITS = 16
 """Digits of the hash in a folder's name; the manifest holds all 64."""
 
@@ -83,6 +85,22 @@ class Store:
             return False
         with self._try_lock(key) as locked:
             return not locked
+
+    def kindred(self, key: Keyed, origin: Mapping[str, Any]) -> tuple[Path, ...]:
+        """Return the output folders of other tasks of the same kin and package versions, finished or interrupted."""
+        if not origin["kin"]:
+            return ()
+        own = {self.artifact(key), self.work(key)}
+        found = []
+        for folder in sorted(self.root.glob(f"{key.stage}/*[0-9a-f]")) + sorted(self.root.glob(f"{key.stage}/.*.work")):
+            working = folder.suffix == ".work"
+            try:
+                theirs = read_json(folder / (ORIGIN if working else MANIFEST))
+            except (OSError, json.JSONDecodeError):
+                continue
+            if folder not in own and all(theirs.get(name) == value for name, value in origin.items()):
+                found.append(folder / "out" if working else folder)
+        return tuple(found)
 
     @contextmanager
     def lock(self, key: Keyed, poll_s: float = 0.2) -> Iterator[None]:

@@ -25,7 +25,7 @@ from distill.stages.base import Job, Source, Stage
 from distill.workflow.machine import peak_memory_mib, reset_peak_memory, use_threads, versions
 from distill.workflow.plan import FromFile, FromTask, Input, Plan, Task, task_settings
 from distill.workflow.recipe import build_recipe
-from distill.workflow.store import LOG, Store
+from distill.workflow.store import LOG, ORIGIN, Store
 
 
 @dataclass(frozen=True)
@@ -36,6 +36,7 @@ class Order:
         id: the task's id.
         stage: the stage's name.
         hash: the task's hash.
+        kin: equal for tasks of which one may continue another, or empty.
         labels: the task's labels.
         ingredients: what the hash covers; recorded in the manifest.
         inputs: input name to a path, to a list of sources as mappings, or to None.
@@ -50,6 +51,7 @@ class Order:
     id: str
     stage: str
     hash: str
+    kin: str
     labels: dict[str, Any]
     ingredients: dict[str, Any]
     inputs: dict[str, Any]
@@ -72,6 +74,7 @@ def make_order(plan: Plan, task: Task, store: Store, device: str, threads: int) 
         id=task.id,
         stage=task.stage,
         hash=task.hash,
+        kin=task.kin,
         labels=dict(task.labels),
         ingredients=dict(task.ingredients),
         inputs={name: _input_data(plan, store, source) for name, source in task.inputs.items()},
@@ -115,31 +118,31 @@ def carry_out(order: Order) -> dict[str, Any]:
         if manifest is not None:
             return manifest
         work = store.work(order)
-        _open_work(work)
+        origin = {"versions": versions(), "kin": order.kin}
+        _open_work(work, origin)
         (work / "failed.json").unlink(missing_ok=True)
         try:
-            return store.promote(order, _run(order, work))
+            return store.promote(order, _run(order, work, store.kindred(order, origin)))
         except Exception as error:
             failure = _as_distill_error(error, order, work / LOG)
             write_json(work / "failed.json", failure_data(failure))
             raise failure from error
 
 
-def _open_work(work: Path) -> None:
+def _open_work(work: Path, origin: Mapping[str, Any]) -> None:
     """Make the work folder; what other versions of the packages left there is not continued but made again."""
-    made_with, now = work / "versions.json", versions()
-    if made_with.exists() and read_json(made_with) != now:
+    if (work / ORIGIN).exists() and read_json(work / ORIGIN) != origin:
         shutil.rmtree(work)
     (work / "out").mkdir(parents=True, exist_ok=True)
-    write_json(made_with, now)
+    write_json(work / ORIGIN, origin)
 
 
-def _run(order: Order, work: Path) -> dict[str, Any]:
+def _run(order: Order, work: Path, earlier: tuple[Path, ...]) -> dict[str, Any]:
     """Run the stage in its work folder and return what the manifest says of it."""
     recipe = build_recipe(order.recipe, Path(order.recipe_path), Registry("stage", order.stages))
     stage: type[Stage] = recipe.stages[order.stage]
     progress = FileProgress(work / "progress.json")
-    job = Job(work / "out", order.labels, recipe.seed, order.device, progress)
+    job = Job(work / "out", order.labels, recipe.seed, earlier, order.device, progress)
     settings = task_settings(recipe, stage, order.labels)
     inputs = {name: _input_paths(data) for name, data in order.inputs.items()}
     started = datetime.now(UTC)
@@ -158,6 +161,7 @@ def _run(order: Order, work: Path) -> dict[str, Any]:
         "id": order.id,
         "stage": order.stage,
         "version": stage.version,
+        "kin": order.kin,
         "labels": order.labels,
         "seed": recipe.seed,
         "settings": settings.model_dump(mode="json"),

@@ -186,6 +186,34 @@ def test_a_run_that_is_ended_continues_where_it_stood(toy: Toy, send: signal.Sig
     assert result.summary["tasks"]["count"]["wall_s"] > 12 * 0.15 * 0.8
 
 
+def steps_of(toy: Toy) -> list[str]:
+    return [line for line in toy.trace() if line.startswith("step")]
+
+
+def test_work_that_goes_farther_continues_what_is_there(toy: Toy) -> None:
+    run(toy)
+    assert len(steps_of(toy)) == 4
+    run(toy, "count.steps=7")
+    assert steps_of(toy) == ["step 4", "step 5", "step 6"]
+    run(toy, "count.steps=5")
+    assert steps_of(toy) == []
+    run(toy, "count.steps=6", "data.scale=3.0")  # other numbers: no kin
+    assert len(steps_of(toy)) == 6
+
+
+def test_work_that_goes_farther_continues_what_was_interrupted(toy: Toy) -> None:
+    process = toy.start("run", "toy.yaml", *SLOW)
+    toy.wait_for(lambda: steps_done(toy) >= 3)
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=20)
+    before = steps_done(toy)
+    toy.trace()
+    run(toy, "count.steps=14")
+    steps = steps_of(toy)
+    assert steps == [f"step {k}" for k in range(14)][-len(steps) :]
+    assert len(steps) in (14 - before, 15 - before)  # at most the step that was under way is repeated
+
+
 def test_two_runs_at_once_do_the_work_once(toy: Toy) -> None:
     both = [toy.start("run", "toy.yaml", "--set", f"name={name}", *SLOW) for name in ("one", "two")]
     for process in both:

@@ -85,6 +85,7 @@ class Count(Stage):
         scale: float = 1.0
 
     section = "count"
+    extends = ("steps", "pause_s")
     reads = {"scale": "data.scale"}
     inputs = {"numbers": "read.numbers"}
     outputs = {"result": "result.txt"}
@@ -98,6 +99,9 @@ class Count(Stage):
         trace("count")
         self._misbehave(settings.fail)
         journal = job.out / "journal.txt"
+        texts = [path.read_text() for e in job.earlier if (path := e / "journal.txt").exists()]
+        if texts and not journal.exists():
+            journal.write_text("".join(max(texts, key=len).splitlines(keepends=True)[: settings.steps]))
         done = len(journal.read_text().splitlines()) if journal.exists() else 0
         with job.progress.phase("counting", settings.steps, "step", done) as phase:
             for step in range(done, settings.steps):
