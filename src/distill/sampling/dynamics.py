@@ -89,7 +89,7 @@ def run_langevin(
     wall = time.perf_counter() - begin
     whole = [i for i, s in enumerate(snapshots) if np.isfinite(s.positions).all()]
     times, temperatures, energies = np.array(columns, dtype=float)[whole].T
-    frames = Frames.from_atoms([snapshots[i] for i in whole])
+    frames = Frames.from_atoms([snapshots[i] for i in whole], constraints=False)
     return Trajectory(frames, times, temperatures, energies, 1000 * wall / max(done, 1))
 
 

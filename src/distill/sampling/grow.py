@@ -17,7 +17,7 @@ from distill.base.errors import UserError, WorkError
 from distill.base.files import hash_value
 from distill.base.progress import Phase, Progress
 from distill.sampling.journal import Journal, Record, pack, unpack
-from distill.sampling.pool import Predictor, WalkerPool, evaluate
+from distill.sampling.pool import AtomLimit, Predictor, WalkerPool, evaluate
 from distill.sampling.result import GrowthResult, barren_warning, collect, grown_frames, stuck_warning
 from distill.sampling.rules import GrowthRules
 from distill.sampling.separation import Separation
@@ -34,7 +34,7 @@ def grow(
     seed: int,
     journal: Path,
     progress: Progress | None = None,
-    batch_atoms: int | None = None,
+    batch_atoms: AtomLimit = None,
     surrogate: Surrogate | None = None,
 ) -> GrowthResult:
     """Return ``rules.structures`` new structures, spread evenly over one tree for each of ``seeds``.
@@ -47,8 +47,8 @@ def grow(
         journal: file that every proposal is written to as it ends. Where it exists, growth continues from it, also to
             a larger number of structures.
         progress: where to report.
-        batch_atoms: most atoms in one call of the predictor (but at least one structure), None for no limit; changes
-            no structure.
+        batch_atoms: most atoms in one call of the predictor (but at least one structure), or a function that says so
+            anew before every call; None for no limit. Changes no structure.
         surrogate: relaxes in the teacher's place once there is something to train it on; None for none.
 
     Raises:
@@ -77,7 +77,7 @@ def grow(
     warnings += [stuck_warning(tree) for tree in trees if tree.stuck]
     result = collect(trees, seeds, roots, warnings, pool.seconds)
     if not len(result.structures):
-        raise WorkError(f"no structure was accepted. {result.warnings[-1]}", where="generation")
+        raise WorkError(" ".join(["no structure was accepted.", *result.warnings[-1:]]), where="generation")
     return result
 
 
@@ -136,7 +136,9 @@ def _fingerprint(seeds: Frames, rules: GrowthRules, seed: int, surrogate: Surrog
     arrays = [seeds.n_atoms, seeds.numbers, seeds.positions, seeds.cells, seeds.pbc]
     arrays += [] if seeds.fixed is None else [seeds.fixed]
     shaping = {"rules": rules.shaping(), "seed": seed, "seeds": [pack(array) for array in arrays]}
-    return hash_value(shaping | ({} if surrogate is None else {"surrogate": [surrogate.after, surrogate.every]}))
+    if surrogate is not None:  # a tree that stops early leaves less to train on
+        shaping["surrogate"] = [surrogate.after, surrogate.every, rules.patience]
+    return hash_value(shaping)
 
 
 def _labelled_roots(predict: Predictor, seeds: Frames) -> Frames:

@@ -16,6 +16,8 @@ from distill.structures.frames import Frames
 Predictor = Callable[[Frames], Frames]
 """Labels structures with energy, forces and, where it has one, stress; keeps their order."""
 
+AtomLimit = int | Callable[[], int] | None
+
 
 class WalkerPool:
     """Walkers of many trees that are evaluated together.
@@ -24,32 +26,36 @@ class WalkerPool:
         trees: grown in place.
         separation: least distances.
         seed: of all random numbers.
-        atoms: most atoms under way at once (one walker always is); None for no limit. Changes no structure.
+        atoms: most atoms under way at once (one walker always is), or a function that says so anew in every round;
+            None for no limit. Changes no structure.
 
     Attributes:
         seconds: time spent in predictors.
     """
 
-    def __init__(self, trees: Sequence[Tree], separation: Separation, seed: int, atoms: int | None) -> None:
+    def __init__(self, trees: Sequence[Tree], separation: Separation, seed: int, atoms: AtomLimit) -> None:
         self.trees = trees
         self.separation = separation
         self.seed = seed
-        self.atoms = np.inf if atoms is None else atoms
+        self.atoms = atoms
         self.seconds = 0.0
         self._walkers: list[Walker] = []
         self._under_way = 0
+        self._surrogate: Predictor | None = None
+        self._parent_energies: dict[tuple[int, int], float] = {}
 
     def fill(self) -> list[Record]:
         """Begin proposals, those of the neediest trees first; return records of those that fail without a call."""
         records: list[Record] = []
+        limit = self.atoms() if callable(self.atoms) else self.atoms
         waiting = [tree for tree in self.trees if tree.room > 0]
-        while waiting and self._under_way < self.atoms:
+        while waiting:
             waiting.sort(key=lambda tree: (-tree.room, tree.index))
-            waiting = [tree for tree in waiting if self._fits(tree) and self._begin(tree, records)]
+            waiting = [tree for tree in waiting if self._fits(tree, limit) and self._begin(tree, records)]
         return records
 
-    def _fits(self, tree: Tree) -> bool:
-        return not self._walkers or self._under_way + len(tree.numbers) <= self.atoms
+    def _fits(self, tree: Tree, limit: int | None) -> bool:
+        return limit is None or not self._walkers or self._under_way + len(tree.numbers) <= limit
 
     def _begin(self, tree: Tree, records: list[Record]) -> bool:
         """Begin a proposal that is worth a call; return whether the tree could begin another."""
@@ -73,20 +79,21 @@ class WalkerPool:
             teacher: gives labels and decides what is kept.
             surrogate: relaxes in the teacher's place; None where the teacher does all.
         """
+        to_teacher = [w for w in self._walkers if surrogate is None or w.asks_teacher]
+        evaluated = [(w, e, _energy_of_parent(w), True) for w, e in self._evaluated(teacher, to_teacher)]
+        if surrogate is not None:
+            others = [w for w in self._walkers if not w.asks_teacher]
+            parents = self._parents(surrogate, others)
+            evaluated += [(w, e, parents[_parent(w)], False) for w, e in self._evaluated(surrogate, others)]
         records: list[Record] = []
         staying: list[Walker] = []
-        to_teacher = [w for w in self._walkers if surrogate is None or w.asks_teacher]
-        to_surrogate = [w for w in self._walkers if surrogate is not None and not w.asks_teacher]
-        for predict, walkers in ((teacher, to_teacher), (surrogate, to_surrogate)):
-            if predict is None or not walkers:
-                continue
-            for walker, evaluation in zip(walkers, self._evaluated(predict, walkers), strict=True):
-                ended = walker.advance(evaluation, predict is teacher, self.separation)
-                if ended is None:
-                    staying.append(walker)
-                else:
-                    records.append(ended.to_record(walker.tree.index))
-                    walker.tree.end(ended)
+        for walker, evaluation, parent, by_teacher in evaluated:
+            ended = walker.advance(evaluation, parent, by_teacher, self.separation)
+            if ended is None:
+                staying.append(walker)
+            else:
+                records.append(ended.to_record(walker.tree.index))
+                walker.tree.end(ended)
         self._walkers = [walker for walker in staying if not walker.tree.stuck]
         self._under_way = sum(len(walker.positions) for walker in self._walkers)
         return records
@@ -94,11 +101,35 @@ class WalkerPool:
     def __len__(self) -> int:
         return len(self._walkers)
 
-    def _evaluated(self, predict: Predictor, walkers: Sequence[Walker]) -> list[Evaluation]:
+    def _evaluated(self, predict: Predictor, walkers: Sequence[Walker]) -> list[tuple[Walker, Evaluation]]:
+        return list(zip(walkers, self._called(predict, as_frames(walkers)), strict=True)) if walkers else []
+
+    def _parents(self, surrogate: Predictor, walkers: Sequence[Walker]) -> dict[tuple[int, int], float]:
+        """Return the surrogate's energy of the parent of each walker, eV/atom, by tree and index; each asked once."""
+        if surrogate is not self._surrogate:
+            self._surrogate, self._parent_energies = surrogate, {}
+        new = {
+            _parent(w): (w.tree, w.tree.members[w.parent]) for w in walkers if _parent(w) not in self._parent_energies
+        }
+        if new:
+            evaluations = self._called(surrogate, as_frames(list(new.values())))
+            for (key, (tree, _)), evaluation in zip(new.items(), evaluations, strict=True):
+                self._parent_energies[key] = evaluation.energy / len(tree.numbers)
+        return self._parent_energies
+
+    def _called(self, predict: Predictor, structures: Frames) -> list[Evaluation]:
         begin = time.perf_counter()
-        evaluations = list(evaluate(predict, as_frames(walkers)))
+        evaluations = list(evaluate(predict, structures))
         self.seconds += time.perf_counter() - begin
         return evaluations
+
+
+def _parent(walker: Walker) -> tuple[int, int]:
+    return walker.tree.index, walker.parent
+
+
+def _energy_of_parent(walker: Walker) -> float:
+    return walker.tree.energy_per_atom[walker.parent]
 
 
 def evaluate(predict: Predictor, structures: Frames) -> Iterator[Evaluation]:
@@ -109,4 +140,4 @@ def evaluate(predict: Predictor, structures: Frames) -> Iterator[Evaluation]:
     forces = np.split(labelled.forces, np.cumsum(structures.n_atoms)[:-1])
     for i, energy in enumerate(labelled.energy):
         stress = None if labelled.stress is None else finite_or_none(labelled.stress[i])
-        yield Evaluation(float(energy), forces[i], stress)
+        yield Evaluation(float(energy), forces[i].copy(), stress)

@@ -27,7 +27,7 @@ class GrowthResult:
         funnel: proposals by outcome: proposed = duplicate + too_close + force + accepted.
         calls: structures evaluated by the predictor, seeds included; walkers lost in an interruption, or when their
             tree stopped, do not count.
-        surrogate_calls: structures evaluated by the surrogate.
+        surrogate_calls: structures evaluated by the surrogate, parents not counted.
         predictor_s: time spent in the predictors in this attempt, s.
         per_tree: structures of each tree, ``[T]``.
         generation: ``[S]``.

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
+from distill.base.errors import UserError
 from distill.sampling.pool import Predictor
 from distill.structures.frames import Frames
 
@@ -22,14 +23,21 @@ class Surrogate:
     """When surrogates are trained, and how.
 
     Attributes:
-        after: structures grown by the teacher alone.
+        after: structures grown by the teacher alone; 0 trains the first on the seeds.
         every: structures grown with one surrogate before the next is trained.
         train: trains one.
+
+    Raises:
+        UserError: ``after`` is below 0 or ``every`` below 1.
     """
 
     after: int
     every: int
     train: Trainer
+
+    def __post_init__(self) -> None:
+        if self.after < 0 or self.every < 1:
+            raise UserError("after must be at least 0, every at least 1", where="generation: surrogate")
 
 
 def stretches(structures: int, surrogate: Surrogate | None) -> Iterator[int]:

@@ -196,8 +196,11 @@ class Tree:
     @property
     def room(self) -> int:
         """How many further proposals may begin without more structures than wanted, 0 where the tree has ended."""
-        kept = sum(ended.member is not None for ended in self.schedule.waiting())
-        return 0 if self.stuck else self.missing - self.schedule.running - kept
+        first = self.schedule.open()
+        if self.stuck or first is None:
+            return 0
+        kept = sum(ended.member is not None for ended in self.schedule.waiting() if ended.number < first)
+        return self.missing - self.schedule.running - kept
 
     @property
     def barren(self) -> bool:

@@ -80,7 +80,7 @@ class Walker:
 
     def __post_init__(self) -> None:
         self.draw = self.rng.random()
-        self.last = self.steps >= self.tree.rules.max_relax_steps
+        self.last = self.steps >= self.tree.rules.max_relax_steps or len(self.tree.numbers) == 1
 
     @property
     def cell(self) -> Array:
@@ -99,15 +99,22 @@ class Walker:
             self.spare = separation.spare(tree.numbers, positions, self.cell, tree.pbc)
         return "too_close" if self.spare < 0 else None
 
-    def advance(self, evaluation: Evaluation, by_teacher: bool, separation: Separation) -> Ended | None:
-        """Take an evaluation in: move on and return None, or return what became of the proposal."""
+    def advance(self, evaluation: Evaluation, parent: float, by_teacher: bool, separation: Separation) -> Ended | None:
+        """Take an evaluation in: move on and return None, or return what became of the proposal.
+
+        Args:
+            evaluation: at the present positions.
+            parent: energy of the parent by the same predictor, eV/atom.
+            by_teacher: whether the predictor is the teacher.
+            separation: least distances.
+        """
         self.calls += by_teacher
         self.surrogate_calls += not by_teacher
         rules = self.tree.rules
         if not evaluation.finite:
             return self.ended("force")
         allowed = evaluation.max_force() <= rules.max_force
-        if not (allowed and self._accepted(evaluation)) and not self.last:
+        if not (allowed and self._accepted(evaluation.energy / len(self.positions) - parent)) and not self.last:
             step = self.sigma / (self.steps + 1)
             positions = relax_step(self.positions, evaluation.forces, step, self.tree.freedom)
             if self.fault(positions, separation) is None:
@@ -125,10 +132,8 @@ class Walker:
         """Return the end of the proposal."""
         return Ended(self.number, outcome, self.calls, self.surrogate_calls, member)
 
-    def _accepted(self, evaluation: Evaluation) -> bool:
-        tree = self.tree
-        rise = evaluation.energy / len(tree.numbers) - tree.energy_per_atom[self.parent]
-        return self.draw < acceptance_probability(rise, tree.rules.temperature)
+    def _accepted(self, rise: float) -> bool:
+        return self.draw < acceptance_probability(rise, self.tree.rules.temperature)
 
     def _move(self, positions: Array) -> None:
         self.positions = positions
@@ -165,12 +170,13 @@ def propose(tree: Tree, number: int, seed: int) -> Walker:
     return Walker(tree, number, seen, rng, parent, sigma, deformation, rattle(positions, sigma, tree.freedom, rng))
 
 
-def as_frames(walkers: Sequence[Walker]) -> Frames:
-    """Return the walkers as one batch of unlabelled structures."""
+def as_frames(structures: Sequence[Walker | tuple[Tree, Member]]) -> Frames:
+    """Return walkers, or members of trees, as one batch of unlabelled structures."""
+    rows = [(s.tree, s) if isinstance(s, Walker) else s for s in structures]
     return Frames(
-        n_atoms=np.array([len(w.positions) for w in walkers]),
-        numbers=np.concatenate([w.tree.numbers for w in walkers]),
-        positions=np.concatenate([w.positions for w in walkers]),
-        cells=np.stack([w.cell for w in walkers]),
-        pbc=np.stack([w.tree.pbc for w in walkers]),
+        n_atoms=np.array([len(tree.numbers) for tree, _ in rows]),
+        numbers=np.concatenate([tree.numbers for tree, _ in rows]),
+        positions=np.concatenate([one.positions for _, one in rows]),
+        cells=np.stack([tree.cell @ one.deformation for tree, one in rows]),
+        pbc=np.stack([tree.pbc for tree, _ in rows]),
     )

@@ -20,8 +20,8 @@ class SurrogateSettings(FitSettings):
 
     student: str
     """Architecture of the surrogate."""
-    after: int = Field(200, ge=1)
-    """Structures grown by the teacher alone before the first surrogate is trained."""
+    after: int = Field(200, ge=0)
+    """Structures grown by the teacher alone before the first surrogate is trained; 0 trains it on the seeds."""
     every: int = Field(500, ge=1)
     """Structures grown with one surrogate before the next is trained."""
     steps: int = Field(1000, ge=1)
@@ -86,7 +86,7 @@ class Generate(Stage):
 
     version: ClassVar[int] = 2
     section: ClassVar[str] = "synthetic"
-    extends: ClassVar[tuple[str, ...]] = ("structures", "patience", "batch_atoms")
+    extends: ClassVar[tuple[str, ...]] = ("structures", "batch_atoms")
     inputs: ClassVar[dict[str, Any]] = {
         "teacher": "finetune.model",
         "train": "check.train",
@@ -119,7 +119,7 @@ class Generate(Stage):
             seed=job.seed,
             journal=self._growth(job) / "journal",
             progress=job.progress,
-            batch_atoms=settings.batch_atoms or teacher.batch_atoms(),
+            batch_atoms=settings.batch_atoms or teacher.batch_atoms,
             surrogate=self._surrogate(settings, job),
         )
         self._write(job, result)

@@ -1,4 +1,6 @@
-"""Selection of parents, and members that survive being written down."""
+"""Selection of parents, what counts, and members that survive being written down."""
+
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -7,13 +9,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from scipy.stats import chisquare
-from toys import Toy, crystals
+from toys import RULES, Toy, crystal
 
-from distill.sampling.rules import GrowthRules
-from distill.sampling.tree import Counts, Member, Tree, parent_probabilities
+from distill.sampling.tree import Counts, Ended, Member, Tree, parent_probabilities
 
 ENERGY = np.array([-4.0, -3.95, -4.02, -3.9])
 GENERATION = np.array([0, 1, 1, 2])
+TURN = np.array([[1.0, 0, 0], [-1, 0, 0], [0, 1, 0], [0, -1, 0]])
 
 energies = arrays.arrays(np.float64, 5, elements=st.floats(-10, 10))
 
@@ -45,7 +47,7 @@ def test_zero_of_energy_does_not_matter(energy, offset, exploration):
     assert shifted == pytest.approx(p, abs=1e-9)
 
 
-@given(arrays.arrays(np.float32, 5, elements=st.floats(-8.0, -4.0, width=32)), st.floats(0, 1))
+@given(arrays.arrays(np.float32, 5, elements=st.floats(-10_008.0, -10_004.0, width=32)), st.floats(0, 1))
 def test_single_precision_energies_give_whole_probabilities(energy, exploration):
     p = parent_probabilities(energy, np.arange(5), 10.0, exploration)
     assert p.dtype == np.float64
@@ -53,17 +55,68 @@ def test_single_precision_energies_give_whole_probabilities(energy, exploration)
     assert np.all(p >= 0)
 
 
-def test_parents_are_drawn_with_their_probabilities():
-    rules = GrowthRules(structures=4, temperature=300.0, sigma=(0.1, 0.2), exploration=0.4)
-    seed = Toy()(crystals()[0])
-    tree = Tree(0, seed, 3)
-    for energy, generation in zip(ENERGY[1:], GENERATION[1:], strict=True):
-        total = float(seed.energy[0]) + 4 * (energy - ENERGY[0])
-        tree.accept(Member(seed.positions, np.eye(3), total, seed.forces, None, 0, generation, 0.1), calls=1)
-    rng = np.random.default_rng(1)
-    counts = np.bincount([tree.choose_parent(rules, rng) for _ in range(20_000)], minlength=4)
-    expected = 20_000 * parent_probabilities(ENERGY, GENERATION, 300.0, 0.4)
+def small_tree(exploration):
+    """A tree of the members of ENERGY and GENERATION."""
+    seed = Toy()(crystal())
+    tree = Tree(0, seed, replace(RULES, temperature=300.0, exploration=exploration, min_displacement=0.0))
+    tree.want(3)
+    for i in range(1, 4):
+        total = float(seed.energy[0]) + 4 * (ENERGY[i] - ENERGY[0])
+        one = Member(seed.positions, np.eye(3), total, seed.forces, None, 0, int(GENERATION[i]), 0.1)
+        tree.end(Ended(i - 1, "accepted", 1, 0, one))
+    return tree
+
+
+@pytest.mark.parametrize("exploration", [0.0, 0.4, 1.0])
+@pytest.mark.parametrize("among", [2, 3, 4])
+def test_parents_are_drawn_with_their_probabilities(exploration, among):
+    tree, rng = small_tree(exploration), np.random.default_rng(1)
+    counts = np.bincount([tree.choose_parent(among, rng) for _ in range(5000)], minlength=among)
+    expected = 5000 * parent_probabilities(ENERGY[:among], GENERATION[:among], 300.0, exploration)
     assert chisquare(counts, expected).pvalue > 1e-3  # one honest sample in a thousand would fail; the seed is fixed
+
+
+def test_draws_at_the_edge_stay_within_the_tree():
+    class Edge:
+        def random(self):
+            return np.nextafter(1.0, 0.0)
+
+    tree = small_tree(0.4)
+    assert [tree.choose_parent(among, Edge()) for among in (1, 2, 3, 4)] == [0, 1, 2, 3]
+
+
+def member(positions):
+    return Member(positions, np.eye(3), 0.0, np.zeros_like(positions), None, 0, 1, 0.1)
+
+
+def test_a_tree_counts_in_order_and_only_while_it_wants_more():
+    tree = Tree(0, Toy()(crystal()), replace(RULES, min_displacement=0.0))
+    positions = tree.members[0].positions
+    tree.want(3)
+    for number in (2, 1):
+        tree.end(Ended(number, "accepted", 1, 0, member(positions)))
+    assert tree.grown == 0 < tree.room  # number 0 is yet to come
+    tree.end(Ended(0, "force", 1))
+    assert (tree.grown, tree.room, tree.counts.calls) == (2, 1, 3)
+    tree.end(Ended(3, "accepted", 1, 0, member(positions)))
+    tree.end(Ended(4, "force", 1))
+    assert (tree.grown, tree.room, tree.counts.outcomes["force"]) == (3, 0, 1)
+    tree.want(4)
+    assert (tree.grown, tree.room, tree.counts.outcomes["force"]) == (3, 1, 2)
+
+
+def test_a_structure_like_one_that_its_proposal_could_not_see_is_a_duplicate():
+    tree = Tree(0, Toy()(crystal()), RULES)
+    positions = tree.members[0].positions
+    tree.want(20)
+    for number in range(8):
+        tree.end(Ended(number, "accepted", 1, 0, member(positions + 0.2 * (number + 1) * TURN)))
+    assert [tree.schedule.sees(8), tree.schedule.sees(9)] == [8, 8]
+    for number in (9, 8):  # the order of ending does not decide which of them stays
+        tree.end(Ended(number, "accepted", number, 0, member(positions - 0.2 * TURN)))
+    assert (tree.grown, tree.schedule.sees(10)) == (9, 9)
+    assert tree.counts.outcomes == {"duplicate": 1, "too_close": 0, "force": 0, "accepted": 9}
+    assert tree.counts.calls == 8 + 8 + 9
 
 
 @given(
@@ -71,23 +124,22 @@ def test_parents_are_drawn_with_their_probabilities():
     st.floats(allow_nan=False, allow_infinity=False),
     st.booleans(),
 )
-def test_a_member_survives_its_record_to_the_bit(array, energy, with_stress):
-    member = Member(array, np.eye(3), energy, -array, array.T if with_stress else None, 3, 4, 0.1)
-    back = Member.from_record(member.to_record())
+def test_a_proposal_survives_its_record_to_the_bit(array, energy, with_stress):
+    one = Member(array, np.eye(3), energy, -array, array.T if with_stress else None, 3, 4, 0.1, 5)
+    ended = Ended.from_record(Ended(7, "accepted", 2, 1, one).to_record(tree=9))
+    back = ended.member
+    assert (ended.number, ended.outcome, ended.calls, ended.surrogate_calls) == (7, "accepted", 2, 1)
     for name in ("positions", "deformation", "forces"):
-        assert np.array_equal(getattr(back, name), getattr(member, name))
-    assert (back.energy, back.parent, back.generation, back.sigma) == (energy, 3, 4, 0.1)
+        assert np.array_equal(getattr(back, name), getattr(one, name))
+    assert (back.energy, back.parent, back.generation, back.sigma, back.relax_steps) == (energy, 3, 4, 0.1, 5)
     assert np.array_equal(back.stress, array.T) if with_stress else back.stress is None
 
 
 def test_a_row_of_rejections_ends_with_an_acceptance():
     counts = Counts()
-    counts.reject(["duplicate"])
-    counts.reject(["not_accepted", "force"], calls=2)
-    counts.accept(calls=3)
-    counts.reject(["force", "force", "too_close"], calls=2)
-    assert counts.proposed == 4
-    assert counts.calls == 7
-    assert counts.outcomes == {"duplicate": 1, "too_close": 1, "force": 1, "not_accepted": 0, "accepted": 1}
-    assert counts.in_a_row == 1
-    assert counts.failed == {"duplicate": 0, "too_close": 1, "force": 2, "not_accepted": 0}
+    for number, outcome in enumerate(["duplicate", "force", "accepted", "force", "too_close"]):
+        counts.add(outcome, Ended(number, outcome, number, 1))
+    assert counts.outcomes == {"duplicate": 1, "too_close": 1, "force": 2, "accepted": 1}
+    assert (counts.calls, counts.surrogate_calls) == (10, 5)
+    assert counts.recent == {"duplicate": 0, "too_close": 1, "force": 1}
+    assert counts.in_a_row == 2
