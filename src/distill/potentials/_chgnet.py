@@ -1,15 +1,13 @@
-"""CHGNet as a potential: its angles are found once for each structure and travel with it."""
+"""CHGNet as a potential: its angles are found once and travel with the structures."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
-import numpy as np
-import torch
 from torch import Tensor
 
 from distill.potentials._chgnet_network import CUTOFF, CHGNetNetwork, find_angles
-from distill.potentials.graph import Batch, Graph
+from distill.potentials.graph import Batch
 from distill.potentials.potential import Potential
 
 
@@ -24,16 +22,12 @@ class CHGNetPotential(Potential):
         """Return CHGNet's energy of each atom, ``[N]`` eV."""
         return self.network(batch)
 
-    def complete(self, graph: Graph) -> Graph:
+    def complete(self, batch: Batch) -> Batch:
         """Add the angles between bonds shorter than 3 Å."""
-        pairs, positions = graph.pairs.numpy(), graph.positions.numpy()
-        vectors = positions[pairs[1]] - positions[pairs[0]] + graph.shifts.numpy() @ graph.cell.numpy()
-        angles = find_angles(pairs, np.sqrt(np.square(vectors).sum(axis=1)), len(positions))
-        graph.extra = {name: torch.from_numpy(values) for name, values in angles.items()}
-        graph.extra["angle_sign"] = graph.extra["angle_sign"].to(graph.positions.dtype)
-        return graph
+        batch.extra = find_angles(batch.pairs, batch.vectors().norm(dim=-1), len(batch.numbers))
+        return batch
 
-    def extra_increments(self, graph: Graph) -> Mapping[str, int]:
+    def extra_increments(self, batch: Batch) -> Mapping[str, int]:
         """Return the numbers of pairs, bonds and atoms, which the angles point to."""
-        bonds = len(graph.extra["short"])
-        return {"short": graph.pairs.shape[1], "angle_bonds": bonds, "angle_centre": len(graph.numbers)}
+        bonds = len(batch.extra["short"])
+        return {"short": batch.pairs.shape[1], "angle_bonds": bonds, "angle_centre": len(batch.numbers)}

@@ -11,12 +11,11 @@ from __future__ import annotations
 
 import math
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
 from distill.potentials._silu import silu
-from distill.potentials.graph import Array, Batch
+from distill.potentials.graph import Batch
 
 WIDTH = 64
 RADIAL = 31
@@ -199,7 +198,7 @@ class CHGNetNetwork(nn.Module):
         return self.read_out(atoms).squeeze(-1).double() + self.reference.index_select(0, batch.numbers - 1)
 
 
-def find_angles(pairs: Array, distances: Array, n_atoms: int) -> dict[str, Array]:
+def find_angles(pairs: Tensor, distances: Tensor, n_atoms: int) -> dict[str, Tensor]:
     """Return the bonds shorter than 3 Å and their angles: every ordered pair of different directed bonds of an atom.
 
     Args:
@@ -211,22 +210,21 @@ def find_angles(pairs: Array, distances: Array, n_atoms: int) -> dict[str, Array
         ``short`` ``[s]``: which pairs are bonds; ``angle_bonds`` ``[a, 2]``: indices into ``short``; ``angle_centre``
         ``[a]``: the shared atom; ``angle_sign`` ``[a]``: −1 where one of the two bonds points towards the shared atom.
     """
-    short = np.flatnonzero(distances < BOND_CUTOFF)
+    short = (distances < BOND_CUTOFF).nonzero().squeeze(-1)
     count = len(short)
-    centres = pairs[:, short].reshape(-1)  # (2s,): bonds forward, then backward
-    order = np.argsort(centres, kind="stable")
-    members = np.bincount(centres, minlength=n_atoms)  # bonds of each atom
-    partners = members[centres[order]]
-    first = np.repeat(np.arange(2 * count), partners)
-    begin = np.repeat((np.cumsum(members) - members)[centres[order]], partners)
-    second = begin + np.arange(len(first)) - np.repeat(np.cumsum(partners) - partners, partners)
-    different = first != second
-    first, second = order[first[different]], order[second[different]]
+    centres, order = pairs.index_select(1, short).reshape(-1).sort(stable=True)  # (2s,): directed bonds by atom
+    bonds, signs = order % max(count, 1), torch.where(order < count, 1.0, -1.0)
+    members = centres.bincount(minlength=n_atoms)  # bonds of each atom
+    partners = members.index_select(0, centres) - 1
+    first = torch.arange(2 * count, device=pairs.device).repeat_interleave(partners)  # (a,)
+    skip = (members.cumsum(0) - members).index_select(0, centres) - (partners.cumsum(0) - partners)
+    second = torch.arange(len(first), device=pairs.device) + skip.index_select(0, first)
+    second += second >= first  # a bond makes no angle with itself
     return {
         "short": short,
-        "angle_bonds": np.stack([first, second], axis=1) % max(count, 1),
-        "angle_centre": centres[first],
-        "angle_sign": np.where((first < count) == (second < count), 1.0, -1.0),
+        "angle_bonds": torch.stack([bonds.index_select(0, first), bonds.index_select(0, second)], dim=1),
+        "angle_centre": centres.index_select(0, first),
+        "angle_sign": (signs.index_select(0, first) * signs.index_select(0, second)).to(distances.dtype),
     }
 
 

@@ -42,9 +42,9 @@ class PotentialCalculator(Calculator):
         self.potential = potential
         self.skin = skin
         self.lists_built = 0
-        self._listed: Atoms | None = None
+        self._listed: Frames | None = None
         self._pairs: Array = np.zeros((2, 0), dtype=np.int64)
-        self._shifts: Array = np.zeros((0, 3))
+        self._shifts: Array = np.zeros((0, 3), dtype=np.int32)
 
     def calculate(
         self,
@@ -58,44 +58,35 @@ class PotentialCalculator(Calculator):
             UserError: the potential does not know an element, or a periodic direction has no lattice vector.
         """
         super().calculate(atoms, properties, system_changes)
-        graph = self.potential.graph(
-            self.atoms.numbers,
-            self.atoms.positions,
-            self.atoms.cell.array,
-            self.atoms.pbc,
-            *self._neighbours(self.atoms),
-        )
-        energy, forces, stress = self.potential(self.potential.collate([graph]).to(self.potential.device))
+        frames = Frames.from_atoms([self.atoms], constraints=False)
+        batch = self.potential.batch(frames, self._neighbours(frames))
+        energy, forces, stress = self.potential(batch)
         self.results = {
             "energy": float(energy[0]),
             "free_energy": float(energy[0]),
             "forces": forces.cpu().numpy().astype(np.float64),
         }
-        if graph.periodic and stress is not None:
+        if batch.periodic and stress is not None:
             self.results["stress"] = full_3x3_to_voigt_6_stress(stress[0].cpu().numpy().astype(np.float64))
 
-    def _neighbours(self, atoms: Atoms) -> tuple[Array, Array]:
+    def _neighbours(self, frames: Frames) -> tuple[Array, Array]:
         """Return the pairs within the cutoff and their lattice translations."""
-        if not self._holds(atoms):
-            self.potential.check(Frames.from_atoms([atoms]))
-            reach = self.potential.cutoff + self.skin
-            self._pairs, self._shifts = find_pairs(atoms.positions, atoms.cell.array, atoms.pbc, reach)
-            self._listed = atoms.copy()
+        if not self._holds(frames):
+            self.potential.check(frames)
+            self._pairs, self._shifts = find_pairs(frames, self.potential.cutoff + self.skin)
+            self._listed = frames
             self.lists_built += 1
         i, j = self._pairs
-        vectors = atoms.positions[j] - atoms.positions[i] + self._shifts @ atoms.cell.array
+        vectors = frames.positions[j] - frames.positions[i] + self._shifts @ frames.cells[0]
         near = np.einsum("ij,ij->i", vectors, vectors) < self.potential.cutoff**2
         return self._pairs[:, near], self._shifts[near]
 
-    def _holds(self, atoms: Atoms) -> bool:
+    def _holds(self, frames: Frames) -> bool:
         """Return whether the listed pairs contain all that are within the cutoff now."""
         listed = self._listed
-        if (
-            listed is None
-            or not np.array_equal(listed.numbers, atoms.numbers)
-            or not np.array_equal(listed.pbc, atoms.pbc)
-            or not np.array_equal(listed.cell.array, atoms.cell.array)
+        if listed is None or not all(
+            np.array_equal(getattr(listed, name), getattr(frames, name)) for name in ("numbers", "pbc", "cells")
         ):
             return False
-        moved = np.square(atoms.positions - listed.positions).sum(axis=1)
+        moved = np.square(frames.positions - listed.positions).sum(axis=1)
         return bool(moved.max(initial=0.0) < (self.skin / 2) ** 2)

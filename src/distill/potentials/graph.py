@@ -1,4 +1,4 @@
-"""One structure, and a batch of them, as tensors that a network reads.
+"""A batch of structures as tensors that a network reads.
 
 Each pair of neighbours is stored once (``pairs``, from i to j). A network that sends messages both ways takes the
 pairs forward and then backward; what depends on the distance alone is computed for one half only.
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
+from itertools import accumulate, pairwise
 from typing import Any
 
 import numpy as np
@@ -16,52 +17,23 @@ from ase.geometry import complete_cell
 from torch import Tensor
 from vesin import NeighborList
 
-Array = np.ndarray[Any, Any]
-
-
-@dataclass
-class Graph:
-    """One structure of ``n`` atoms with ``p`` pairs of neighbours.
-
-    Attributes:
-        numbers: atomic numbers, ``[n]`` int64.
-        positions: ``[n, 3]`` Å.
-        cell: lattice vectors as rows, ``[3, 3]`` Å; zero where there is none.
-        periodic: whether it repeats in all three directions, ``[]`` bool; only then it has a stress.
-        pairs: atoms i and j, ``[2, p]`` int64; each pair once.
-        shifts: lattice translations of atom j, ``[p, 3]``: r = R[j] + shift @ cell − R[i].
-        extra: what a model prepares besides, by name.
-        energy: label, ``[]`` float64 eV, or None.
-        forces: label, ``[n, 3]`` eV/Å, or None.
-        stress: label, ``[3, 3]`` eV/Å³ (NaN where unknown), or None.
-    """
-
-    numbers: Tensor
-    positions: Tensor
-    cell: Tensor
-    periodic: Tensor
-    pairs: Tensor
-    shifts: Tensor
-    extra: dict[str, Tensor] = field(default_factory=dict)
-    energy: Tensor | None = None
-    forces: Tensor | None = None
-    stress: Tensor | None = None
+from distill.structures.frames import Array, Frames
 
 
 @dataclass
 class Batch:
-    """``B`` structures of together ``N`` atoms and ``P`` pairs; fields as in :class:`Graph`.
+    """``B`` structures of together ``N`` atoms and ``P`` pairs of neighbours.
 
     Attributes:
-        numbers: ``[N]``.
+        numbers: atomic numbers, ``[N]`` int64.
         positions: ``[N, 3]`` Å.
-        cells: ``[B, 3, 3]`` Å.
-        periodic: ``[B]``.
-        pairs: ``[2, P]`` indices of atoms of the batch.
-        shifts: ``[P, 3]``.
-        structure: index of the structure of each atom, ``[N]``.
-        extra: what the model prepared.
-        energy: ``[B]`` float64 eV, or None.
+        cells: lattice vectors as rows, ``[B, 3, 3]`` Å; zero where there is none.
+        periodic: whether each repeats in all three directions, ``[B]`` bool; only then it has a stress.
+        pairs: atoms i and j, ``[2, P]`` int64; each pair once.
+        shifts: lattice translations of atom j, ``[P, 3]``: r = R[j] + shift @ cell − R[i].
+        structure: index of the structure of each atom, ``[N]`` int64.
+        extra: what a model needs besides, by name.
+        energy: labels, ``[B]`` float64 eV, or None.
         forces: ``[N, 3]`` eV/Å, or None.
         stress: ``[B, 3, 3]`` eV/Å³, or None; rows of NaN have no label.
     """
@@ -113,20 +85,42 @@ class Batch:
         return replace(self, **moved)
 
 
-def find_pairs(positions: Array, cell: Array, pbc: Array, cutoff: float) -> tuple[Array, Array]:
-    """Return the pairs nearer than ``cutoff``, each once: atoms ``[2, p]`` and lattice translations ``[p, 3]``.
+Graph = Batch
+"""One structure prepared for training is a batch of one."""
 
-    Args:
-        positions: ``[n, 3]`` Å.
-        cell: lattice vectors as rows, ``[3, 3]`` Å; directions without periodicity may be zero.
-        pbc: periodic directions, ``[3]``.
-        cutoff: in Å.
+
+def find_pairs(frames: Frames, cutoff: float) -> tuple[Array, Array]:
+    """Return the pairs of all structures nearer than ``cutoff`` Å, each once.
+
+    The list of each structure is made by itself: of the libraries compared in ``tests/benchmarks/neighbours.py`` the
+    one that is called in a loop is the fastest on a CPU.
+
+    Returns:
+        Atoms i and j as indices into ``frames.numbers``, ``[2, P]`` int64, and the lattice translations of atom j,
+        ``[P, 3]`` int32.
     """
-    box = np.asarray(cell, dtype=np.float64) if pbc.all() else complete_cell(cell)
-    pairs, shifts = NeighborList(cutoff=cutoff, full_list=False).compute(
-        points=np.asarray(positions, dtype=np.float64), box=box, periodic=pbc, quantities="PS", copy=True
-    )
-    return np.ascontiguousarray(pairs.astype(np.int64).T), shifts
+    search = NeighborList(cutoff=cutoff, full_list=False)
+    pairs, shifts = [np.zeros((0, 2), dtype=np.int64)], [np.zeros((0, 3), dtype=np.int32)]
+    for k, (first, end) in enumerate(pairwise(frames.offsets)):
+        cell, pbc = frames.cells[k], frames.pbc[k]
+        box = cell if pbc.all() else complete_cell(cell)
+        found = search.compute(frames.positions[first:end], box=box, periodic=pbc, quantities="PS", copy=True)
+        pairs.append(found[0].astype(np.int64) + first)
+        shifts.append(found[1])
+    return np.ascontiguousarray(np.concatenate(pairs).T), np.concatenate(shifts)
+
+
+def with_labels(batch: Batch, frames: Frames) -> Batch:
+    """Return the batch, on the CPU, with the labels of its structures."""
+    dtype = batch.positions.dtype
+    if frames.energy is not None:
+        batch.energy = torch.tensor(frames.energy)
+    if frames.forces is not None:
+        batch.forces = torch.tensor(frames.forces, dtype=dtype)
+    if frames.stress is not None:
+        stress = torch.tensor(frames.stress, dtype=dtype)
+        batch.stress = torch.where(batch.periodic.view(-1, 1, 1), stress, torch.nan)
+    return batch
 
 
 def collate(graphs: list[Graph], increments: list[Mapping[str, int]]) -> Batch:
@@ -137,30 +131,22 @@ def collate(graphs: list[Graph], increments: list[Mapping[str, int]]) -> Batch:
         increments: for each structure, by how much every later one's ``extra`` tensors of that name have to be raised,
             because they are indices into something that is joined; names that are missing are not indices.
     """
-    device = graphs[0].numbers.device
-    atoms = torch.tensor([len(g.numbers) for g in graphs], device=device)
-    n_pairs = torch.tensor([g.pairs.shape[1] for g in graphs], device=device)
-    first = atoms.cumsum(0) - atoms
-    extra = {}
-    for name in graphs[0].extra:
-        extra[name] = torch.cat([g.extra[name] for g in graphs])
-        if name in increments[0]:
-            raised = torch.tensor([i[name] for i in increments], device=device)
-            lengths = torch.tensor([len(g.extra[name]) for g in graphs], device=device)
-            steps = (raised.cumsum(0) - raised).repeat_interleave(lengths)
-            extra[name] += steps.view(-1, *[1] * (extra[name].dim() - 1))
+    atoms = [len(g.numbers) for g in graphs]
+    extra = {
+        name: _join([g.extra[name] for g in graphs], [i.get(name, 0) for i in increments]) for name in graphs[0].extra
+    }
     return Batch(
-        numbers=torch.cat([g.numbers for g in graphs]),
-        positions=torch.cat([g.positions for g in graphs]),
-        cells=torch.stack([g.cell for g in graphs]),
-        periodic=torch.stack([g.periodic for g in graphs]),
-        pairs=torch.cat([g.pairs for g in graphs], dim=1) + first.repeat_interleave(n_pairs),
-        shifts=torch.cat([g.shifts for g in graphs]),
-        structure=torch.arange(len(graphs), device=device).repeat_interleave(atoms),
+        numbers=_join([g.numbers for g in graphs]),
+        positions=_join([g.positions for g in graphs]),
+        cells=_join([g.cells for g in graphs]),
+        periodic=_join([g.periodic for g in graphs]),
+        pairs=_join([g.pairs for g in graphs], atoms, dim=1),
+        shifts=_join([g.shifts for g in graphs]),
+        structure=_join([g.structure for g in graphs], [g.n_structures for g in graphs]),
         extra=extra,
-        energy=_join([g.energy for g in graphs], stack=True),
-        forces=_join([g.forces for g in graphs], stack=False),
-        stress=_join([g.stress for g in graphs], stack=True),
+        energy=_join_labels([g.energy for g in graphs]),
+        forces=_join_labels([g.forces for g in graphs]),
+        stress=_join_labels([g.stress for g in graphs]),
     )
 
 
@@ -181,9 +167,14 @@ def divide_by_volume(virial: Tensor, batch: Batch) -> Tensor:
     return torch.where(periodic, virial / torch.where(periodic, volume, 1.0), torch.nan)
 
 
-def _join(labels: list[Tensor | None], stack: bool) -> Tensor | None:
+def _join(parts: list[Tensor], sizes: list[int] | None = None, dim: int = 0) -> Tensor:
+    """Return the tensors joined; indices are raised by the ``sizes`` of what stands before them."""
+    if sizes is not None and any(sizes):
+        parts = [part + first for part, first in zip(parts, accumulate(sizes, initial=0), strict=False)]
+    return torch.cat(parts, dim)
+
+
+def _join_labels(labels: list[Tensor | None]) -> Tensor | None:
     """Return the labels joined, or None where a structure lacks it."""
     present = [label for label in labels if label is not None]
-    if len(present) < len(labels):
-        return None
-    return torch.stack(present) if stack else torch.cat(present)
+    return torch.cat(present) if len(present) == len(labels) else None

@@ -25,8 +25,9 @@ from distill.base.files import hash_file, read_json, replacing, write_json
 from distill.base.progress import Phase
 from distill.potentials import POTENTIALS
 from distill.potentials.base import PotentialSettings
-from distill.potentials.graph import Batch, Graph, collate, divide_by_volume, find_pairs, strained
-from distill.structures.frames import Frames
+from distill.potentials.batch_size import BatchSize
+from distill.potentials.graph import Batch, Graph, collate, divide_by_volume, find_pairs, strained, with_labels
+from distill.structures.frames import Array, Frames
 
 if TYPE_CHECKING:
     from ase import Atoms
@@ -35,8 +36,6 @@ if TYPE_CHECKING:
 
 FORMAT = 1
 MAX_Z = 118
-CPU_ATOMS = 256
-"""Atoms evaluated together on a CPU: larger batches leave its caches and gain nothing."""
 
 
 class Prediction(NamedTuple):
@@ -66,7 +65,7 @@ class Potential(nn.Module):
         architecture: its name in the table; set when it is built.
         settings: the settings it was built with.
         origin: where published weights are from: file, SHA-256, licence; empty for students.
-        memory_per_atom: bytes that one atom takes in evaluation, roughly; sizes the batches on a GPU.
+        memory_per_atom: bytes that one atom takes in evaluation, roughly; sizes the first batch on a GPU.
     """
 
     predicts_stress = True
@@ -80,17 +79,18 @@ class Potential(nn.Module):
         self.architecture = ""
         self.settings = PotentialSettings()
         self.origin: dict[str, str] = {}
+        self._batch_sizes: dict[torch.device, BatchSize] = {}
 
     def atomic_energies(self, batch: Batch) -> Tensor:
         """Return the energy of each atom without offsets, ``[N]`` eV, differentiable in positions and cells."""
         raise NotImplementedError
 
-    def complete(self, graph: Graph) -> Graph:
-        """Add to ``graph.extra`` what the model needs besides pairs."""
-        return graph
+    def complete(self, batch: Batch) -> Batch:
+        """Add to ``batch.extra`` what the model needs besides pairs, on the device of the batch."""
+        return batch
 
-    def extra_increments(self, graph: Graph) -> Mapping[str, int]:
-        """Return for each index tensor in ``graph.extra`` how many of the things that it points to the graph has."""
+    def extra_increments(self, batch: Batch) -> Mapping[str, int]:
+        """Return for each index tensor in ``batch.extra`` how many of the things that it points to the batch has."""
         return {}
 
     @property
@@ -103,44 +103,41 @@ class Potential(nn.Module):
         """The floating-point type that the network computes in."""
         return next((p.dtype for p in self.parameters() if p is not self.offsets), torch.float32)
 
+    def batch(self, frames: Frames, neighbours: tuple[Array, Array] | None = None) -> Batch:
+        """Return the structures as one batch without labels, on the device of the potential.
+
+        Args:
+            frames: the structures.
+            neighbours: their pairs and shifts as ``graph.find_pairs`` gives them, from a caller who has them and has
+                had the structures checked; by default the structures are checked and all pairs within the cutoff found.
+
+        Raises:
+            UserError: an element that the potential does not know, or periodicity without a lattice vector.
+        """
+        if neighbours is None:
+            self.check(frames)
+            neighbours = find_pairs(frames, self.cutoff)
+        pairs, shifts = neighbours
+        dtype = self.dtype
+        batch = Batch(
+            numbers=torch.tensor(frames.numbers),
+            positions=torch.tensor(frames.positions, dtype=dtype),
+            cells=torch.tensor(frames.cells, dtype=dtype),
+            periodic=torch.tensor(frames.pbc.all(-1) & (frames.volumes > 0)),
+            pairs=torch.tensor(pairs),
+            shifts=torch.tensor(shifts, dtype=dtype),
+            structure=torch.tensor(frames.structure_of_atom),
+        )
+        return self.complete(batch.to(self.device))
+
     def prepare(self, frames: Frames) -> list[Graph]:
-        """Return each structure with its neighbours and labels, on the CPU.
+        """Return each structure with its neighbours and labels, on the CPU, for a training that reads it often.
 
         Raises:
             UserError: an element that the potential does not know, or periodicity without a lattice vector.
         """
         self.check(frames)
-        starts = frames.offsets
-        graphs = []
-        for k in range(len(frames)):
-            atoms = slice(starts[k], starts[k + 1])
-            pairs = find_pairs(frames.positions[atoms], frames.cells[k], frames.pbc[k], self.cutoff)
-            graph = self.graph(frames.numbers[atoms], frames.positions[atoms], frames.cells[k], frames.pbc[k], *pairs)
-            if frames.energy is not None:
-                graph.energy = torch.tensor(frames.energy[k], dtype=torch.float64)
-            if frames.forces is not None:
-                graph.forces = torch.tensor(frames.forces[atoms], dtype=self.dtype)
-            if frames.stress is not None:
-                stress = torch.tensor(frames.stress[k], dtype=self.dtype)
-                graph.stress = stress if graph.periodic else torch.full_like(stress, torch.nan)
-            graphs.append(graph)
-        return graphs
-
-    def graph(
-        self, numbers: Any, positions: Any, cell: Any, pbc: Any, pairs: np.ndarray[Any, Any], shifts: Any
-    ) -> Graph:
-        """Return the completed graph of one structure; ``pairs`` and ``shifts`` as ``graph.find_pairs`` gives them."""
-        volume = abs(np.linalg.det(cell))
-        return self.complete(
-            Graph(
-                numbers=torch.tensor(numbers, dtype=torch.int64),
-                positions=torch.tensor(positions, dtype=self.dtype),
-                cell=torch.tensor(cell, dtype=self.dtype),
-                periodic=torch.tensor(bool(np.all(pbc)) and volume > 0),
-                pairs=torch.from_numpy(pairs),
-                shifts=torch.tensor(shifts, dtype=self.dtype),
-            )
-        )
+        return [with_labels(self.batch(one, find_pairs(one, self.cutoff)).to("cpu"), one) for one in frames]
 
     def collate(self, graphs: list[Graph]) -> Batch:
         """Join prepared structures to a batch."""
@@ -184,33 +181,36 @@ class Potential(nn.Module):
     ) -> Frames:
         """Return the structures with predicted labels, in their order.
 
-        Structures of similar size are evaluated together; when memory runs out, batches are halved.
+        Structures of similar size are evaluated together; when memory runs out, batches are halved, also those of later
+        calls.
 
         Args:
             structures: as frames, or as a list of ASE structures.
-            max_atoms: atoms evaluated together; by default chosen by the device's memory.
+            max_atoms: atoms evaluated together at most, a larger structure alone; by default :meth:`batch_atoms`.
             stress: whether the stress is wanted.
             progress: counts structures.
 
         Raises:
+            UserError: an element that the potential does not know, or periodicity without a lattice vector.
             WorkError: memory does not suffice for one structure alone.
         """
         frames = structures if isinstance(structures, Frames) else Frames.from_atoms(structures)
+        self.check(frames)
         energy, forces = np.zeros(len(frames)), np.zeros((len(frames.numbers), 3))
         tensor = np.full((len(frames), 3, 3), np.nan)
         order = np.argsort(frames.n_atoms, kind="stable")
-        limit = max_atoms or self._max_atoms()
         training = self.training
         self.eval()
         try:
             while len(order):
+                limit = self._batch_size.limit(max_atoms)
                 size = max(1, int(np.searchsorted(np.cumsum(frames.n_atoms[order]), limit, side="right")))
                 chosen = order[:size]
                 try:
-                    batch = self.collate(self.prepare(frames[chosen])).to(self.device)
-                    prediction = self(batch, stress)
+                    with self._batch_size.learning(int(frames.n_atoms[chosen].sum())):
+                        prediction = self(self.batch(frames[chosen]), stress)
                 except RuntimeError as error:
-                    limit = self._smaller(error, frames.n_atoms[chosen])
+                    self._make_room(error, frames.n_atoms[chosen])
                     continue
                 energy[chosen] = prediction.energy.cpu().numpy()
                 forces[frames.atom_indices(chosen)] = prediction.forces.cpu().numpy()
@@ -223,15 +223,19 @@ class Potential(nn.Module):
             self.train(training)
         return frames.with_labels(energy, forces, tensor if stress else None)
 
-    def _max_atoms(self) -> int:
-        """Return how many atoms to evaluate together."""
-        if self.device.type != "cuda":
-            return CPU_ATOMS
-        free, _ = torch.cuda.mem_get_info(self.device)
-        return max(CPU_ATOMS, free // 2 // self.memory_per_atom)
+    def batch_atoms(self) -> int:
+        """Return how many atoms are evaluated together on the present device; on a GPU it is learnt and may change."""
+        return self._batch_size.atoms
 
-    def _smaller(self, error: RuntimeError, n_atoms: np.ndarray[Any, Any]) -> int:
-        """Return half of the atoms that were too many; raises ``error`` again if it is not about memory."""
+    @property
+    def _batch_size(self) -> BatchSize:
+        """What is known of the batches that the present device can hold."""
+        if self.device not in self._batch_sizes:
+            self._batch_sizes[self.device] = BatchSize.of(self.device, self.memory_per_atom)
+        return self._batch_sizes[self.device]
+
+    def _make_room(self, error: RuntimeError, n_atoms: Array) -> None:
+        """Halve the batches where ``n_atoms`` were too many; raises ``error`` again if it is not about memory."""
         if not (isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)):
             raise error
         if len(n_atoms) == 1:
@@ -240,9 +244,7 @@ class Potential(nn.Module):
                 where=f"potential {self.architecture}",
                 remedy="Use a smaller structure or a device with more memory",
             ) from error
-        if self.device.type == "cuda":
-            torch.cuda.empty_cache()
-        return int(n_atoms.sum()) // 2
+        self._batch_size.halve(int(n_atoms.sum()))
 
     def calculator(self) -> PotentialCalculator:
         """Return an ASE calculator of this potential, which is put into evaluation mode."""

@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 
 from distill.potentials.core_repulsion import CoreRepulsion
-from distill.potentials.graph import Array, Batch
+from distill.potentials.graph import Batch
 from distill.potentials.potential import MAX_Z, Potential
-from distill.structures.frames import Frames
+from distill.structures.frames import Array, Frames
 
 
 class Student(Potential):

@@ -9,6 +9,7 @@ from ase.build import bulk, fcc111, molecule
 
 from distill.potentials.painn import PaiNN
 from distill.potentials.potential import Potential
+from distill.structures.frames import Frames
 
 
 def rattled(atoms: Atoms, amplitude: float, seed: int = 0) -> Atoms:
@@ -50,3 +51,9 @@ def water() -> Atoms:
 def painn() -> Potential:
     """A small untrained student."""
     return PaiNN.build(PaiNN.Settings(channels=8, layers=2, radial_features=6, cutoff=4.5), seed=0)
+
+
+@pytest.fixture
+def frames(silicon: Atoms, water: Atoms) -> Frames:
+    """Structures of different sizes, the smallest neither first nor last."""
+    return Frames.from_atoms([silicon, bulk("Si"), silicon * (1, 2, 1), water])

@@ -27,8 +27,22 @@ def build(name: str) -> Potential:
 
 def test_silu_has_its_first_and_second_derivative() -> None:
     x = torch.linspace(-6, 6, 25, dtype=torch.float64, requires_grad=True)
-    assert torch.equal(silu(x), torch.nn.functional.silu(x))
+    torch.testing.assert_close(silu(x), torch.nn.functional.silu(x))
     assert torch.autograd.gradcheck(silu, (x,)) and torch.autograd.gradgradcheck(silu, (x,))
+
+
+def test_silu_is_exact_and_makes_no_subnormal_number_far_out() -> None:
+    x = torch.linspace(-900, 900, 4001, requires_grad=True)
+    y = silu(x)
+    (slope,) = torch.autograd.grad(y.sum(), x)
+    wide = x.detach().double().requires_grad_()
+    exact = torch.nn.functional.silu(wide)
+    (exact_slope,) = torch.autograd.grad(exact.sum(), wide)
+    torch.testing.assert_close(y.double(), exact, rtol=1e-6, atol=1e-13)
+    torch.testing.assert_close(slope.double(), exact_slope, rtol=1e-6, atol=1e-13)
+    smallest = torch.finfo(torch.float32).tiny
+    for values in (y, slope):
+        assert values[values != 0].abs().min() > smallest
 
 
 def graph_pes_state(ours: PaiNNPotential) -> dict[str, torch.Tensor]:

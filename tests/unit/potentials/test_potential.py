@@ -12,34 +12,11 @@ from ase import Atoms
 from ase.build import bulk
 from pydantic import ValidationError
 
-from distill.base.errors import UserError, WorkError
+from distill.base.errors import UserError
 from distill.base.progress import Progress
-from distill.potentials.graph import Batch
 from distill.potentials.painn import PaiNN
 from distill.potentials.potential import Potential, Prediction, load, save
 from distill.structures.frames import Frames
-
-
-@pytest.fixture
-def frames(silicon: Atoms, water: Atoms) -> Frames:
-    """Structures of different sizes, the smallest neither first nor last."""
-    return Frames.from_atoms([silicon, bulk("Si"), silicon * (1, 2, 1), water])
-
-
-class Cramped(Potential):
-    """A pair potential on a device that has memory for few atoms."""
-
-    def __init__(self, memory: int) -> None:
-        super().__init__(3.0, learn_offsets=True)
-        self.memory = memory
-        self.sizes: list[int] = []
-
-    def atomic_energies(self, batch: Batch) -> torch.Tensor:
-        self.sizes.append(len(batch.numbers))
-        if len(batch.numbers) > self.memory:
-            raise torch.OutOfMemoryError("out of memory")
-        pair = torch.exp(-batch.vectors().norm(dim=-1))
-        return pair.new_zeros(len(batch.numbers)).index_add(0, batch.pairs[0], pair)
 
 
 def test_order_batches_and_progress(painn: Potential, frames: Frames) -> None:
@@ -51,14 +28,6 @@ def test_order_batches_and_progress(painn: Potential, frames: Frames) -> None:
         np.testing.assert_allclose(getattr(small, name), getattr(large, name), atol=1e-5)  # single precision
     assert painn.evaluate(frames, stress=False).stress is None
     assert len(painn.evaluate(Frames.empty())) == 0
-
-
-def test_batches_shrink_until_they_fit(frames: Frames) -> None:
-    roomy, cramped = Cramped(10**6), Cramped(40)
-    np.testing.assert_allclose(cramped.evaluate(frames).energy, roomy.evaluate(frames).energy, rtol=1e-6)
-    assert max(cramped.sizes) > 40 and max(cramped.sizes[1:]) <= 40
-    with pytest.raises(WorkError, match="32 atoms does not fit"):
-        Cramped(20).evaluate(frames)
 
 
 def test_other_errors_are_not_taken_for_lack_of_memory(painn: Potential, frames: Frames) -> None:
