@@ -8,7 +8,7 @@ import torch
 from ase import Atoms
 
 from distill.base.errors import WorkError
-from distill.potentials.batch_size import CPU_ATOMS, SHARE, BatchSize
+from distill.potentials.batch_size import CPU_ATOMS, FIRST_SHARE, SHARE, BatchSize, CudaMemory
 from distill.potentials.graph import Batch
 from distill.potentials.potential import Potential
 from distill.structures.frames import Frames
@@ -120,3 +120,25 @@ def test_a_structure_that_is_too_large_is_named(chains: Frames) -> None:
 def test_a_processor_has_a_constant(painn: Potential, frames: Frames) -> None:
     painn.evaluate(frames)
     assert painn.batch_atoms() == CPU_ATOMS
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_the_memory_of_a_gpu_is_measured() -> None:
+    memory = CudaMemory(torch.device("cuda", torch.cuda.current_device()))
+    kept = torch.zeros(2**26, dtype=torch.uint8, device=memory.device)
+    torch.cuda.reset_peak_memory_stats(memory.device)
+    free = memory.free()
+    memory.start()
+    torch.zeros(2**28, dtype=torch.uint8, device=memory.device)
+    assert memory.used() == 2**28
+    assert abs(memory.free() - free) < 2**24, "what torch holds without using it is free"
+    assert len(kept) == 2**26
+
+
+def test_the_first_guess_for_a_gpu_is_modest(monkeypatch: pytest.MonkeyPatch) -> None:
+    gib = 2**30
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (14 * gib, 24 * gib))
+    monkeypatch.setattr(torch.cuda, "memory_reserved", lambda device: 8 * gib)
+    monkeypatch.setattr(torch.cuda, "memory_allocated", lambda device: 6 * gib)
+    assert BatchSize.of(torch.device("cuda"), 2**22).atoms == 16 * gib * FIRST_SHARE / 2**22
+    assert BatchSize.of(torch.device("cuda"), gib).atoms == CPU_ATOMS
