@@ -24,7 +24,7 @@ from distill.structures.frames import Array
 
 MAGIC = b"distill growth journal 2\n"
 
-SYNC_S = 1.0
+SYNC_S = 2.0
 """Records reach the operating system at once, which outlives the process, and the disk within this time."""
 
 Record = dict[str, Any]
@@ -78,7 +78,7 @@ class Journal:
             self._truncate(good)
 
     def append(self, records: Iterable[Record]) -> None:
-        """Write records; a kill of the process cannot lose them, a failure of the machine the last second's at most."""
+        """Write records; a kill of the process cannot lose them, a failure of the machine the last two seconds' at most."""
         lines = b"".join(_encode(record) for record in records)
         if lines:
             self._write(lines)

@@ -37,8 +37,11 @@ class SeedFrame:
 
     def coordinates(self, positions: Array, deformation: Array | None = None) -> Array:
         """Return coordinates ``[n, 3]`` along the seed's reduced cell vectors, the ``deformation`` undone."""
-        undone = positions if deformation is None else positions @ np.linalg.inv(deformation)
-        return undone @ self._inverse
+        return positions @ (self._inverse if deformation is None else self.undoing(deformation))
+
+    def undoing(self, deformation: Array) -> Array:
+        """Return the matrix ``[3, 3]`` that takes positions in the deformed cell to coordinates."""
+        return np.linalg.inv(deformation) @ self._inverse
 
     def distances(self, a: Array, b: Array) -> Array:
         """Return minimum-image distances in Å, ``[..., n]``, between coordinates ``[..., n, 3]``."""

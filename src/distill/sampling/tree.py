@@ -166,7 +166,8 @@ class Tree:
         self.numbers = seed.numbers
         free = np.ones_like(seed.positions, dtype=bool) if seed.fixed is None else ~seed.fixed
         self.freedom = Freedom(free, np.asarray(atomic_masses)[seed.numbers])
-        self._movable = free.any(axis=1)
+        movable = np.flatnonzero(free.any(axis=1))
+        self._movable = slice(None) if len(movable) == len(free) else movable
         self.cell = seed.cells[0]
         self.pbc = seed.pbc[0]
         self.counts = Counts()
@@ -225,19 +226,23 @@ class Tree:
         self.schedule.end(ended.number, ended)
         self._count()
 
-    def coordinates(self, positions: Array, deformation: Array) -> Array:
+    def undoing(self, deformation: Array) -> Array:
+        """Return what :meth:`coordinates` needs to know of a deformation, ``[3, 3]``."""
+        return deformation if len(self.numbers) == 1 else self.pool.frame.undoing(deformation)
+
+    def coordinates(self, positions: Array, undoing: Array) -> Array:
         """Return what is compared with the pool: the atoms that may move, with the strain undone.
 
         A single atom moves against its periodic images alone, so that these are compared instead.
         """
         if len(self.numbers) == 1:
-            return (self.cell @ deformation)[self.pbc]
-        return self.pool.frame.coordinates(positions[self._movable], deformation)
+            return (self.cell @ undoing)[self.pbc]
+        return positions[self._movable] @ undoing
 
     def _pool(self) -> Pool:
         if len(self.numbers) == 1:
             return Pool(SeedFrame(np.eye(3), np.zeros(3, dtype=bool)), int(self.pbc.sum()))
-        return Pool(SeedFrame(self.cell, self.pbc), int(self._movable.sum()))
+        return Pool(SeedFrame(self.cell, self.pbc), len(self.numbers[self._movable]))
 
     def _count(self) -> None:
         while self.missing > 0 and not self.stuck and (ended := self.schedule.next()) is not None:
@@ -249,7 +254,7 @@ class Tree:
 
     def _accept(self, member: Member, seen: int) -> str:
         """Add a member, unless one that its proposal could not see has come first."""
-        coordinates = self.coordinates(member.positions, member.deformation)
+        coordinates = self.coordinates(member.positions, self.undoing(member.deformation))
         if self.pool.holds_similar(coordinates, self.rules.min_displacement, slice(seen + 1, None)):
             return "duplicate"
         self._add(member)
@@ -257,7 +262,7 @@ class Tree:
 
     def _add(self, member: Member) -> None:
         self.members.append(member)
-        self.pool.add(self.coordinates(member.positions, member.deformation))
+        self.pool.add(self.coordinates(member.positions, self.undoing(member.deformation)))
         self.energy_per_atom.append(member.energy / len(self.numbers))
         self._generation.append(member.generation)
 

@@ -10,7 +10,7 @@ With a surrogate the relaxation follows the surrogate, and the teacher evaluates
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -60,6 +60,7 @@ class Walker:
         spare: by how much two atoms could come closer before they are too close, Å; 0 where nobody has looked.
         last: whether the relaxation ends here, whatever the energy.
         asks_teacher: whether the next evaluation is the teacher's also where there is a surrogate.
+        undoing: of the deformation, for comparing with the tree.
     """
 
     tree: Tree
@@ -77,8 +78,10 @@ class Walker:
     spare: float = 0.0
     last: bool = False
     asks_teacher: bool = False
+    undoing: Array = field(init=False)
 
     def __post_init__(self) -> None:
+        self.undoing = self.tree.undoing(self.deformation)
         self.draw = self.rng.random()
         self.last = self.steps >= self.tree.rules.max_relax_steps or len(self.tree.numbers) == 1
 
@@ -90,7 +93,7 @@ class Walker:
     def fault(self, positions: Array, separation: Separation) -> str | None:
         """Return the rule that forbids to evaluate ``positions``, or None."""
         tree = self.tree
-        coordinates = tree.coordinates(positions, self.deformation)
+        coordinates = tree.coordinates(positions, self.undoing)
         if tree.pool.holds_similar(coordinates, tree.rules.min_displacement, slice(self.seen)):
             return "duplicate"
         step = positions - self.positions
