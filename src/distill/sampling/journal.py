@@ -78,7 +78,7 @@ class Journal:
             self._truncate(good)
 
     def append(self, records: Iterable[Record]) -> None:
-        """Write records; a kill of the process cannot lose them, a failure of the machine the last two seconds' at most."""
+        """Write records; a kill of the process loses none, a failure of the machine those of two seconds at most."""
         lines = b"".join(_encode(record) for record in records)
         if lines:
             self._write(lines)
