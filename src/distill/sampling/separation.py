@@ -75,5 +75,5 @@ def pair_of(name: str) -> tuple[int, int]:
     """Return the atomic numbers of a pair such as ``"O-H"``; raises UserError where it is none."""
     symbols = name.split("-")
     if len(symbols) != 2 or any(s == "X" or s not in atomic_numbers for s in symbols):
-        raise UserError(f"{name!r} is not a pair of elements", where="min_separation", remedy='For example "O-H"')
+        raise UserError(f"{name!r} is not a pair of elements such as O-H", where="min_separation")
     return atomic_numbers[symbols[0]], atomic_numbers[symbols[1]]
