@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -131,8 +132,11 @@ class Generate(Stage):
         """Return the folder of journal and surrogates; at first a copy of what an earlier task has grown most of."""
         folder = job.out / "growth"
         grown = [earlier / "growth" for earlier in job.earlier if (earlier / "growth" / "journal").exists()]
-        if not folder.exists() and grown:
-            copy_tree(max(grown, key=lambda one: (one / "journal").stat().st_size), folder)
+        for earlier in sorted(grown, key=lambda one: (one / "journal").stat().st_size, reverse=True):
+            if folder.exists():
+                break
+            with suppress(OSError):  # another run may be at work there
+                copy_tree(earlier, folder)
         return folder
 
     @classmethod

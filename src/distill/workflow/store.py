@@ -92,7 +92,7 @@ class Store:
             return ()
         own = {self.artifact(key), self.work(key)}
         found = []
-        for folder in sorted(self.root.glob(f"{key.stage}/*[0-9a-f]")) + sorted(self.root.glob(f"{key.stage}/.*.work")):
+        for folder in sorted(self.root.glob(f"{key.stage}/[0-9a-f]*")) + sorted(self.root.glob(f"{key.stage}/.*.work")):
             working = folder.suffix == ".work"
             try:
                 theirs = read_json(folder / (ORIGIN if working else MANIFEST))
