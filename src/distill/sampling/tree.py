@@ -177,7 +177,8 @@ class Tree:
         self.energy_per_atom: list[float] = []
         self._generation: list[int] = []
         stress = None if seed.stress is None else finite_or_none(seed.stress[0])
-        self._add(Member(seed.positions, np.eye(3), float(seed.energy[0]), seed.forces, stress))
+        root = Member(seed.positions, np.eye(3), float(seed.energy[0]), seed.forces, stress)
+        self._add(root, self._coordinates(root))
 
     @property
     def grown(self) -> int:
@@ -254,15 +255,18 @@ class Tree:
 
     def _accept(self, member: Member, seen: int) -> str:
         """Add a member, unless one that its proposal could not see has come first."""
-        coordinates = self.coordinates(member.positions, self.undoing(member.deformation))
+        coordinates = self._coordinates(member)
         if self.pool.holds_similar(coordinates, self.rules.min_displacement, slice(seen + 1, None)):
             return "duplicate"
-        self._add(member)
+        self._add(member, coordinates)
         return "accepted"
 
-    def _add(self, member: Member) -> None:
+    def _coordinates(self, member: Member) -> Array:
+        return self.coordinates(member.positions, self.undoing(member.deformation))
+
+    def _add(self, member: Member, coordinates: Array) -> None:
         self.members.append(member)
-        self.pool.add(self.coordinates(member.positions, self.undoing(member.deformation)))
+        self.pool.add(coordinates)
         self.energy_per_atom.append(member.energy / len(self.numbers))
         self._generation.append(member.generation)
 

@@ -82,8 +82,7 @@ class Walker:
 
     def __post_init__(self) -> None:
         self.undoing = self.tree.undoing(self.deformation)
-        self.draw = self.rng.random()
-        self.last = self.steps >= self.tree.rules.max_relax_steps or len(self.tree.numbers) == 1
+        self._arrive()
 
     @property
     def cell(self) -> Array:
@@ -141,9 +140,13 @@ class Walker:
     def _move(self, positions: Array) -> None:
         self.positions = positions
         self.steps += 1
-        self.draw = self.rng.random()
-        self.last = self.steps >= self.tree.rules.max_relax_steps
         self.asks_teacher = False
+        self._arrive()
+
+    def _arrive(self) -> None:
+        """Draw for the present positions; a single atom has nothing to relax."""
+        self.draw = self.rng.random()
+        self.last = self.steps >= self.tree.rules.max_relax_steps or len(self.tree.numbers) == 1
 
     def _member(self, evaluation: Evaluation) -> Member:
         return Member(
