@@ -5,7 +5,9 @@ Nothing here imports torch until something is built, so that a recipe is validat
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from distill.base.errors import UserError
@@ -13,6 +15,23 @@ from distill.base.settings import Settings
 
 if TYPE_CHECKING:
     from distill.potentials.potential import Potential
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where a teacher comes from, besides its row.
+
+    Attributes:
+        model: its name in the recipe.
+        file: the file that the user named, or None.
+        function: ``module:function`` of a calculator, or the function alone where ``file`` is a Python file.
+        environment: the Python interpreter to run it in, or None for this one.
+    """
+
+    model: str
+    file: Path | None = None
+    function: str = ""
+    environment: str | None = None
 
 
 class PotentialSettings(Settings):
@@ -31,6 +50,12 @@ class Architecture:
         level_of_theory: what pretrained weights were fitted to; empty for students.
         requires: names of the distributions that it needs.
         install: the command that installs them.
+        argument: what follows the name and a colon in ``teacher.model``: ``"file"`` (``mace:my.model``), ``"function"``
+            (``ase:module:function``) or nothing.
+        parameters: how many parameters pretrained weights have; None where that depends on a file or the settings.
+        trains: whether it can be fitted here; others label and generate.
+        conservative: whether its forces are the gradient of its energy.
+        own_environment: whether its packages conflict with ours, so that it runs in an interpreter of its own.
         Settings: its settings.
     """
 
@@ -42,6 +67,11 @@ class Architecture:
     level_of_theory: ClassVar[str] = ""
     requires: ClassVar[tuple[str, ...]] = ()
     install: ClassVar[str] = ""
+    argument: ClassVar[str] = ""
+    parameters: ClassVar[int | None] = None
+    trains: ClassVar[bool] = True
+    conservative: ClassVar[bool] = True
+    own_environment: ClassVar[bool] = False
     Settings: ClassVar[type[PotentialSettings]] = PotentialSettings
 
     @classmethod
@@ -76,6 +106,11 @@ class Architecture:
         potential = cls.create(settings, seed)
         cls.load_pretrained(potential)
         return potential
+
+    @classmethod
+    def open(cls, source: Source, seed: int) -> Potential:
+        """Return the pretrained potential that a recipe names; rows that read a file or a function replace this."""
+        return cls.build(cls.Settings(), seed)
 
     @classmethod
     def check_installed(cls) -> None:

@@ -166,6 +166,11 @@ class Potential(nn.Module):
         tensor = None if strain is None else divide_by_volume(gradients[1], batch)
         return Prediction(energy if self.training else energy.detach(), -gradients[0], tensor)
 
+    def predict(self, frames: Frames, stress: bool = True) -> Prediction:
+        """Return what the potential says of structures evaluated together, without a check of their elements."""
+        prediction: Prediction = self(self.batch(frames, find_pairs(frames, self.cutoff)), stress)
+        return prediction
+
     def _sum(self, per_atom: Tensor, batch: Batch) -> Tensor:
         """Return the sum over the atoms of each structure in double precision, ``[B]``."""
         zeros = per_atom.new_zeros(batch.n_structures, dtype=torch.float64)
@@ -208,7 +213,7 @@ class Potential(nn.Module):
                 chosen = order[:size]
                 try:
                     with self._batch_size.learning(int(frames.n_atoms[chosen].sum())):
-                        prediction = self(self.batch(frames[chosen]), stress)
+                        prediction = self.predict(frames[chosen], stress)
                 except RuntimeError as error:
                     self._make_room(error, frames.n_atoms[chosen])
                     continue
