@@ -93,6 +93,10 @@ class Potential(nn.Module):
         """Return for each index tensor in ``batch.extra`` how many of the things that it points to the batch has."""
         return {}
 
+    def linear_layers(self) -> tuple[type[nn.Module], ...]:
+        """Return the classes of its layers, besides ``nn.Linear``, that multiply by their matrix ``weight``."""
+        return ()
+
     @property
     def device(self) -> torch.device:
         """Where the parameters are."""
@@ -297,6 +301,7 @@ def save(potential: Potential, folder: Path, provenance: Mapping[str, Any]) -> N
         "architecture": potential.architecture,
         "settings": potential.settings.model_dump(mode="json"),
         "elements": list(potential.elements) if potential.elements is not None else None,
+        "dtype": str(potential.dtype).removeprefix("torch."),
         "sha256": hash_file(weights),
         "origin": potential.origin,
         "provenance": dict(provenance),
@@ -318,6 +323,8 @@ def load(folder: Path, device: torch.device | str = "cpu") -> Potential:
             raise UserError("the weights are not those that were saved", where=str(folder), remedy=remedy)
         architecture = POTENTIALS[description["architecture"]]
         potential: Potential = architecture.create(architecture.Settings(**description["settings"]))
+        if description["dtype"] == "float64":
+            potential.double()
         notes = {name: value for name, value in potential.state_dict().items() if not isinstance(value, Tensor)}
         potential.load_state_dict(notes | load_file(folder / "weights.safetensors"), strict=True)
         elements = description["elements"]

@@ -10,7 +10,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 from pydantic import Field
 
@@ -49,11 +49,19 @@ class FitSettings(StageSettings):
     batch_size: int = Field(8, ge=1)
     """Structures per step."""
     learning_rate: float = Field(2e-3, gt=0)
-    """Peak of the learning rate, which rises linearly and falls as a cosine."""
-    steps_per_round: int = Field(100, ge=1)
-    """Steps between two validations."""
+    """Peak of the learning rate."""
+    schedule: Literal["cosine", "plateau"] = "cosine"
+    """cosine: a linear rise over 5 % of the steps, then a fall to 1 %; plateau: falls when validation stagnates."""
+    decay: float = Field(0.8, gt=0, lt=1)
+    """What a plateau multiplies the learning rate by ..."""
+    decay_patience: int = Field(25, ge=0)
+    """... after more than this many validations without gain."""
+    steps_per_round: int | None = Field(100, ge=1)
+    """Steps between two validations; null: one pass over the structures."""
     patience: int | None = Field(None, ge=1)
     """Validations without gain after which training stops; never if null."""
+    max_time: float | None = Field(None, gt=0)
+    """Minutes after which training stops at the next validation; results then depend on the speed of the machine."""
     weight_decay: float = Field(0.0, ge=0)
     """AdamW's weight decay."""
     average: float = Field(0.99, ge=0, lt=1)

@@ -1,36 +1,70 @@
 """Fine-tune the foundation model on the DFT structures: reference energies first, then the weights.
 
 Two potentials come out: ``zero_shot``, the foundation model with nothing but its reference energies moved to the data's
-level of theory, and ``model``, the teacher of everything that follows.
+level of theory, and ``model``, the teacher of everything that follows. What fine-tuning does to other materials is
+measured along the way.
 """
 
 from __future__ import annotations
 
 import math
 import shutil
-from typing import Any, ClassVar
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
 from distill.base.errors import UserError
+from distill.base.files import replacing
 from distill.base.random import stream_seed
+from distill.base.settings import Settings
 from distill.potentials import POTENTIALS, teacher_row
 from distill.stages.base import FitSettings, Job, LossSettings, Paths, Stage, StageSettings, Summary
+
+
+class Lora(Settings):
+    """Low-rank changes of the linear layers instead of free weights."""
+
+    rank: int = Field(4, ge=1)
+    """Rank of the change of each weight matrix."""
+    alpha: float = Field(8.0, gt=0)
+    """The change is multiplied by alpha / rank."""
+
+
+class Replay(Settings):
+    """Structures of other materials, mixed in so that the model does not forget them."""
+
+    share: float = Field(0.2, gt=0, lt=1)
+    """Their share of the structures that are learnt from."""
+    file: str | None = Field(None, exclude=True)
+    """Extended XYZ file: labels, where it has any, are of the model's own level of theory, otherwise the model before
+    fine-tuning gives them; absent: a built-in set of ordinary crystals and molecules."""
 
 
 class FinetuneSettings(FitSettings):
     """How the teacher is fine-tuned."""
 
-    steps: int = Field(300, ge=1)
+    steps: int = Field(1000, ge=1)
     """Optimisation steps at most."""
     batch_size: int = Field(2, ge=1)
     """Structures per step."""
     learning_rate: float = Field(1e-3, gt=0)
-    """Peak of the learning rate, which rises linearly and falls as a cosine."""
-    steps_per_round: int = Field(25, ge=1)
-    """Steps between two validations."""
+    """Peak of the learning rate."""
+    schedule: Literal["cosine", "plateau"] = "plateau"
+    """cosine: a linear rise over 5 % of the steps, then a fall to 1 %; plateau: falls when validation stagnates."""
+    steps_per_round: int | None = Field(None, ge=1)
+    """Steps between two validations; null: one pass over the structures."""
     loss: LossSettings = LossSettings(energy=1.0, huber=0.1)
     """Weights of energy, forces and virial."""
+    freeze: tuple[str, ...] = ()
+    """Parts of the network that stay as they are, by name, for instance [elements, atom_layers.0]."""
+    lora: Lora | None = None
+    """Fit low-rank changes of the linear layers only."""
+    replay: Replay | None = None
+    """Mix in structures of other materials."""
+    precision: Literal["float32", "float64"] = "float32"
+    """Floating-point type of the weights, in fine-tuning and afterwards."""
 
 
 class TeacherSettings(StageSettings):
@@ -83,16 +117,19 @@ class Finetune(Stage):
 
     Settings = TeacherSettings
 
+    version: ClassVar[int] = 2
     section: ClassVar[str] = "teacher"
     inputs: ClassVar[dict[str, Any]] = {
         "train": "check.train",
         "valid": "check.valid",
         "file": "recipe:teacher.file",
+        "replay": "recipe:teacher.finetune.replay.file",
     }
     outputs: ClassVar[dict[str, str]] = {
         "model": "model",
         "zero_shot": "zero_shot",
         "curve": "curve.csv",
+        "reference": "reference.csv",
     }
     publish: ClassVar[dict[str, str]] = {"model": "models/teacher"}
 
@@ -120,65 +157,121 @@ class Finetune(Stage):
         return LabelOnly
 
     def run(self, inputs: Paths, settings: TeacherSettings, job: Job) -> Summary:
-        """Write both potentials and the learning curve; the summary has the shift and the validation errors."""
+        """Write both potentials, the residuals of the energies and the learning curve."""
         from distill.potentials.potential import save
-        from distill.potentials.teachers import open_teacher
         from distill.structures.read import read_frames
-        from distill.training.curve import FitResult, write_curve
-        from distill.training.reference_energies import shift_reference
+        from distill.training.curve import write_curve
 
         train, valid = read_frames(inputs["train"])[0], read_frames(inputs["valid"])[0]
-        teacher = open_teacher(
-            settings.model,
-            stream_seed(job.seed, "teacher"),
-            file=inputs["file"],
-            function=settings.function,
-            environment=settings.environment,
-        ).to(job.device)
-        shift = shift_reference(teacher, train)
+        teacher = _open(inputs, settings, job)
+        summary, shift = _move_reference(teacher, train, job.out / "reference.csv")
         save(teacher, job.out / "zero_shot", {"made_by": "reference-energy shift"})
-        fitted = FitResult()
-        if settings.finetune is not None:
-            fitted = self._fit(teacher, train, valid, settings.finetune, job)
-        save(teacher, job.out / "model", {"made_by": "fine-tuning" if settings.finetune else "reference-energy shift"})
+        if settings.finetune is None:
+            save(teacher, job.out / "model", {"made_by": "reference-energy shift"})
+            write_curve(job.out / "curve.csv", [])
+            return summary | {
+                "model": settings.model,
+                "status": NOT_TUNED,
+                "headline": f"{settings.model}, {NOT_TUNED}",
+            }
+        replay = _replay(inputs["replay"], settings.finetune, teacher, shift, train)
+        fitted, tuned = _fit(teacher, train, valid, replay, settings.finetune, job)
+        save(teacher, job.out / "model", {"made_by": "fine-tuning"})
         write_curve(job.out / "curve.csv", fitted.curve)
         shutil.rmtree(job.out / "work", ignore_errors=True)
-        return self._summary(settings, shift, fitted)
+        return summary | tuned | _outcome(settings, fitted)
 
-    @staticmethod
-    def _fit(teacher: Any, train: Any, valid: Any, settings: FinetuneSettings, job: Job) -> Any:
-        from distill.training.gradient import fit
-        from distill.training.losses import LossWeights
 
-        return fit(
-            teacher,
-            train,
-            valid,
-            weights=LossWeights(**settings.loss.model_dump()),
-            seed=stream_seed(job.seed, "finetune"),
-            work=job.out / "work",
-            device=job.device,
-            progress=job.progress,
-            **settings.arguments(),
-        )
+NOT_TUNED = "not fine-tuned"
 
-    @staticmethod
-    def _summary(settings: TeacherSettings, shift: Any, fitted: Any) -> Summary:
-        best = fitted.best
-        summary: Summary = {
-            "model": settings.model,
-            "reference_shift_eV": shift.shift,
-            "reference_shift_determined": shift.determined,
-            "reference_residual_max_eV_per_atom": float(abs(shift.residual).max()),
-            "status": fitted.status if settings.finetune else "not fine-tuned",
-        }
-        if best is None:
-            return summary | {"headline": f"{settings.model}, {summary['status']}"}
-        return summary | {
-            "best_step": best.step,
-            "valid_loss": best.valid_loss,
-            "valid_forces_mae": best.valid_forces_mae,
-            "valid_energy_mae": best.valid_energy_mae,
-            "valid_virial_mae": None if math.isnan(best.valid_virial_mae) else best.valid_virial_mae,
-            "headline": f"{settings.model}: {1000 * best.valid_forces_mae:.0f} meV/Å on the validation structures",
-        }
+
+def _open(inputs: Paths, settings: TeacherSettings, job: Job) -> Any:
+    """Return the foundation model in the precision asked for."""
+    from distill.potentials.teachers import open_teacher
+
+    seed = stream_seed(job.seed, "teacher")
+    where = {"function": settings.function, "environment": settings.environment}
+    teacher = open_teacher(settings.model, seed, file=inputs["file"], **where)
+    double = settings.finetune is not None and settings.finetune.precision == "float64"
+    return (teacher.double() if double else teacher).to(job.device)
+
+
+def _move_reference(teacher: Any, train: Any, path: Path) -> tuple[Summary, Any]:
+    """Shift the reference energies, write what that leaves of each energy; the shift is also returned by element."""
+    import csv
+
+    from distill.training.reference_energies import shift_reference
+
+    before = teacher.offsets.detach().cpu().numpy().copy()
+    shift = shift_reference(teacher, train)
+    with replacing(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(["frame", "config_type", "residual_eV_per_atom"])
+        writer.writerows(zip(range(len(train)), train.labels("config_type"), map(float, shift.residual), strict=True))
+    summary = {
+        "reference_shift_eV": shift.shift,
+        "reference_shift_determined": shift.determined,
+        "reference_residual_max_eV_per_atom": float(abs(shift.residual).max()),
+    }
+    return summary, teacher.offsets.detach().cpu().numpy() - before
+
+
+def _replay(file: Path | None, settings: FinetuneSettings, teacher: Any, shift: Any, train: Any) -> Any:
+    """Return the labelled structures of other materials to mix in, or None."""
+    from distill.structures.read import read_frames
+    from distill.training.forgetting import to_replay
+
+    if settings.replay is None:
+        return None
+    given = read_frames(file, labels="optional")[0] if file else None
+    return to_replay(teacher, given, shift, train)
+
+
+def _fit(
+    teacher: Any, train: Any, valid: Any, replay: Any, settings: FinetuneSettings, job: Job
+) -> tuple[Any, dict[str, Any]]:
+    """Fine-tune in place; returns how it went, and in numbers what was fitted and what was forgotten."""
+    from distill.structures.materials import ordinary_materials
+    from distill.training.adapt import add_lora, freeze, merge_lora
+    from distill.training.forgetting import forgetting
+    from distill.training.gradient import fit
+    from distill.training.losses import LossWeights
+
+    others = ordinary_materials("test", teacher.elements, train.elements)
+    before = teacher.evaluate(others)
+    parameters = freeze(teacher, settings.freeze)
+    if settings.lora is not None:
+        parameters = add_lora(teacher, settings.lora.rank, settings.lora.alpha, stream_seed(job.seed, "lora"))
+    fitted = fit(
+        teacher,
+        train,
+        valid,
+        weights=LossWeights(**settings.loss.model_dump()),
+        seed=stream_seed(job.seed, "finetune"),
+        replay=replay,
+        replay_share=settings.replay.share if settings.replay else 0.0,
+        work=job.out / "work",
+        device=job.device,
+        progress=job.progress,
+        **settings.arguments(),
+    )
+    merge_lora(teacher)
+    forgotten = asdict(forgetting(before, teacher.evaluate(others))) if len(others) else None
+    return fitted, {"parameters_fitted": parameters, "replayed": len(replay or ()), "forgetting": forgotten}
+
+
+def _outcome(settings: TeacherSettings, fitted: Any) -> Summary:
+    """Return how the fit went, in numbers and in one line."""
+    best = fitted.best
+    summary: Summary = {"model": settings.model, "status": fitted.status, "steps": fitted.curve[-1].step}
+    if best is None:
+        return summary | {"headline": f"{settings.model}, {fitted.status}"}
+    return summary | {
+        "seconds": fitted.curve[-1].seconds,
+        "best_step": best.step,
+        "valid_loss": best.valid_loss,
+        "valid_forces_mae": best.valid_forces_mae,
+        "valid_energy_mae": best.valid_energy_mae,
+        "valid_virial_mae": None if math.isnan(best.valid_virial_mae) else best.valid_virial_mae,
+        "headline": f"{settings.model}: {1000 * best.valid_forces_mae:.0f} meV/Å on the validation structures",
+    }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -67,14 +68,21 @@ class Keeper(pl.Callback):
     LAST = "last.ckpt"
     BEST = "best.pt"
 
-    def __init__(self, work: Path, patience: int | None) -> None:
+    def __init__(self, work: Path, patience: int | None, max_time: float | None = None) -> None:
         self.work = work
         self.patience = patience
+        self.max_time = max_time
         self.result = FitResult()
+        self._start, self._earlier = time.monotonic(), 0.0
 
     def state_dict(self) -> dict[str, Any]:
         """Return what a resumed run must know of the rounds before."""
         return {"status": self.result.status, "curve": [asdict(p) for p in self.result.curve]}
+
+    @property
+    def _seconds(self) -> float:
+        """Seconds of training so far, those of interrupted attempts included up to their last round."""
+        return self._earlier + time.monotonic() - self._start
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Take up the rounds of the interrupted run."""
@@ -84,12 +92,15 @@ class Keeper(pl.Callback):
         """Keep the initial weights of a new run, and do not go on where an interrupted one had come to its end."""
         if not (self.work / self.BEST).exists():
             self._keep(pl_module)
+        self._start, self._earlier = time.monotonic(), self.result.curve[-1].seconds if self.result.curve else 0.0
+        self._follow(pl_module)
         trainer.should_stop = trainer.should_stop or self.result.status != "finished"
 
     def on_validation_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Add a row to the curve, keep the weights if they are the best so far, and decide whether to go on."""
         assert isinstance(pl_module, FitModule)  # noqa: S101 - this callback serves no other module
-        self.result.curve.append(pl_module.point(trainer.global_step))
+        self.result.curve.append(pl_module.point(trainer.global_step, self._seconds))
+        self._follow(pl_module)
         newest, best = self.result.curve[-1], self.result.best
         if newest is best:
             self._keep(pl_module)
@@ -97,7 +108,13 @@ class Keeper(pl.Callback):
             self.result.status = "diverged"
         elif self.patience is not None and best is not None and self._rounds_since(best) >= self.patience:
             self.result.status = "stopped early"
+        elif self.max_time is not None and newest.seconds >= self.max_time:
+            self.result.status = "out of time"
         trainer.should_stop = trainer.should_stop or self.result.status != "finished"
+
+    def _follow(self, module: pl.LightningModule) -> None:
+        """Let the learning rate know the validation losses so far."""
+        module.losses = [point.valid_loss for point in self.result.curve]
 
     def _keep(self, module: pl.LightningModule) -> None:
         with replacing(self.work / self.BEST) as temporary:

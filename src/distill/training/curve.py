@@ -20,6 +20,7 @@ class Point:
         valid_loss: objective on the validation structures.
         valid_energy_mae: eV/atom. valid_forces_mae: eV/Å. valid_virial_mae: eV/atom, NaN without labels.
         learning_rate: at the end of the round.
+        seconds: of training so far, validations included.
     """
 
     step: int
@@ -29,6 +30,7 @@ class Point:
     valid_forces_mae: float
     valid_virial_mae: float
     learning_rate: float
+    seconds: float
 
 
 @dataclass
@@ -36,7 +38,8 @@ class FitResult:
     """How a fit ended.
 
     Attributes:
-        status: ``"finished"``, ``"stopped early"`` (no gain for ``patience`` rounds) or ``"diverged"``.
+        status: ``"finished"``, ``"stopped early"`` (no gain for ``patience`` rounds), ``"out of time"`` or
+            ``"diverged"``.
         curve: one :class:`Point` per round.
     """
 

@@ -12,6 +12,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Literal
 
 import lightning.pytorch as pl
 import torch
@@ -26,6 +27,7 @@ from distill.training.curve import FitResult
 from distill.training.loaders import FixedBatches, ShuffledBatches
 from distill.training.losses import LossWeights
 from distill.training.module import FitModule
+from distill.training.schedule import Cosine, Plateau
 
 
 def fit(
@@ -37,12 +39,17 @@ def fit(
     batch_size: int,
     learning_rate: float,
     weights: LossWeights | None = None,
-    steps_per_round: int = 50,
-    warmup: float = 0.05,
+    steps_per_round: int | None = 50,
+    schedule: Literal["cosine", "plateau"] = "cosine",
+    decay: float = 0.8,
+    decay_patience: int = 25,
     weight_decay: float = 0.0,
     average: float = 0.99,
     clip: float = 10.0,
     patience: int | None = None,
+    max_time: float | None = None,
+    replay: Frames | None = None,
+    replay_share: float = 0.0,
     seed: int = 0,
     work: Path,
     device: str = "cpu",
@@ -56,14 +63,19 @@ def fit(
         valid: structures that choose the best round.
         steps: optimiser steps at most, rounded up to whole rounds.
         batch_size: structures per step.
-        learning_rate: the peak of a cosine schedule with linear warm-up.
+        learning_rate: its peak.
         weights: weights of the objective.
-        steps_per_round: steps between two validations.
-        warmup: fraction of ``steps`` over which the learning rate rises.
+        steps_per_round: steps between two validations; None: one pass over the structures.
+        schedule: ``"cosine"`` with a linear warm-up over 5 % of the steps, or ``"plateau"``.
+        decay: what a plateau of the validation loss multiplies the learning rate by ...
+        decay_patience: ... after this many validations without gain.
         weight_decay: AdamW's decay of the weight matrices.
         average: decay of the exponential moving average of the weights; 0 uses the plain weights.
         clip: largest norm of the gradient; 0 does not clip.
         patience: rounds without gain after which to stop, or None.
+        max_time: minutes after which to stop at the end of a round, or None; the result then depends on the machine.
+        replay: labelled structures of other materials that are mixed in, so that they are not forgotten.
+        replay_share: their share of all structures that are learnt from.
         seed: of the order of the batches.
         work: folder for checkpoints; a fit that finds its own checkpoint there continues from it.
         device: torch device.
@@ -73,20 +85,20 @@ def fit(
         The learning curve and how it ended. A run whose loss is not finite is ``diverged``; the potential then has the
         best weights seen before, or its initial ones.
     """
-    rounds = -(-steps // steps_per_round)
-    module = FitModule(
-        potential, weights or LossWeights(), learning_rate, weight_decay, total=rounds * steps_per_round, warmup=warmup
-    )
-    module.train()
     graphs = potential.prepare(train)
-    batches = ShuffledBatches(
-        graphs, potential.collate, batch_size, steps_per_round, lambda: module.current_epoch * steps_per_round, seed
-    )
+    others = potential.prepare(replay) if replay is not None and replay_share else []
+    batches = ShuffledBatches(graphs, potential.collate, batch_size, seed, others, replay_share)
+    per_round = steps_per_round or batches.batches_per_pass
+    rounds = -(-steps // per_round)
+    following = Cosine(rounds * per_round) if schedule == "cosine" else Plateau(decay, decay_patience)
+    module = FitModule(potential, weights or LossWeights(), learning_rate, weight_decay, following)
+    module.train()
+    batches.begin(per_round, lambda: module.current_epoch * per_round)
     validation: DataLoader[Batch] = DataLoader(
         FixedBatches(potential.prepare(valid), potential.collate), batch_size=None
     )
-    keeper = Keeper(work, patience)
-    with (progress or Progress()).phase("training", rounds * steps_per_round, "step") as phase, quiet_lightning():
+    keeper = Keeper(work, patience, None if max_time is None else 60 * max_time)
+    with (progress or Progress()).phase("training", rounds * per_round, "step") as phase, quiet_lightning():
         trainer = make_trainer(rounds, clip, device, [keeper, *averaging(average), Reporter(phase)])
         last = work / Keeper.LAST
         trainer.fit(module, batches, validation, ckpt_path=last if last.exists() else None, weights_only=True)

@@ -14,15 +14,15 @@ from distill.potentials.graph import Batch, Graph
 
 
 class ShuffledBatches:
-    """An iterable over the ``per_round`` training batches that follow a given step.
+    """An iterable over the training batches that follow a given step, one round of them each time.
 
     Args:
         graphs: prepared structures.
         collate: makes a batch of several graphs.
         batch_size: structures per batch; the last batch of a pass over the data may be smaller.
-        per_round: batches per iteration of this object.
-        first_step: returns the optimiser step at which an iteration begins.
         seed: shuffling seed.
+        others: prepared structures of which every pass takes some, the next ones each time.
+        share: the share of a pass that ``others`` make up, below 1.
     """
 
     def __init__(
@@ -30,21 +30,27 @@ class ShuffledBatches:
         graphs: Sequence[Graph],
         collate: Callable[[list[Graph]], Batch],
         batch_size: int,
-        per_round: int,
-        first_step: Callable[[], int],
         seed: int,
+        others: Sequence[Graph] = (),
+        share: float = 0.0,
     ) -> None:
-        self.graphs = graphs
+        self.graphs = [*graphs, *others]
         self.collate = collate
-        self.batch_size = min(batch_size, len(graphs))
+        self.own = len(graphs)
+        self.extra = round(len(graphs) * share / (1 - share)) if others else 0
+        self.batch_size = min(batch_size, self.own + self.extra)
+        self.seed = seed
+        self.begin(self.batches_per_pass, lambda: 0)
+
+    def begin(self, per_round: int, first_step: Callable[[], int]) -> None:
+        """Set how many batches an iteration has, and what tells the optimiser step at which it begins."""
         self.per_round = per_round
         self.first_step = first_step
-        self.seed = seed
 
     @property
     def batches_per_pass(self) -> int:
         """Number of batches in one pass over the data."""
-        return -(-len(self.graphs) // self.batch_size)
+        return -(-(self.own + self.extra) // self.batch_size)
 
     def __len__(self) -> int:
         return self.per_round
@@ -61,7 +67,10 @@ class ShuffledBatches:
 
     def order(self, lap: int) -> list[int]:
         """Return the order of the structures in one pass over the data."""
-        return [int(i) for i in stream(self.seed, "shuffle", lap).permutation(len(self.graphs))]
+        others = len(self.graphs) - self.own
+        turn = [self.own + (lap * self.extra + k) % others for k in range(self.extra)]
+        members = [*range(self.own), *turn]
+        return [members[i] for i in stream(self.seed, "shuffle", lap).permutation(len(members))]
 
 
 class FixedBatches(Dataset[Batch]):

@@ -12,27 +12,26 @@ from distill.potentials.graph import Batch
 from distill.potentials.potential import Potential
 from distill.training.curve import Point
 from distill.training.losses import LossWeights, objective, residuals
+from distill.training.schedule import Schedule
 
 
 class FitModule(pl.LightningModule):
-    """The Lightning module of every fit: AdamW with warm-up and cosine decay on the objective of ``losses.py``."""
+    """The Lightning module of every fit: AdamW with a schedule on the objective of ``losses.py``.
+
+    Attributes:
+        losses: the validation losses so far, which a schedule may follow.
+    """
 
     def __init__(
-        self,
-        potential: Potential,
-        weights: LossWeights,
-        learning_rate: float,
-        weight_decay: float,
-        total: int,
-        warmup: float,
+        self, potential: Potential, weights: LossWeights, learning_rate: float, weight_decay: float, schedule: Schedule
     ) -> None:
         super().__init__()
         self.potential = potential
         self.weights = weights
         self.learning_rate = learning_rate
         self.weight_decay = weight_decay
-        self.total = total
-        self.warmup_steps = max(1, round(warmup * total))
+        self.schedule = schedule
+        self.losses: list[float] = []
         self.round_losses: list[torch.Tensor] = []
         self.validation: list[dict[str, torch.Tensor]] = []
 
@@ -44,15 +43,8 @@ class FitModule(pl.LightningModule):
             {"params": [p for p in trainable if p.dim() < 2], "weight_decay": 0.0},
         ]
         optimiser = torch.optim.AdamW([g for g in groups if g["params"]], lr=self.learning_rate)
-        schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, self.relative_rate)
-        return {"optimizer": optimiser, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
-
-    def relative_rate(self, step: int) -> float:
-        """Return the learning rate at ``step`` relative to its peak: linear rise, cosine fall to one hundredth."""
-        if step < self.warmup_steps:
-            return (step + 1) / self.warmup_steps
-        done = (step - self.warmup_steps) / max(1, self.total - self.warmup_steps)
-        return 0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * min(done, 1.0)))
+        rates = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: self.schedule.rate(step, self.losses))
+        return {"optimizer": optimiser, "lr_scheduler": {"scheduler": rates, "interval": "step"}}
 
     def transfer_batch_to_device(self, batch: Batch, device: torch.device, dataloader_idx: int) -> Batch:
         """Move a batch to the device."""
@@ -82,8 +74,8 @@ class FitModule(pl.LightningModule):
             errors = self._errors(batch)
         self.validation.append({name: error.detach() for name, error in errors.items()})
 
-    def point(self, step: int) -> Point:
-        """Return the row of the learning curve for the round that has just been validated."""
+    def point(self, step: int, seconds: float) -> Point:
+        """Return the row of the learning curve for the round just validated, ``seconds`` after the start."""
         errors = {name: torch.cat([v[name] for v in self.validation]) for name in self.validation[0]}
         mae = {name: float(error.abs().mean()) if error.numel() else math.nan for name, error in errors.items()}
         return Point(
@@ -94,4 +86,5 @@ class FitModule(pl.LightningModule):
             valid_forces_mae=mae.get("forces", math.nan),
             valid_virial_mae=mae.get("virial", math.nan),
             learning_rate=float(self.trainer.optimizers[0].param_groups[0]["lr"]),
+            seconds=seconds,
         )

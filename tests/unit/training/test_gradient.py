@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -60,6 +61,11 @@ def run(work: Path, potential: Potential, progress: Progress | None = None, **ch
     return fit(potential, frames(10, 0), frames(4, 1), work=work, progress=progress, **arguments | changes)
 
 
+def text(result: FitResult) -> str:
+    """The curve without its times; as text, because stress errors are NaN here."""
+    return repr([replace(point, seconds=0.0) for point in result.curve])
+
+
 def test_training_lowers_the_validation_error(tmp_path: Path) -> None:
     result = run(tmp_path, student(), steps=200)
     assert result.status == "finished"
@@ -75,7 +81,7 @@ def test_resumed_training_is_bit_exact(tmp_path: Path) -> None:
         run(tmp_path / "halted", halted, StopAt(37))
     resumed = student()
     continued = run(tmp_path / "halted", resumed)
-    assert repr(continued.curve) == repr(reference.curve)  # as text, because stress errors are NaN here
+    assert text(continued) == text(reference)
     for name, value in whole.state_dict().items():
         if isinstance(value, torch.Tensor):
             assert torch.equal(value, resumed.state_dict()[name]), name
@@ -84,7 +90,7 @@ def test_resumed_training_is_bit_exact(tmp_path: Path) -> None:
 def test_a_finished_fit_is_not_repeated(tmp_path: Path) -> None:
     first = run(tmp_path, student())
     again = run(tmp_path, student(), StopAt(61))
-    assert repr(again.curve) == repr(first.curve)
+    assert text(again) == text(first)
 
 
 def test_divergence_is_reported_and_leaves_finite_weights(tmp_path: Path) -> None:
