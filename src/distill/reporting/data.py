@@ -159,6 +159,27 @@ class Growth:
 
 
 @dataclass(frozen=True)
+class Tuning:
+    """What fine-tuning began with, and what it did to other materials.
+
+    Attributes:
+        residual: energy per atom that the shift of the references leaves of each training structure, ``[B]`` eV.
+        config_type: family of each structure, ``B`` names.
+        reference: what the shift was, in words.
+        forgotten: material to the mean absolute change of its forces by fine-tuning, eV/Å; empty without fine-tuning.
+        change: the mean of that over all their atoms, eV/Å, or None.
+        size: mean absolute force component of these materials before, eV/Å, or None.
+    """
+
+    residual: Array
+    config_type: Sequence[str]
+    reference: str
+    forgotten: Mapping[str, float] = field(default_factory=dict)
+    change: float | None = None
+    size: float | None = None
+
+
+@dataclass(frozen=True)
 class StageCost:
     """What one task took.
 
@@ -190,6 +211,7 @@ class ReportData:
         curves: one entry a training.
         energy_volume: one entry a model and seed.
         dynamics: one entry a simulation, model and seed.
+        tuning: reference energies and forgetting.
         growth: the synthetic structures.
         stages: tasks in the order of the pipeline.
         findings: further sentences for the top of the page.
@@ -208,6 +230,7 @@ class ReportData:
     curves: Sequence[Curve] = ()
     energy_volume: Sequence[EnergyVolume] = ()
     dynamics: Sequence[Dynamics] = ()
+    tuning: Tuning | None = None
     growth: Growth | None = None
     stages: Sequence[StageCost] = ()
     findings: Sequence[str] = ()

@@ -1,4 +1,4 @@
-"""Figures of the work: how the synthetic structures grew, and what each task took."""
+"""Figures of the work: reference energies and forgetting, how the synthetic structures grew, what each task took."""
 
 from __future__ import annotations
 
@@ -11,8 +11,31 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from distill.base.progress import duration
-from distill.reporting.data import Growth, StageCost
+from distill.reporting.data import Growth, StageCost, Tuning
 from distill.reporting.style import COLOURS, GREY, new_figure, styled
+
+
+@styled
+def tuning(tuned: Tuning) -> Figure:
+    """Return the residual energy of every training structure and, after fine-tuning, the change of other materials."""
+    figure = new_figure(9.0 if tuned.forgotten else 5.2, 3.6)
+    panels = figure.subplots(1, 2 if tuned.forgotten else 1, squeeze=False)[0]
+    families = list(dict.fromkeys(tuned.config_type))
+    residual, of = 1000 * np.asarray(tuned.residual), np.array(tuned.config_type)
+    for k, family in enumerate(families):
+        place = np.flatnonzero(of == family)
+        panels[0].plot(place, residual[place], "os^Dv"[k % 5], color=COLOURS[k % len(COLOURS)], ms=4.5, label=family)
+    panels[0].axhline(0, color=GREY, lw=0.8)
+    panels[0].set_xlabel("training structure (number)")
+    panels[0].set_ylabel("DFT − zero-shot (meV/atom)")
+    panels[0].set_title(f"reference energies leave {np.abs(residual).mean():.0f} meV/atom")
+    if len(families) > 1:
+        panels[0].legend(fontsize=8.5)
+    if tuned.forgotten and tuned.change is not None and tuned.size is not None:
+        names, values = list(tuned.forgotten), [1000 * change for change in tuned.forgotten.values()]
+        _bars(panels[1], names, values, [f"{value:.0f}" for value in values], "change of the forces (meV/Å)")
+        panels[1].set_title(f"others changed by {1000 * tuned.change:.0f} of {1000 * tuned.size:.0f} meV/Å")
+    return figure
 
 
 @styled

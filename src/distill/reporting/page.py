@@ -49,6 +49,12 @@ TEXTS = {
         "Training and validation loss and validation force error against optimisation step",
         "Dotted: the step whose weights were kept. Trainings that did not finish are tinted and named.",
     ),
+    "tuning": (
+        "Residual energies of the training structures, and change of other materials by fine-tuning",
+        "Left: energy of DFT minus that of the foundation model, after one energy per element was fitted; families "
+        "far apart hint at mixed levels of theory. Right: how much fine-tuning changed the forces on "
+        "distorted structures of materials (mean absolute change) that were not trained on: what is forgotten.",
+    ),
     "growth": ("Statistics of the synthetic structures", "Dashed: medians."),
     "costs": (
         "Wall time and peak memory of every task",
@@ -128,6 +134,7 @@ def _pictures(data: ReportData, table: ErrorTable) -> list[Picture]:
         "energy_volume": figures_physics.energy_volume(data.energy_volume, look_of),
         "dynamics": figures_physics.dynamics(data.dynamics, look_of),
         "learning_curves": figures.learning_curves(data.curves),
+        "tuning": figures_work.tuning(data.tuning) if data.tuning else None,
         "growth": figures_work.growth(data.growth) if data.growth else None,
         "costs": figures_work.costs(data.stages),
     }

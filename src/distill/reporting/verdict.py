@@ -11,7 +11,7 @@ from typing import Literal
 
 from distill.analysis.energy_volume import EnergyVolumeFit
 from distill.analysis.errors import Difference
-from distill.reporting.data import Dynamics, EnergyVolume, Model, ReportData, in_order, name_with_seed
+from distill.reporting.data import Dynamics, EnergyVolume, Model, ReportData, Tuning, in_order, name_with_seed
 from distill.reporting.tables import QUANTITIES, Cell, ErrorTable, show
 
 Tone = Literal["good", "bad", "note"]
@@ -38,12 +38,13 @@ def conclude(data: ReportData, table: ErrorTable) -> Conclusion:
     """Return the verdict on a run."""
     judged = [
         *_students(table, data.gains),
+        *_against_zero_shot(table),
         *_finetuning(table),
         *_simulations(data.dynamics),
         *_equations_of_state(data.energy_volume),
         *_trainings(data),
     ]
-    notes = [Sentence("note", text) for text in data.findings]
+    notes = [Sentence("note", text) for text in (*_forgetting(data.tuning), *data.findings)]
     bad, good = (sum(s.tone == tone for s in judged) for tone in ("bad", "good"))
     if bad:
         return Conclusion("bad", f"Look closer: {bad} of {bad + good} checks failed.", (*judged, *notes))
@@ -69,6 +70,24 @@ def _students(table: ErrorTable, gains: Mapping[str, Difference]) -> list[Senten
         else:
             sentences.append(_against_direct(text, distilled, direct, gains.get(name)))
             sentences += _where_direct_is_better(name, table)
+    return sentences
+
+
+def _against_zero_shot(table: ErrorTable) -> list[Sentence]:
+    """Say whether each distilled student is better than the foundation model as it comes, which costs nothing."""
+    sentences = []
+    zero_shot = table.cell(Model("teacher", "zero_shot"), "forces")
+    for name in dict.fromkeys(m.model for m in table.models if m.model != "teacher"):
+        distilled = table.cell(Model(name, "distilled"), "forces")
+        if not zero_shot or not distilled or zero_shot.value is None or distilled.value is None:
+            continue
+        said = f"the foundation model as it comes ({_forces(zero_shot)})"
+        if distilled.value >= zero_shot.value:
+            sentences.append(Sentence("bad", f"The distilled {name} is no better than {said}."))
+        elif distilled.high is not None and zero_shot.low is not None and distilled.high < zero_shot.low:
+            sentences.append(Sentence("good", f"The distilled {name} is better than {said}."))
+        else:
+            sentences.append(Sentence("note", f"The distilled {name} may be better than {said}: the ranges overlap."))
     return sentences
 
 
@@ -118,6 +137,13 @@ def _finetuning(table: ErrorTable) -> list[Sentence]:
     if change > 0:
         return [Sentence("good", f"Fine-tuning lowered {said} ({change:.0f} % less).")]
     return [Sentence("bad", f"Fine-tuning did not help: it changed {said}.")]
+
+
+def _forgetting(tuned: Tuning | None) -> list[str]:
+    if tuned is None or tuned.change is None or tuned.size is None:
+        return []
+    numbers = f"{1000 * tuned.change:.0f} meV/Å on average (they are {1000 * tuned.size:.0f} meV/Å)"
+    return [f"Fine-tuning changed the forces on {len(tuned.forgotten)} other materials by {numbers}."]
 
 
 def _simulations(runs: Sequence[Dynamics]) -> list[Sentence]:

@@ -16,7 +16,7 @@ from typing import Any, ClassVar, Literal
 from pydantic import Field, model_validator
 
 from distill.base.errors import UserError
-from distill.base.files import replacing
+from distill.base.files import read_json, replacing
 from distill.base.random import stream_seed
 from distill.base.settings import Settings
 from distill.potentials import POTENTIALS, teacher_row
@@ -122,6 +122,7 @@ class Finetune(Stage):
     inputs: ClassVar[dict[str, Any]] = {
         "train": "check.train",
         "valid": "check.valid",
+        "isolated_atoms": "check.isolated_atoms",
         "file": "recipe:teacher.file",
         "replay": "recipe:teacher.finetune.replay.file",
     }
@@ -164,7 +165,7 @@ class Finetune(Stage):
 
         train, valid = read_frames(inputs["train"])[0], read_frames(inputs["valid"])[0]
         teacher = _open(inputs, settings, job)
-        summary, shift = _move_reference(teacher, train, job.out / "reference.csv")
+        summary, shift = _move_reference(teacher, train, read_json(inputs["isolated_atoms"]), job.out / "reference.csv")
         save(teacher, job.out / "zero_shot", {"made_by": "reference-energy shift"})
         if settings.finetune is None:
             save(teacher, job.out / "model", {"made_by": "reference-energy shift"})
@@ -196,20 +197,21 @@ def _open(inputs: Paths, settings: TeacherSettings, job: Job) -> Any:
     return (teacher.double() if double else teacher).to(job.device)
 
 
-def _move_reference(teacher: Any, train: Any, path: Path) -> tuple[Summary, Any]:
+def _move_reference(teacher: Any, train: Any, isolated: dict[str, float], path: Path) -> tuple[Summary, Any]:
     """Shift the reference energies, write what that leaves of each energy; the shift is also returned by element."""
     import csv
 
     from distill.training.reference_energies import shift_reference
 
     before = teacher.offsets.detach().cpu().numpy().copy()
-    shift = shift_reference(teacher, train)
+    shift = shift_reference(teacher, train, isolated)
     with replacing(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         writer.writerow(["frame", "config_type", "residual_eV_per_atom"])
         writer.writerows(zip(range(len(train)), train.labels("config_type"), map(float, shift.residual), strict=True))
     summary = {
         "reference_shift_eV": shift.shift,
+        "reference_text": shift.text(),
         "reference_shift_determined": shift.determined,
         "reference_residual_max_eV_per_atom": float(abs(shift.residual).max()),
     }

@@ -52,6 +52,7 @@ class Report(Stage):
             curves=list(curves(inputs)),
             energy_volume=list(energy_volume(inputs["simulate"])),
             dynamics=list(dynamics(inputs["simulate"])),
+            tuning=tuning(inputs["finetune"], summaries["finetune"]),
             growth=growth(inputs["generate"]),
             stages=list(costs(manifests)),
             warnings=[f"{name}: {text}" for name, m in manifests for text in m["warnings"]],
@@ -135,7 +136,7 @@ def curves(inputs: Paths) -> Iterator[Any]:
     from distill.reporting.data import Model
 
     finetune = read_json(inputs["finetune"] / "manifest.json")["summary"]
-    if finetune["status"] != "not fine-tuned":
+    if not finetune["status"].startswith("not "):
         yield curve(inputs["finetune"] / "curve.csv", finetune, Model("teacher", "finetuned"), 0)
     for source in inputs["train"]:
         summary = read_json(source.path / "manifest.json")["summary"]
@@ -219,6 +220,24 @@ def dynamics(sources: Iterable[Source]) -> Iterator[Any]:
             verdict=Verdict(**result["verdict"] | {"reasons": tuple(result["verdict"]["reasons"])}),
             seed=source.labels["seed"],
         )
+
+
+def tuning(folder: Path, summary: dict[str, Any]) -> Any:
+    """Return the residuals of the reference energies and what fine-tuning did to other materials."""
+    import numpy as np
+
+    from distill.reporting.data import Tuning
+
+    rows = read_table(folder / "reference.csv")
+    forgotten = summary.get("forgetting") or {}
+    return Tuning(
+        residual=np.array([float(row["residual_eV_per_atom"]) for row in rows]),
+        config_type=[row["config_type"] for row in rows],
+        reference=summary["reference_text"],
+        forgotten=forgotten.get("by_material", {}),
+        change=forgotten.get("forces"),
+        size=forgotten.get("size"),
+    )
 
 
 def growth(folder: Path) -> Any:

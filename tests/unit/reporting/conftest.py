@@ -8,7 +8,7 @@ import pytest
 from distill.analysis.energy_volume import birch_murnaghan, fit_energy_volume
 from distill.analysis.errors import error_table
 from distill.analysis.stability import judge
-from distill.reporting.data import Curve, Dynamics, EnergyVolume, Growth, Model, Parity, ReportData, StageCost
+from distill.reporting.data import Curve, Dynamics, EnergyVolume, Growth, Model, Parity, ReportData, StageCost, Tuning
 from distill.structures.frames import Frames
 
 FORCE_NOISE = {
@@ -44,6 +44,7 @@ def report_data() -> ReportData:
         curves=_curves(rng),
         energy_volume=[_energy_volume(rng, of) for of in FORCE_NOISE],
         dynamics=[_dynamics(rng, of, t) for t in (300.0, 1200.0) for of in list(FORCE_NOISE)[2:]],
+        tuning=_tuning(rng),
         growth=_growth(rng),
         stages=_stages(),
         findings=["The synthetic set covers 12.1 to 27.9 Å³/atom."],
@@ -52,6 +53,17 @@ def report_data() -> ReportData:
         hashes={"data/train.xyz": "3f" * 32, "teacher weights": "a1" * 32},
         counts={"DFT training structures": 25, "synthetic structures": 300, "test structures": 60, "atoms a test": 16},
         created="2025-01-31 12:00",
+    )
+
+
+def _tuning(rng) -> Tuning:
+    return Tuning(
+        residual=rng.normal(0, 0.05, 25),
+        config_type=["strained"] * 8 + ["thermal"] * 9 + ["liquid"] * 8,
+        reference="Reference energies were shifted by Si -0.123 eV; 50.0 meV/atom are left (root mean square).",
+        forgotten={"Cu": 0.08, "MgO": 0.31, "CH3OH": 0.52},
+        change=0.29,
+        size=1.4,
     )
 
 

@@ -24,6 +24,7 @@ FIGURES = {
     "learning_curves",
     "parity_energy",
     "parity_forces",
+    "tuning",
 }
 
 
@@ -124,7 +125,9 @@ def test_rows_read_back_from_the_csv_file_give_the_same_page(built, report_data,
     writer.writeheader()
     writer.writerows(report_data.metrics)
     rows = list(csv.DictReader(io.StringIO(text.getvalue())))
-    plain = replace(report_data, parity=(), energy_volume=(), dynamics=(), curves=(), growth=None, stages=())
+    plain = replace(
+        report_data, parity=(), energy_volume=(), dynamics=(), curves=(), growth=None, tuning=None, stages=()
+    )
     from_csv = page_of(replace(plain, metrics=rows), tmp_path / "a")
     assert from_csv.text == page_of(plain, tmp_path / "b").text
 
@@ -167,13 +170,14 @@ def test_a_report_of_nothing_is_a_page(tmp_path):
         ("curves", "Training", 1),
         ("energy_volume", "Physics", 1),
         ("dynamics", "Physics", 1),
+        ("tuning", "Training", 1),
         ("growth", "Synthetic structures", 1),
         ("stages", "Time and memory", 1),
     ],
 )
 def test_each_part_stands_alone(report_data, tmp_path, part, heading, images):
     value = getattr(report_data, part)
-    few = value if part in ("metrics", "growth") else value[-1:]
+    few = value if part in ("metrics", "growth", "tuning") else value[-1:]
     page = page_of(ReportData(name="x", **{part: few}), tmp_path)
     assert len(page.all("img")) == images
     sections = {"Accuracy", "Training", "Physics", "Synthetic structures", "Time and memory"}

@@ -102,7 +102,8 @@ def test_a_diverged_model_keeps_its_row():
 
 
 def test_distillation_that_helps_is_said_with_its_gain():
-    (student, finetuning) = sentences(ROW, DIRECT, TEACHER, ZERO_SHOT)
+    (student, adapted, finetuning) = sentences(ROW, DIRECT, TEACHER, ZERO_SHOT)
+    assert adapted[0] == "good"
     assert student[0] == "good"
     assert "distillation lowers the error by 40 %." in student[1]
     assert "its fine-tuned teacher has 130 [120–140] meV/Å" in student[1]
@@ -141,6 +142,28 @@ def test_a_student_without_finite_numbers_fails():
     ((tone, text),) = sentences(ROW | {"value": None, "low": None, "high": None}, DIRECT)
     assert tone == "bad"
     assert "not finite" in text
+
+
+@pytest.mark.parametrize(
+    ("value", "low", "high", "tone", "said"),
+    [
+        (0.18, 0.17, 0.19, "good", "is better than the foundation model as it comes (290 [270–310] meV/Å)"),
+        (0.28, 0.26, 0.30, "note", "may be better"),
+        (0.49, 0.47, 0.50, "bad", "is no better than"),
+    ],
+)
+def test_a_student_is_compared_with_the_model_that_costs_nothing(value, low, high, tone, said):
+    """Also where there is no direct student: then it is the only judgement of its accuracy."""
+    found = sentences(ROW | {"value": value, "low": low, "high": high}, ZERO_SHOT)
+    assert found[1][0] == tone
+    assert said in found[1][1]
+
+
+def test_what_is_forgotten_is_said(report_data):
+    data = ReportData(name="x", tuning=report_data.tuning)
+    (sentence,) = conclude(data, ErrorTable(())).sentences
+    assert sentence.tone == "note"
+    assert "on 3 other materials by 290 meV/Å on average (they are 1400 meV/Å)" in sentence.text
 
 
 def test_fine_tuning_that_hurts_is_said():
