@@ -52,8 +52,8 @@ TEXTS = {
     "tuning": (
         "Residual energies of the training structures, and change of other materials by fine-tuning",
         "Left: energy of DFT minus that of the foundation model, after one energy per element was fitted; families "
-        "far apart hint at mixed levels of theory. Right: how much fine-tuning changed the forces on "
-        "distorted structures of materials (mean absolute change) that were not trained on: what is forgotten.",
+        "far apart hint at mixed levels of theory. Right: mean absolute change of the forces by fine-tuning, on "
+        "distorted structures of other materials: what is forgotten.",
     ),
     "growth": ("Statistics of the synthetic structures", "Dashed: medians."),
     "costs": (
