@@ -10,7 +10,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import numpy as np
 import torch
@@ -65,11 +65,13 @@ class Potential(nn.Module):
         architecture: its name in the table; set when it is built.
         settings: the settings it was built with.
         origin: where published weights are from: file, SHA-256, licence; empty for students.
+        breaks: laws of ``check_potential`` that it does not keep by construction: derivatives, rotation, separation.
         memory_per_atom: bytes that one atom takes in evaluation, roughly; sizes the first batch on a GPU.
     """
 
     predicts_stress = True
     memory_per_atom = 4_000_000
+    breaks: ClassVar[tuple[str, ...]] = ()
 
     def __init__(self, cutoff: float, *, elements: tuple[int, ...] | None = None, learn_offsets: bool) -> None:
         super().__init__()

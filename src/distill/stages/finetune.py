@@ -165,6 +165,11 @@ class Finetune(Stage):
 
         train, valid = read_frames(inputs["train"])[0], read_frames(inputs["valid"])[0]
         teacher = _open(inputs, settings, job)
+        if "derivatives" in teacher.breaks:
+            job.warnings.append(
+                f"{settings.model} predicts forces that are not the gradient of its energy: good enough to label and to "
+                "generate, but no dynamics with it conserves energy; students are conservative all the same"
+            )
         summary, shift = _move_reference(teacher, train, read_json(inputs["isolated_atoms"]), job.out / "reference.csv")
         save(teacher, job.out / "zero_shot", {"made_by": "reference-energy shift"})
         if settings.finetune is None:
@@ -191,8 +196,9 @@ def _open(inputs: Paths, settings: TeacherSettings, job: Job) -> Any:
     from distill.potentials.teachers import open_teacher
 
     seed = stream_seed(job.seed, "teacher")
-    where = {"function": settings.function, "environment": settings.environment}
-    teacher = open_teacher(settings.model, seed, file=inputs["file"], **where)
+    teacher = open_teacher(
+        settings.model, seed, file=inputs["file"], function=settings.function, environment=settings.environment
+    )
     double = settings.finetune is not None and settings.finetune.precision == "float64"
     return (teacher.double() if double else teacher).to(job.device)
 

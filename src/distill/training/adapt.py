@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -96,9 +97,9 @@ def merge_lora(potential: Potential) -> None:
             parametrize.remove_parametrizations(layer, "weight", leave_parametrized=True)
 
 
-def _linear(potential: Potential) -> list[nn.Module]:
+def _linear(potential: Potential) -> list[Any]:
     """Return the layers that multiply by a matrix: PyTorch's, and those that a potential names itself."""
-    kinds = (nn.Linear, *potential.linear_layers())
+    kinds: tuple[type[nn.Module], ...] = (nn.Linear, *potential.linear_layers())
     return [module for module in potential.modules() if isinstance(module, kinds)]
 
 
