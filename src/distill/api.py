@@ -6,7 +6,6 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from distill.base.errors import UserError
 from distill.workflow.explain import Verdict, explain_plan
 from distill.workflow.plan import Plan, make_plan
 from distill.workflow.recipe import Recipe, load_recipe
@@ -15,7 +14,7 @@ from distill.workflow.runner import RunResult, run_recipe, store_of
 from distill.workflow.status import TaskStatus, run_status
 
 if TYPE_CHECKING:
-    from distill.structures.check import Finding
+    from distill.structures.checks.finding import Finding
 
 RECIPE_SUFFIXES = (".yaml", ".yml")
 
@@ -43,16 +42,18 @@ def explain(
 
 
 def check(source: str | Path | Recipe, overrides: Iterable[str] = ()) -> list[Finding]:
-    """Return what is doubtful in a recipe's data, or in one file of structures; ``overrides`` change a recipe."""
-    from distill.stages.check import check_file, check_recipe_files
+    """Return what is doubtful in a recipe's data, or in one file of structures; ``overrides`` change a recipe.
+
+    What is found is what the run's first stage finds; nothing is written.
+    """
+    from distill.stages.check import check_data, check_file
 
     if not isinstance(source, Recipe) and Path(source).suffix.lower() not in RECIPE_SUFFIXES:
         return check_file(Path(source))
     recipe = source if isinstance(source, Recipe) else load_recipe(source, overrides)
-    train, valid, test = (recipe.file(f"data.{name}") for name in ("train", "valid", "test"))
-    if train is None:
-        raise UserError("data.train is missing", where=str(recipe.path))
-    return check_recipe_files(train, valid, test, recipe.value("data.keys"), recipe.value("teacher.model"))
+    task = make_plan(recipe)["check"]
+    inputs = {name: getattr(origin, "path", None) for name, origin in task.inputs.items()}
+    return check_data(inputs, task.settings, recipe.seed)
 
 
 def status(run: str | Path, runs: str | Path = "runs") -> list[TaskStatus]:

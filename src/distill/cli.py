@@ -6,6 +6,7 @@ Nothing heavy is imported before a verb needs it, so that help and errors come a
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import signal
 import sys
@@ -13,7 +14,7 @@ import traceback
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from distill.base.errors import EXIT_BAD_INPUT, EXIT_FAILED, EXIT_INTERRUPTED, EXIT_OK, DistillError
+from distill.base.errors import EXIT_BAD_INPUT, EXIT_FAILED, EXIT_INTERRUPTED, EXIT_OK, DistillError, UserError
 
 if TYPE_CHECKING:
     from distill.workflow.recipe import Recipe
@@ -58,6 +59,7 @@ def _parser() -> argparse.ArgumentParser:
     check = verb("check", _check, "Check a recipe's data, or one file of structures, before anything expensive")
     check.add_argument("source", metavar="RECIPE_OR_XYZ", help="a recipe (.yaml) or an extended XYZ file")
     check.add_argument("--set", **_SET)
+    check.add_argument("--json", action="store_true", help="print the findings as JSON and nothing else")
     status = verb("status", _status, "Show how far a run is")
     status.add_argument("run", metavar="RUN", help="the run's folder, or its name")
     status.add_argument("--runs", default="runs", metavar="DIR", help="folder of the runs (default: runs)")
@@ -148,11 +150,21 @@ def _plan(options: argparse.Namespace) -> int:
 def _check(options: argparse.Namespace) -> int:
     from distill.api import check
 
-    findings = check(options.source, options.set)
-    for finding in findings:
-        print(finding.text())
+    try:
+        findings = check(options.source, options.set)
+    except UserError as error:
+        if not options.json:
+            raise
+        from distill.structures.checks.finding import Finding
+
+        findings = [Finding.of_error(error, "unreadable", options.source)]
     counts = {kind: sum(finding.severity == kind for finding in findings) for kind in ("error", "warning")}
-    print(f"{counts['error']} errors, {counts['warning']} warnings.")
+    if options.json:
+        print(json.dumps([finding.as_json() for finding in findings], indent=2, ensure_ascii=False))
+    else:
+        for finding in findings:
+            print(finding.text())
+        print(f"{counts['error']} errors, {counts['warning']} warnings.")
     return EXIT_BAD_INPUT if counts["error"] else EXIT_OK
 
 
@@ -167,9 +179,9 @@ def _status(options: argparse.Namespace) -> int:
 
 
 def _models(options: argparse.Namespace) -> int:
-    from distill.doctor import model_rows
+    from distill.doctor import MODEL_COLUMNS, model_rows
 
-    _table(["name", "role", "elements", "level of theory", "licence", "installed"], model_rows())
+    _table(MODEL_COLUMNS, model_rows())
     return EXIT_OK
 
 

@@ -8,19 +8,20 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
-from distill.base.errors import UserError
+from distill.base.errors import DistillError, UserError, nearest
 from distill.base.files import write_json
 from distill.base.settings import Settings
 from distill.stages.base import Job, Paths, Stage, StageSettings, Summary
 
 if TYPE_CHECKING:
-    from distill.structures.check import Finding
+    from distill.structures.checks.finding import FileFrames, Finding
+    from distill.structures.checks.units import Predict
     from distill.structures.frames import Frames
     from distill.structures.read import LabelSource
 
@@ -39,7 +40,7 @@ class Keys(Settings):
 
 
 class Options(StageSettings):
-    """How the files are read and divided."""
+    """How the files are read, judged and divided."""
 
     keys: Keys = Keys()
     """Keys of the labels, where they are not standard ones."""
@@ -47,6 +48,29 @@ class Options(StageSettings):
     """Share of the structures drawn for validation; used only where no validation file is named."""
     test_fraction: float = Field(default=0.2, gt=0, lt=1)
     """Share of the structures drawn for testing; used only where no test file is named."""
+    n_train: int | None = Field(default=None, ge=1)
+    """How many of the training structures are used, drawn with the recipe's seed; a larger number keeps those of a
+    smaller one. Absent: all."""
+    subset: Literal["stratified", "farthest"] = "stratified"
+    """How they are drawn: from each config_type its share, or each as different as possible from those before."""
+    isolated_atoms: dict[str, float] = {}
+    """Energies of isolated atoms at the level of theory of the data, eV by symbol, e.g. {H: -13.6, O: -432.1}; those of
+    single atoms in the files are found without."""
+    accept: tuple[str, ...] = ()
+    """Kinds of findings (as distill check shows them) that are warnings here, although they would stop a run."""
+
+    @field_validator("accept", mode="before")
+    @classmethod
+    def _known_kinds(cls, kinds: Any) -> Any:
+        """Refuse what is no kind, or cannot be accepted."""
+        from distill.structures.checks.kinds import FATAL, KINDS
+
+        for kind in kinds if isinstance(kinds, list | tuple) else []:
+            if kind in FATAL:
+                raise ValueError(f"{kind!r} cannot be accepted, since nothing can be done with such data")
+            if kind not in KINDS:
+                raise ValueError(f"{kind!r} is no kind of finding. {nearest(str(kind), KINDS)}")
+        return tuple(kinds) if isinstance(kinds, list) else kinds
 
 
 class Data(Options):
@@ -67,16 +91,28 @@ class Check(Stage):
         """What the result depends on besides the content of the files."""
 
         teacher: str = "chgnet-0.3"
-        """The teacher, whose elements the structures may have."""
+        """The teacher: its elements, and its predictions as a measure of units."""
+        function: str = ""
+        """Its function, where it is an ASE calculator."""
+        environment: str | None = None
+        """The Python interpreter that it runs in, where that is another one."""
 
+    version: ClassVar[int] = 2
     section: ClassVar[str] = "data"
-    reads: ClassVar[Mapping[str, str]] = {"teacher": "teacher.model"}
-    inputs: ClassVar[Mapping[str, str]] = {name: f"recipe:data.{name}" for name in SPLITS}
+    reads: ClassVar[Mapping[str, str]] = {
+        "teacher": "teacher.model",
+        "function": "teacher.function",
+        "environment": "teacher.environment",
+    }
+    inputs: ClassVar[Mapping[str, str]] = {name: f"recipe:data.{name}" for name in SPLITS} | {
+        "teacher": "recipe:teacher.file"
+    }
     outputs: ClassVar[Mapping[str, str]] = {
         "train": "train.xyz",
         "valid": "valid.xyz",
         "test": "test.xyz",
         "findings": "findings.json",
+        "isolated_atoms": "isolated_atoms.json",
     }
 
     @classmethod
@@ -92,102 +128,133 @@ class Check(Stage):
         """
         from distill.structures.write import write_frames
 
-        files = {name: Path(inputs[name]) for name in SPLITS if inputs[name] is not None}
-        sets, sources = _read(files, settings.keys)
-        findings = _examine(sets, sources, files, settings.teacher)
-        write_json(job.out / "findings.json", [asdict(finding) for finding in findings])
+        data = _read(inputs, settings)
+        findings = _examine(data, inputs, settings)
+        write_json(job.out / "findings.json", [finding.as_json() for finding in findings])
         _refuse(findings)
-        sets, drawn = _complete(sets, settings, job.seed)
+        sets, available, drawn = _divide(data, settings, job.seed)
         for name in SPLITS:
             write_frames(job.out / f"{name}.xyz", sets[name])
-        job.warnings += [f.text().removeprefix("warning: ") for f in findings if f.severity == "warning"] + drawn
-        return _summary(sets, sources, findings, drawn)
+        write_json(job.out / "isolated_atoms.json", data.isolated_atoms)
+        job.warnings += [finding.sentence for finding in findings if finding.severity == "warning"] + drawn
+        return _summary(data, sets, available, findings, drawn)
 
 
-def check_file(path: Path) -> list[Finding]:
-    """Check one extended XYZ file by itself; the first finding says what was read.
+@dataclass(frozen=True)
+class FileData:
+    """What the files hold.
+
+    Attributes:
+        files: structures by the name of their split, without isolated atoms.
+        sources: the label keys of each.
+        isolated_atoms: energies of isolated atoms, from files and recipe, eV by symbol.
+    """
+
+    files: dict[str, FileFrames]
+    sources: dict[str, LabelSource]
+    isolated_atoms: dict[str, float]
+
+
+def check_file(path: Path, teacher: str = "chgnet-0.3") -> list[Finding]:
+    """Check one extended XYZ file by itself, as a training file; the last finding says what was read.
 
     Raises UserError for a file that cannot be read, has no energies or no forces.
     """
-    from distill.structures.check import check_frames, check_keys
-    from distill.structures.read import read_frames
-
-    frames, source = read_frames(path)
-    return [_described(frames, source, path), *check_frames(frames, str(path)), *check_keys({str(path): source})]
+    inputs, settings = {"train": path}, Check.Settings(teacher=teacher)
+    return _examine(_read(inputs, settings), inputs, settings)
 
 
-def check_recipe_files(train: Path, valid: Path | None, test: Path | None, keys: Keys, teacher: str) -> list[Finding]:
-    """Check a recipe's files by themselves, against each other and against the teacher's elements.
+def check_data(inputs: Paths, settings: Check.Settings, seed: int) -> list[Finding]:
+    """Return all that the stage would find, errors first, that splits and subset cannot be drawn among it.
 
     Raises UserError for a file that cannot be read, has no energies or no forces.
     """
-    files = {name: p for name, p in zip(SPLITS, (train, valid, test), strict=True) if p is not None}
-    sets, sources = _read(files, keys)
-    described = [_described(sets[name], sources[name], files[name]) for name in sets]
-    return described + _examine(sets, sources, files, teacher)
+    from distill.structures.checks.finding import Finding
+
+    data = _read(inputs, settings)
+    findings = _examine(data, inputs, settings)
+    if all(finding.severity != "error" for finding in findings):
+        try:
+            _divide(data, settings, seed)
+        except UserError as error:
+            return [Finding.of_error(error, "cannot-draw", data.files["train"].name), *findings]
+    return findings
 
 
-def _read(files: Mapping[str, Path], keys: Keys) -> tuple[dict[str, Frames], dict[str, LabelSource]]:
-    """Read each file; returns structures and label keys by the name of the split."""
+def _read(inputs: Paths, settings: Check.Settings) -> FileData:
+    """Read each file and take isolated atoms out."""
+    from distill.structures.checks.finding import FileFrames
+    from distill.structures.isolated import join_energies, take_isolated
     from distill.structures.read import LabelKeys, read_frames
 
-    sets, sources = {}, {}
-    for name, path in files.items():
-        sets[name], sources[name] = read_frames(path, LabelKeys(**keys.model_dump()))
-    return sets, sources
+    files, sources = {}, {}
+    atoms: list[tuple[Mapping[str, float], str]] = [(settings.isolated_atoms, "data.isolated_atoms")]
+    for name in SPLITS:
+        if inputs.get(name) is not None:
+            frames, sources[name] = read_frames(inputs[name], LabelKeys(**settings.keys.model_dump()))
+            files[name], energies = take_isolated(FileFrames(frames, str(inputs[name])))
+            atoms.append((energies, files[name].name))
+    return FileData(files, sources, join_energies(atoms))
 
 
-def _examine(
-    sets: Mapping[str, Frames], sources: Mapping[str, LabelSource], files: Mapping[str, Path], teacher: str
-) -> list[Finding]:
+def _examine(data: FileData, inputs: Paths, settings: Check.Settings) -> list[Finding]:
     """Return the findings of all files, errors first; frames are counted as in the files."""
-    from itertools import combinations
+    from distill.potentials import teacher_row
+    from distill.structures.check import accepted, check_files
+    from distill.structures.checks.finding import Finding
 
-    from distill.potentials import POTENTIALS
-    from distill.structures import check
+    known, unchecked = teacher_row(settings.teacher).elements, []
+    try:
+        found = check_files(data.files, data.sources, known, settings.teacher, _zero_shot(settings, inputs))
+    except DistillError as error:  # of the teacher, which could not be opened or asked
+        what = f"units were not compared with {settings.teacher}: {error}"
+        unchecked = [Finding("info", "units-unchecked", what, ", ".join(f.name for f in data.files.values()))]
+        found = check_files(data.files, data.sources, known, settings.teacher)
+    return [*accepted(found, settings.accept), *unchecked, *(_described(data, name) for name in data.files)]
 
-    elements = POTENTIALS[teacher].elements
-    findings: list[Finding] = check.check_keys({str(files[name]): source for name, source in sources.items()})
-    for name, frames in sets.items():
-        findings += check.check_frames(frames, str(files[name]))
-        findings += check.check_elements(frames, str(files[name]), elements, f"the teacher {teacher}")
-        findings += check.check_unseen(frames, str(files[name]), sets["train"])
-    for a, b in combinations(sets, 2):
-        findings += check.check_leakage(sets[a], sets[b], (str(files[a]), str(files[b])))
-    return check.by_severity(findings)
+
+def _zero_shot(settings: Check.Settings, inputs: Paths) -> Predict:
+    """Return what predicts labels as the teacher does before fine-tuning; raises what opening it raises."""
+    from distill.potentials.teachers import open_teacher
+
+    file, function, environment = inputs.get("teacher"), settings.function, settings.environment
+    return open_teacher(settings.teacher, file=file, function=function, environment=environment).evaluate
 
 
 def _refuse(findings: Sequence[Finding]) -> None:
     """Raise the first error, with the texts of the others."""
+    from distill.structures.checks.kinds import FATAL
+
     errors = [finding for finding in findings if finding.severity == "error"]
     if not errors:
         return
     first, *others = errors
     remedy = first.remedy.rstrip(".")
+    kinds = [kind for kind in dict.fromkeys(finding.kind for finding in errors) if kind not in FATAL]
+    if kinds:
+        remedy += f". If it is meant so: data.accept: [{', '.join(kinds)}]"
     if others:
         remedy += f". {len(others)} more:\n" + "\n".join(f"  {finding.text()}" for finding in others)
     raise UserError(first.what, first.place, remedy)
 
 
-def _complete(sets: Mapping[str, Frames], settings: Options, seed: int) -> tuple[dict[str, Frames], list[str]]:
-    """Draw the splits that have no file from the training file; returns all splits and what was drawn, in words."""
-    from distill.structures.split import split_by_group
+def _divide(data: FileData, settings: Check.Settings, seed: int) -> tuple[dict[str, Frames], int, list[str]]:
+    """Return the structures of every split, how many there are to train on, and in words what was drawn."""
+    from distill.structures.divide import complete_splits, keep_subset
 
-    names = {"test": "test", "validation": "valid"}
-    shares = {"test": settings.test_fraction, "validation": settings.valid_fraction}
-    missing = {purpose: share for purpose, share in shares.items() if names[purpose] not in sets}
-    if not missing:
-        return dict(sets), []
-    train = sets["train"]
-    left, parts, sentences = split_by_group(train, missing, seed)
-    return {**sets, "train": train[left], **{names[p]: train[part] for p, part in parts.items()}}, sentences
+    shares = {"test": settings.test_fraction, "valid": settings.valid_fraction}
+    files, sentences = complete_splits(data.files, shares, seed)
+    available = len(files["train"].frames)
+    if settings.n_train is not None:
+        files, more = keep_subset(files, settings.n_train, settings.subset, seed)
+        sentences += more
+    return {name: file.frames for name, file in files.items()}, available, sentences
 
 
-def _described(frames: Frames, source: LabelSource, path: Path) -> Finding:
-    from distill.structures.check import Finding
-
-    what = f"{len(frames)} structures, {len(frames.numbers)} atoms of {', '.join(_symbols(frames))}; {source.text()}"
-    return Finding("info", what, str(path))
+def _described(data: FileData, name: str) -> Finding:
+    file = data.files[name]
+    atoms = f"{len(file.frames)} structures, {len(file.frames.numbers)} atoms of {', '.join(_symbols(file.frames))}"
+    return file.finding("info", "read", f"{atoms}; {data.sources[name].text()}")
 
 
 def _symbols(frames: Frames) -> list[str]:
@@ -197,24 +264,30 @@ def _symbols(frames: Frames) -> list[str]:
 
 
 def _summary(
-    sets: Mapping[str, Frames], sources: Mapping[str, LabelSource], findings: Sequence[Finding], drawn: list[str]
+    data: FileData, sets: Mapping[str, Frames], available: int, findings: Sequence[Finding], drawn: list[str]
 ) -> Summary:
     """Return what was read, in numbers and in one line."""
+    sources = data.sources
     elements = sorted({symbol for frames in sets.values() for symbol in _symbols(frames)})
     keys = {name: {q: getattr(source, q) for q in ("energy", "forces", "stress")} for name, source in sources.items()}
     used = {quantity: key for quantity, key in keys["train"].items() if key}
     labels = f"{', '.join(used)} from keys {', '.join(used.values())}"
     counts = ", ".join(f"{len(sets[name])} {name}" for name in SPLITS)
+    if len(sets["train"]) < available:
+        counts = counts.replace(" train", f" of {available} train")
+    noted = [finding for finding in findings if finding.kind != "read"]
     return {
         "headline": f"{counts} structures; {' '.join(elements)}; {labels}",
         "counts": {name: len(sets[name]) for name in SPLITS},
+        "available": available,
         "atoms": {name: len(sets[name].numbers) for name in SPLITS},
         "elements": elements,
         "keys": keys,
         "config_types": {name: dict(Counter(sets[name].labels("config_type"))) for name in SPLITS},
         "ranges": {name: _ranges(sets[name]) for name in SPLITS},
         "drawn": drawn,
-        "findings": [finding.text() for finding in findings],
+        "isolated_atoms_eV": data.isolated_atoms,
+        "findings": [finding.text() for finding in noted],
     }
 
 

@@ -167,10 +167,10 @@ class Finetune(Stage):
         teacher = _open(inputs, settings, job)
         if "derivatives" in teacher.breaks:
             job.warnings.append(
-                f"{settings.model} predicts forces that are not the gradient of its energy: good enough to label and to "
-                "generate, but no dynamics with it conserves energy; students are conservative all the same"
+                f"{settings.model} predicts forces that are not the gradient of its energy: good enough to label and "
+                "to generate, but no dynamics with it conserves energy; students are conservative all the same"
             )
-        summary, shift = _move_reference(teacher, train, read_json(inputs["isolated_atoms"]), job.out / "reference.csv")
+        summary, shift = _move_reference(teacher, train, read_json(inputs["isolated_atoms"]), job)
         save(teacher, job.out / "zero_shot", {"made_by": "reference-energy shift"})
         if settings.finetune is None:
             save(teacher, job.out / "model", {"made_by": "reference-energy shift"})
@@ -203,7 +203,7 @@ def _open(inputs: Paths, settings: TeacherSettings, job: Job) -> Any:
     return (teacher.double() if double else teacher).to(job.device)
 
 
-def _move_reference(teacher: Any, train: Any, isolated: dict[str, float], path: Path) -> tuple[Summary, Any]:
+def _move_reference(teacher: Any, train: Any, isolated: dict[str, float], job: Job) -> tuple[Summary, Any]:
     """Shift the reference energies, write what that leaves of each energy; the shift is also returned by element."""
     import csv
 
@@ -211,10 +211,12 @@ def _move_reference(teacher: Any, train: Any, isolated: dict[str, float], path: 
 
     before = teacher.offsets.detach().cpu().numpy().copy()
     shift = shift_reference(teacher, train, isolated)
-    with replacing(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
+    with replacing(job.out / "reference.csv") as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         writer.writerow(["frame", "config_type", "residual_eV_per_atom"])
         writer.writerows(zip(range(len(train)), train.labels("config_type"), map(float, shift.residual), strict=True))
+    if shift.mixed or shift.undetermined:
+        job.warnings.append(shift.text().rstrip("."))
     summary = {
         "reference_shift_eV": shift.shift,
         "reference_text": shift.text(),

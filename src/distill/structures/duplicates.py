@@ -52,6 +52,28 @@ def close_pairs(frames: Frames, threshold: float = NEAR) -> tuple[Array, Array]:
     return pairs[order], distances[order]
 
 
+def displacements(frames: Frames, rows: Array, columns: Array) -> Array:
+    """Return the distance in Å, as :func:`close_pairs` has it, of structures ``rows`` to ``columns``: ``[R, C]``.
+
+    All of them must have the same atoms in the same order.
+    """
+    cells, atoms = _cells(frames), frames.n_atoms[rows[0]]
+    fractional = [
+        (frames.positions[frames.atom_indices(i)].reshape(len(i), atoms, 3) @ np.linalg.inv(cells[i]))
+        for i in (rows, columns)
+    ]
+    result = np.empty((len(rows), len(columns)))
+    for k, row in enumerate(rows):
+        result[k] = _rms(_shift(fractional[0][k], fractional[1]), (cells[row] + cells[columns]) / 2)
+    return result
+
+
+def close_cells(frames: Frames, rows: Array, columns: Array) -> Array:
+    """Return whether cells of structures ``rows`` and ``columns`` differ by less than 0.5 % of strain, ``[R, C]``."""
+    metric, scale = _metric(_cells(frames))
+    return np.asarray(np.abs(metric[rows][:, None] - metric[columns][None]).max(axis=2) < _CELL * scale[rows][:, None])
+
+
 def _cells(frames: Frames) -> Array:
     """Return cells ``[B, 3, 3]`` whose vectors along directions without a period are orthogonal to the others."""
     cells = np.array(frames.cells)
@@ -74,8 +96,7 @@ def _by_composition(frames: Frames) -> list[Array]:
 def _close_in_group(fractional: Array, numbers: Array, cells: Array, threshold: float) -> tuple[Array, Array]:
     """Return close pairs among ``M`` structures of one composition: fractional ``[M, n, 3]``, numbers ``[M, n]``."""
     prints = _fingerprints(fractional, numbers, cells)  # (M, K)
-    metric = np.einsum("mij,mkj->mik", cells, cells).reshape(-1, 9)
-    scale = np.abs(metric).max(axis=1)
+    metric, scale = _metric(cells)
     squares = (prints**2).sum(axis=1)
     found: list[tuple[Array, Array]] = []
     for start in range(0, len(prints), _CHUNK):
@@ -91,6 +112,12 @@ def _close_in_group(fractional: Array, numbers: Array, cells: Array, threshold: 
     if not found:
         return np.zeros((0, 2), dtype=np.int64), np.zeros(0)
     return np.concatenate([p for p, _ in found]), np.concatenate([d for _, d in found])
+
+
+def _metric(cells: Array) -> tuple[Array, Array]:
+    """Return the scalar products of the lattice vectors ``[M, 9]`` and the largest of each cell ``[M]``."""
+    metric = np.einsum("mij,mkj->mik", cells, cells).reshape(-1, 9)
+    return metric, np.abs(metric).max(axis=1)
 
 
 def _fingerprints(fractional: Array, numbers: Array, cells: Array) -> Array:
@@ -116,10 +143,7 @@ def _compare(
     fractional: Array, numbers: Array, cells: Array, prints: Array, i: Array, j: Array, threshold: float
 ) -> tuple[Array, Array]:
     """Return those of the pairs ``(i, j)`` that are close, and their distances."""
-    shift = fractional[i] - fractional[j]  # (P, n, 3)
-    shift -= shift[:, :1]  # against the first atom, which undoes a common translation before periods are removed
-    shift -= np.round(shift)
-    distances = _rms(shift, (cells[i] + cells[j]) / 2)
+    distances = _rms(_shift(fractional[i], fractional[j]), (cells[i] + cells[j]) / 2)
     distances[(numbers[i] != numbers[j]).any(axis=1)] = np.inf
     far = np.flatnonzero(distances >= threshold)
     alike = far[np.abs(prints[i[far]] - prints[j[far]]).max(axis=1, initial=0.0) < 4 * SAME]
@@ -127,6 +151,14 @@ def _compare(
         distances[p] = _reordered(fractional[i[p]], numbers[i[p]], fractional[j[p]], numbers[j[p]], cells[i[p]])
     close = distances < threshold
     return np.stack([i[close], j[close]], axis=1), distances[close]
+
+
+def _shift(a: Array, b: Array) -> Array:
+    """Return the fractional shifts of the atoms from ``b`` to ``a`` by minimum image, ``[P, n, 3]``."""
+    shift = a - b
+    shift -= shift[:, :1]  # against the first atom, which undoes a common translation before periods are removed
+    shift -= np.round(shift)
+    return np.asarray(shift)
 
 
 def _rms(shift: Array, cells: Array) -> Array:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 from pathlib import Path
 from typing import Any, Literal
@@ -25,6 +25,9 @@ NAMES = {"energy": ("energy", "free_energy"), "forces": ("forces",), "stress": (
 """Known names of each label, best first: an ``energy`` is preferred to a ``free_energy`` (which contains the electronic
 entropy of a smearing), a ``stress`` to a ``virial``."""
 
+MOMENTS = ("magmom", "magmoms", "initial_magmoms", "magnetic_moments")
+"""Per-atom columns, in any case, of which only is noted whether they are zero: no potential reads them."""
+
 ASYMMETRY = 0.1
 """A stress whose halves differ by more than this share of its largest component is refused; less is averaged away."""
 
@@ -40,12 +43,16 @@ class LabelKeys:
 
 @dataclass(frozen=True)
 class LabelSource:
-    """Which key each label was read from (None: not there), and label keys in the file that were not used."""
+    """Which key each label was read from (None: not there), and what else in the file was not used.
+
+    ``unused`` are label keys; ``magnetic`` are frames, counted from 0, whose atoms have magnetic moments.
+    """
 
     energy: str | None = None
     forces: str | None = None
     stress: str | None = None
     unused: tuple[str, ...] = ()
+    magnetic: tuple[int, ...] = ()
 
     def text(self) -> str:
         """Return for instance ``energy from 'REF_energy', forces from 'REF_forces', no stress``."""
@@ -85,6 +92,7 @@ def read_frames(
         "fixed": _fixed(blocks),
     }
     source = LabelSource() if labels == "none" else _source(path, blocks, keys, labels == "required")
+    source = replace(source, magnetic=tuple(i for i, block in enumerate(blocks) if _has_moments(block)))
     volumes = np.abs(np.linalg.det(cells))
     if source.energy:
         columns["energy"] = [_energy(block, source.energy) for block in blocks]
@@ -123,7 +131,7 @@ def _source(path: Path, blocks: Sequence[Block], keys: LabelKeys, required: bool
             _refuse_mix(blocks, label, key, [] if asked else names)
     known = [name for label in NAMES for name in _candidates(label)]
     unused = [n for n in known if (per_frame[n] or per_atom[n]) and n not in chosen.values()]
-    return LabelSource(**chosen, unused=tuple(unused))
+    return LabelSource(chosen["energy"], chosen["forces"], chosen["stress"], unused=tuple(unused))
 
 
 def _no_label(path: Path, label: str, asked: str | None, found: Counter[str], elsewhere: Counter[str]) -> UserError:
@@ -254,6 +262,12 @@ def _cell(block: Block) -> tuple[Array, Array]:
             'Give the lattice, or write pbc="F F F" for a molecule',
         )
     return cell, flags
+
+
+def _has_moments(block: Block) -> bool:
+    """Return whether a per-atom column holds magnetic moments that are not zero (0.1 Bohr magnetons)."""
+    columns = (block.columns[name] for name in block.columns if name.lower() in MOMENTS)
+    return any(c.dtype in (np.float64, np.int64) and bool((np.abs(c) > 0.1).any()) for c in columns)
 
 
 def _energy(block: Block, key: str) -> float:

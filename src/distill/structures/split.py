@@ -40,12 +40,15 @@ def split_by_tree(frames: Frames, fraction: float, seed: int) -> tuple[Array, Ar
     return np.flatnonzero(~drawn), np.flatnonzero(drawn)
 
 
-def split_by_group(frames: Frames, shares: Mapping[str, float], seed: int) -> tuple[Array, dict[str, Array], list[str]]:
+def split_by_group(
+    frames: Frames, shares: Mapping[str, float], seed: int, places: Array | None = None
+) -> tuple[Array, dict[str, Array], list[str]]:
     """Draw leak-free parts of one file, for instance ``{"test": 0.2, "validation": 0.2}``, in this order.
 
     Groups that stay whole: each run of consecutive structures of one ``config_type`` (the order of a trajectory) is cut
     into at most :data:`BLOCKS` blocks of two or more neighbours; near-duplicates, and whatever is linked by them
-    (:func:`distill.structures.duplicates.close_pairs`), all go with the block of the first of them.
+    (:func:`distill.structures.duplicates.close_pairs`), all go with the block of the first of them. ``places`` are what
+    the structures are called in the sentences, where it is not their index.
 
     Returns:
         indices that remain, indices drawn for each part (all ascending), and for each part a sentence that says what
@@ -65,6 +68,7 @@ def split_by_group(frames: Frames, shares: Mapping[str, float], seed: int) -> tu
             remedy=f"Name files of their own for {' and '.join(shares)}, or give more structures, further apart",
         )
     families: Array = np.array(frames.labels("config_type"))[first]
+    places = np.arange(len(frames)) if places is None else places
     left, parts, sentences = np.arange(len(frames)), {}, []
     for position, (purpose, share) in enumerate(shares.items(), start=1):
         kinds, own = np.unique(groups[left], return_inverse=True)
@@ -74,7 +78,7 @@ def split_by_group(frames: Frames, shares: Mapping[str, float], seed: int) -> tu
         sentences.append(
             f"no {purpose} file is named: {drawn.sum()} of {len(frames)} structures ({len(np.unique(own[drawn]))} of "
             f"{len(first)} groups of neighbours) were drawn for {purpose}: "
-            f"frames {', '.join(map(str, parts[purpose]))}"
+            f"frames {', '.join(map(str, places[parts[purpose]]))}"
         )
     return left, parts, sentences
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import time
 from dataclasses import replace
@@ -11,11 +12,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+from pydantic import ValidationError
 
 from distill.base.errors import UserError
 from distill.stages.base import Job
-from distill.stages.check import Check, Data, Keys, check_file, check_recipe_files
-from distill.structures.frames import concatenate
+from distill.stages.check import Check, Data, Keys, check_data, check_file
+from distill.structures.frames import Frames, concatenate
 from distill.structures.read import LabelKeys, read_frames
 from distill.structures.write import write_frames
 
@@ -36,7 +38,8 @@ def test_shipped_data(tmp_path: Path) -> None:
     assert summary["headline"] == expected
     assert summary["config_types"]["train"] == {"strained": 8, "thermal": 8, "liquid": 9}
     assert summary["findings"] == [] and job.warnings == [] and summary["drawn"] == []
-    assert json.loads((tmp_path / "out" / "findings.json").read_text()) == []
+    assert [f["kind"] for f in json.loads((tmp_path / "out" / "findings.json").read_text())] == ["read"] * 3
+    assert json.loads((tmp_path / "out" / "isolated_atoms.json").read_text()) == {}
     json.dumps(summary, allow_nan=False)
     for name, path in FILES.items():
         before, after = read_frames(path)[0], read_frames(tmp_path / "out" / Check.outputs[name])[0]
@@ -78,7 +81,10 @@ def test_the_same_structure_in_train_and_test(tmp_path: Path) -> None:
         run(tmp_path / "out", {**FILES, "test": leaking})
     assert "leaking.xyz, frames 60, 61" in str(caught.value)
     found = json.loads((tmp_path / "out" / "findings.json").read_text())
-    assert [(f["severity"], f["frames"]) for f in found] == [("error", [4, 11])]
+    assert [(f["kind"], f["frames"]) for f in found if f["severity"] == "error"] == [("leakage", [4, 11])]
+    assert "data.accept: [leakage]" in str(caught.value)
+    _, job = run(tmp_path / "accepted", {**FILES, "test": leaking}, accept=("leakage",))
+    assert len(job.warnings) == 1 and "the same structure as" in job.warnings[0]
 
 
 def test_an_element_that_the_teacher_does_not_know(tmp_path: Path) -> None:
@@ -92,12 +98,12 @@ def test_an_element_that_the_teacher_does_not_know(tmp_path: Path) -> None:
         UserError, match=r"strange\.xyz, frame 7 .*: Am is not known to the teacher chgnet-0\.3"
     ) as error:
         run(tmp_path / "out", {"train": strange, "valid": FILES["train"], "test": FILES["test"]})
-    assert "1 more:\n  error: " in str(error.value) and "the same structure as" in str(error.value)
+    assert "1 more:\n  error [leakage]: " in str(error.value) and "the same structure as" in str(error.value)
 
 
 def test_an_unknown_teacher() -> None:
     with pytest.raises(UserError, match=r"Did you mean 'chgnet-0\.3'\?"):
-        check_recipe_files(FILES["train"], None, None, Keys(), "chgnet-03")
+        check_data({"train": FILES["train"]}, Check.Settings(teacher="chgnet-03"), 0)
 
 
 def test_warnings_reach_the_user_and_do_not_stop(tmp_path: Path) -> None:
@@ -107,13 +113,14 @@ def test_warnings_reach_the_user_and_do_not_stop(tmp_path: Path) -> None:
     off = tmp_path / "off.xyz"
     write_frames(off, replace(frames, energy=energy))
     summary, job = run(tmp_path / "out", {**FILES, "train": off})
-    assert len(job.warnings) == 1 and "off.xyz, frame 3 (counted from 0): energy per atom is far" in job.warnings[0]
-    assert summary["findings"][0].startswith("warning: ")
+    assert len(job.warnings) == 1
+    assert "off.xyz, frame 3 (counted from 0): energies are more than 1 eV" in job.warnings[0]
+    assert summary["findings"][0].startswith("warning [mixed-levels]: ")
 
 
 def test_one_file_for_the_command_line(tmp_path: Path) -> None:
-    first, *rest = check_file(FILES["test"])
-    assert first.severity == "info" and rest == []
+    (first,) = check_file(FILES["test"])
+    assert (first.severity, first.kind) == ("info", "read")
     assert (
         first.what == "60 structures, 960 atoms of Si; energy from 'energy', forces from 'forces', stress from 'stress'"
     )
@@ -122,18 +129,96 @@ def test_one_file_for_the_command_line(tmp_path: Path) -> None:
 
 
 def test_files_of_a_recipe_for_the_command_line(tmp_path: Path) -> None:
-    findings = check_recipe_files(FILES["train"], FILES["valid"], FILES["test"], Keys(), "chgnet-0.3")
-    assert [finding.severity for finding in findings] == ["info"] * 3
+    findings = check_data(FILES, Check.Settings(), 0)
+    assert [finding.kind for finding in findings] == ["read"] * 3
     copy = shutil.copy(FILES["train"], tmp_path / "copy.xyz")
-    findings = check_recipe_files(FILES["train"], None, Path(copy), Keys(), "chgnet-0.3")
-    assert [finding.severity for finding in findings] == ["info", "info", "error"]
+    findings = check_data({"train": FILES["train"], "test": Path(copy)}, Check.Settings(), 0)
+    assert [finding.kind for finding in findings] == ["leakage", "read", "read"]
+    findings = check_data({"train": FILES["train"]}, Check.Settings(n_train=1000), 0)
+    assert [(f.severity, f.kind) for f in findings[:1]] == [("error", "cannot-draw")]
+
+
+def test_n_shot(tmp_path: Path) -> None:
+    """Drawn after the splits, seeded, nested, and said."""
+    inputs = {"train": FILES["train"], "valid": None, "test": None}
+    everything, _ = run(tmp_path / "all", inputs)
+    chosen = {}
+    for n in (1, 5):
+        summary, job = run(tmp_path / str(n), inputs, n_train=n)
+        assert summary["counts"] == {**everything["counts"], "train": n}
+        assert summary["headline"].startswith(f"{n} of {summary['available']} train, ")
+        assert f"{n} of {everything['counts']['train']} training structures are used (stratified)" in job.warnings[-1]
+        chosen[n] = {tuple(f.positions[0]) for f in read_frames(tmp_path / str(n) / "train.xyz")[0]}
+        for name in ("valid.xyz", "test.xyz"):
+            assert (tmp_path / str(n) / name).read_text() == (tmp_path / "all" / name).read_text()
+    assert chosen[1] < chosen[5]
+    summary, _ = run(tmp_path / "far", {**FILES}, n_train=6, subset="farthest")
+    assert summary["counts"] == {"train": 6, "valid": 5, "test": 60}
+    with pytest.raises(UserError, match=r"26 training structures are asked for, and there are 25"):
+        run(tmp_path / "many", dict(FILES), n_train=26)
+
+
+def test_isolated_atoms_are_taken_out(tmp_path: Path) -> None:
+    """The first frame of the file is an atom; frames are still counted as in the file."""
+    frames = read_frames(FILES["train"])[0]
+    atom = Frames(
+        [1], [14], np.zeros((1, 3)), np.zeros((1, 3, 3)), np.zeros((1, 3)), [-0.8], np.zeros((1, 3)), None,
+        ({"config_type": "IsolatedAtom"},),
+    )  # fmt: skip
+    energy = np.array(frames.energy)
+    energy[3] += 100
+    mixed = tmp_path / "mixed.xyz"
+    write_frames(mixed, concatenate([atom, replace(frames, energy=energy)]))
+    summary, job = run(tmp_path / "out", {**FILES, "train": mixed}, isolated_atoms={"O": -432.1})
+    assert summary["counts"]["train"] == 25 and summary["elements"] == ["Si"]
+    assert json.loads((tmp_path / "out" / "isolated_atoms.json").read_text()) == {"O": -432.1, "Si": -0.8}
+    assert len(job.warnings) == 1
+    assert "mixed.xyz, frame 4 (counted from 0): energies are more than 1 eV" in job.warnings[0]
+    with pytest.raises(UserError, match="an isolated Si atom has the energies"):
+        run(tmp_path / "bad", {**FILES, "train": mixed}, isolated_atoms={"Si": -7900.0})
+
+
+def test_a_wrong_unit_stops_the_run(tmp_path: Path) -> None:
+    frames = read_frames(FILES["train"])[0]
+    wrong = tmp_path / "wrong.xyz"
+    write_frames(wrong, replace(frames, forces=np.array(frames.forces) / 51.422))
+    with pytest.raises(UserError, match=r"wrong\.xyz: forces are .* Hartree/Bohr.*Multiply the forces by 51\.42"):
+        run(tmp_path / "out", {**FILES, "train": wrong})
+    _, job = run(tmp_path / "accepted", {**FILES, "train": wrong}, accept=("force-unit",))
+    assert any("Hartree/Bohr" in warning for warning in job.warnings)
+
+
+def test_a_teacher_that_cannot_be_opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Units are then not compared, which is said; nothing else is left out."""
+
+    def closed(*arguments: Any) -> Any:
+        raise UserError("the package 'x' is not installed", where="potential x", remedy="Run: pip install x")
+
+    monkeypatch.setattr("distill.stages.check._zero_shot", closed)
+    found = check_file(FILES["train"])
+    assert [(f.severity, f.kind) for f in found] == [("info", "units-unchecked"), ("info", "read")]
+    assert "pip install x" in found[0].what
+
+
+@pytest.mark.parametrize(
+    ("kind", "words"),
+    [("force-units", "Did you mean 'force-unit'?"), ("unreadable", "cannot be accepted"), ("leakage", "")],
+)
+def test_kinds_that_are_accepted(kind: str, words: str) -> None:
+    if not words:
+        assert Data(train="a.xyz", accept=[kind]).accept == (kind,)  # type: ignore[arg-type]
+        return
+    with pytest.raises(ValidationError, match=re.escape(words)):
+        Data(train="a.xyz", accept=[kind])  # type: ignore[arg-type]
 
 
 def test_settings_hold_no_paths() -> None:
     """Moving a file must not change the hash of the task."""
     section = Check.section_type(None)(train="a.xyz", valid_fraction=0.3)
     assert isinstance(section, Data)
-    assert Check.select(section, {}) == {"keys": Keys(), "valid_fraction": 0.3, "test_fraction": 0.2}
+    chosen = Check.select(section, {})
+    assert chosen["valid_fraction"] == 0.3 and chosen["keys"] == Keys()
+    assert not {"train", "valid", "test", "teacher"} & set(chosen)
     assert set(Keys.model_fields) == set(LabelKeys.__dataclass_fields__)
 
 

@@ -10,20 +10,24 @@ import numpy as np
 import pytest
 from ase.build import bulk, fcc111, molecule
 
-from distill.structures.check import (
-    Finding,
-    check_elements,
-    check_frames,
-    check_keys,
-    check_leakage,
-    check_unseen,
-    closest_atoms,
-)
+from distill.structures import check
+from distill.structures.checks import sets
+from distill.structures.checks.finding import FileFrames, Finding
+from distill.structures.checks.geometry import closest_atoms
+from distill.structures.checks.sets import check_elements, check_keys, check_unseen
 from distill.structures.frames import Frames, concatenate
 from distill.structures.read import LabelSource, read_frames
 
 SILICON = Path(__file__).parents[3] / "data" / "silicon"
 Make = Callable[..., Frames]
+
+
+def check_frames(frames: Frames, name: str) -> list[Finding]:
+    return check.check_frames(FileFrames(frames, name))
+
+
+def check_leakage(a: Frames, b: Frames, names: tuple[str, str]) -> list[Finding]:
+    return sets.check_leakage(FileFrames(a, names[0]), FileFrames(b, names[1]))
 
 
 def only(findings: list[Finding]) -> Finding:
@@ -51,11 +55,24 @@ def test_nothing_at_all() -> None:
 
 
 def test_text() -> None:
-    finding = Finding("warning", "too hot", "x.xyz", "Cool it.", tuple(range(10)))
+    finding = Finding("warning", "large-force", "too hot", "x.xyz", "Cool it.", tuple(range(10)))
     assert finding.text() == (
-        "warning: x.xyz, frames 0, 1, 2, 3, 4, 5, 6, 7, ... (10 in all) (counted from 0): too hot. Cool it."
+        "warning [large-force]: x.xyz, frames 0, 1, 2, 3, 4, 5, 6, 7, ... (10 in all) (counted from 0): "
+        "too hot. Cool it."
     )
-    assert Finding("info", "fine", "x.xyz").text() == "info: x.xyz: fine"
+    assert Finding("info", "read", "fine", "x.xyz").text() == "info [read]: x.xyz: fine"
+    with pytest.raises(ValueError, match="no kind"):
+        Finding("info", "fine", "fine", "x.xyz")
+
+
+def test_frames_are_counted_as_in_the_file(thermal: Make) -> None:
+    """Although the first two of the file were taken out."""
+    frames = thermal(5)
+    mirrored = replace(frames, cells=np.concatenate([frames.cells[:4], frames.cells[4:, [1, 0, 2]]]))
+    data = FileFrames(concatenate([mirrored, frames[[1]]]), "x", np.arange(2, 8))
+    duplicate, left = check.check_frames(data)
+    assert duplicate.frames == (3, 7) and "3 and 7" in duplicate.what
+    assert (left.kind, left.frames) == ("left-handed", (6,))
 
 
 def test_duplicates_within_a_set(thermal: Make) -> None:
@@ -87,10 +104,17 @@ def test_leakage(thermal: Make) -> None:
 def test_energy_outlier(thermal: Make) -> None:
     frames = thermal(20)
     energy = np.array(frames.energy)
-    energy[[4, 9]] += [40, -25]
+    energy[[4, 9]] += [8, -12]
     finding = only(check_frames(replace(frames, energy=energy), "x"))
-    assert finding.severity == "warning" and finding.frames == (4, 9)
-    assert "+2.5" in finding.what
+    assert (finding.severity, finding.kind, finding.frames) == ("warning", "energy-outlier", (4, 9))
+    assert "-0.7" in finding.what
+
+
+@pytest.mark.parametrize(("factor", "word"), [(-1, "positive"), (1 / 27.2114, "small")])
+def test_magnitude_of_energies(factor: float, word: str, thermal: Make) -> None:
+    frames = thermal(20)
+    finding = only(check_frames(replace(frames, energy=factor * frames.energy), "x"))  # type: ignore[operator]
+    assert finding.kind == "energy-magnitude" and word in finding.what
 
 
 def test_energies_per_atom_of_different_sizes(thermal: Make) -> None:
@@ -118,6 +142,17 @@ def test_forces(thermal: Make) -> None:
     net[16 * 8 : 16 * 9] += [0.002, 0, 0]  # 0.032 eV/Å
     assert only(check_frames(replace(frames, forces=net), "x")).frames == (7,)
     assert "zero" in only(check_frames(replace(frames, forces=0 * huge), "x")).what
+
+
+def test_force_outlier(thermal: Make) -> None:
+    """One structure whose forces are eight times those of its family; a family that is hotter as a whole is none."""
+    frames = thermal(30).with_info(config_type=["cold"] * 20 + ["hot"] * 10)
+    forces = np.array(frames.forces)
+    forces[16 * 20 :] *= 7
+    assert check_frames(replace(frames, forces=forces), "x") == []
+    forces[16 * 4 : 16 * 5] *= 8
+    finding = only(check_frames(replace(frames, forces=forces), "x"))
+    assert (finding.severity, finding.kind, finding.frames) == ("warning", "force-outlier", (4,))
 
 
 def test_stresses(thermal: Make) -> None:
@@ -161,12 +196,13 @@ def test_left_handed_cells_and_vacuum(thermal: Make) -> None:
 
 def test_elements(thermal: Make) -> None:
     frames = concatenate([thermal(2), Frames.from_atoms([molecule("H2O")])])
-    assert check_elements(frames, "x", None, "anyone") == []
-    assert check_elements(frames, "x", (1, 8, 14), "anyone") == []
-    finding = only(check_elements(frames, "x.xyz", (1, 14), "the teacher t"))
+    data = FileFrames(frames, "x.xyz")
+    assert check_elements(data, None, "anyone") == []
+    assert check_elements(data, (1, 8, 14), "anyone") == []
+    finding = only(check_elements(data, (1, 14), "the teacher t"))
     assert finding.severity == "error"
     assert "x.xyz, frame 2 (counted from 0): O is not known to the teacher t" in finding.text()
-    finding = only(check_unseen(frames, "x.xyz", thermal(1)))
+    finding = only(check_unseen(data, thermal(1).elements))
     assert finding.severity == "warning" and "H, O" in finding.what
 
 

@@ -20,6 +20,7 @@ from hypothesis.extra.numpy import arrays
 
 from distill.base.errors import UserError
 from distill.structures.check import check_frames
+from distill.structures.checks.finding import FileFrames
 from distill.structures.frames import Frames, concatenate
 from distill.structures.read import read_frames
 from distill.structures.write import write_frames
@@ -215,4 +216,4 @@ def test_a_structure_may_be_fixed_altogether(tmp_path: Path) -> None:
     again, _ = read_frames(tmp_path / "some.xyz", labels="none")
     assert mask(again).all()
     atoms.set_constraint()
-    assert check_frames(again, "x") == check_frames(Frames.from_atoms([atoms]), "x")
+    assert check_frames(FileFrames(again, "x")) == check_frames(FileFrames(Frames.from_atoms([atoms]), "x"))

@@ -1,0 +1,56 @@
+"""Isolated atoms are told from crystals of one atom, taken out, and give the energies of the elements."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from ase import Atoms
+from ase.build import bulk, molecule
+
+from distill.base.errors import UserError
+from distill.structures.checks.finding import FileFrames
+from distill.structures.frames import Frames
+from distill.structures.isolated import are_isolated, join_energies, take_isolated
+
+
+def frames(*atoms: Atoms, energy: list[float] | None = None) -> Frames:
+    made = Frames.from_atoms(atoms)
+    return made.with_labels(np.array(energy), None, None) if energy else made
+
+
+def single(symbol: str, cell: object = None, pbc: object = False, **info: str) -> Atoms:
+    return Atoms(symbol, cell=cell, pbc=pbc, info=dict(info))
+
+
+def test_which_are_isolated() -> None:
+    slanted = [[30, 0, 0], [29, 3, 0], [0, 0, 30]]  # long vectors, but 3 Å between images
+    made = frames(
+        single("H"),
+        single("H", cell=[12, 12, 12], pbc=True),
+        single("Si", cell=[5, 5, 5], pbc=True, config_type="IsolatedAtom"),
+        single("Si", cell=[5, 5, 5], pbc=True, config_type="isolated_atom"),
+        bulk("Cu"),
+        single("H", cell=slanted, pbc=True),
+        single("H", cell=[3, 30, 30], pbc=[True, False, False]),
+        molecule("H2"),
+    )
+    assert are_isolated(made).tolist() == [True, True, True, True, False, False, False, False]
+
+
+def test_taken_out() -> None:
+    made = frames(molecule("H2O"), single("H"), bulk("Cu"), single("O"), energy=[-14, -13.6, -3.7, -432])
+    rest, energies = take_isolated(FileFrames(made, "x"))
+    assert energies == {"H": -13.6, "O": -432.0}
+    assert rest.place([0, 1]).tolist() == [0, 2] and rest.frames.energy_per_atom.tolist() == [-14 / 3, -3.7]
+    assert take_isolated(rest) == (rest, {})
+
+
+def test_contradictions() -> None:
+    twice = FileFrames(frames(single("H"), single("H"), energy=[-13.6, -12.5]), "x.xyz")
+    with pytest.raises(UserError, match=r"x\.xyz: an isolated H atom has the energies -13\.6 and -12\.5 eV"):
+        take_isolated(twice)
+    assert join_energies([({"H": -13.6}, "a"), ({"H": -13.6003, "O": -432.0}, "b")]) == {"H": -13.6, "O": -432.0}
+    with pytest.raises(UserError, match="a and b: an isolated O"):
+        join_energies([({"O": -432.0}, "a"), ({"O": -2041.0}, "b")])
+    with pytest.raises(UserError, match="'Hy' is no chemical element"):
+        join_energies([({"Hy": -13.6}, "data.isolated_atoms")])
