@@ -9,22 +9,56 @@ from pathlib import Path
 from typing import Any
 
 from distill.potentials import POTENTIALS
+from distill.potentials.external import commands, environment_folder, environments
+from distill.potentials.weights import Weights
 from distill.workflow.machine import PACKAGES, has_nvidia_driver, usable_cores, versions
+
+MODEL_COLUMNS = ["name", "role", "elements", "level of theory", "licence", "size", "weights"]
+FEW = 10
+"""Up to so many elements are named, more are counted."""
 
 
 def model_rows() -> list[list[str]]:
-    """Return one row per potential: name, role, elements, level of theory, licence, and whether it is installed."""
+    """Return one row per potential, by :data:`MODEL_COLUMNS`.
+
+    Size is the number of parameters. The last column says where weights are or what they cost, and in place of that the
+    command to run where a package is missing. What theory and licence say in parentheses is left out.
+    """
     return [
         [
             name,
             row.role,
-            f"{len(row.elements)}" if row.elements else "all",
-            row.level_of_theory or "-",
-            row.licence,
-            f"no: {row.install}" if missing_packages(row) else "yes",
+            _elements(row.elements),
+            row.level_of_theory.partition(" (")[0] or "-",
+            row.licence.partition(" (")[0],
+            f"{row.parameters / 1e6:.2g} M" if row.parameters else "-",
+            f"not installed: {row.install}" if missing_packages(row) else _weights(row),
         ]
         for name, row in POTENTIALS.items()
     ]
+
+
+def _elements(numbers: tuple[int, ...] | None) -> str:
+    """Return the symbols of a few elements, the number of many."""
+    if numbers is None:
+        return "all"
+    if len(numbers) > FEW:
+        return str(len(numbers))
+    from ase.data import chemical_symbols
+
+    return "".join(chemical_symbols[z] for z in numbers)
+
+
+def _weights(row: Any) -> str:
+    """Return where a teacher's weights are, or what using them costs."""
+    if row.argument:
+        return f"your {row.argument}"
+    if row.own_environment:
+        return "own environment"
+    weights = row.weights
+    if isinstance(weights, Weights):
+        return weights.state
+    return "in its package" if row.role == "teacher" else "untrained"
 
 
 def missing_packages(row: Any) -> list[str]:
@@ -50,11 +84,25 @@ def diagnose() -> list[list[str]]:
         ["devices", _devices()],
     ]
     for name, row in POTENTIALS.items():
+        if row.own_environment:
+            continue
         missing = missing_packages(row)
         rows.append([f"potential {name}", f"missing {', '.join(missing)}: {row.install}" if missing else "ready"])
+    for name, row in environments().items():
+        rows += [[f"environment {name}" * (line == 0), text] for line, text in enumerate(_environment(row))]
     store = Path("runs", ".store").absolute()
     rows.append(["store", str(store) if store.is_dir() else f"{store} (made by the first run)"])
     return rows
+
+
+def _environment(row: Any) -> list[str]:
+    """Return what to write into a recipe where the environment of a row has been made, else how to make it."""
+    python = environment_folder(row) / "bin" / "python"
+    if python.expanduser().exists():
+        return [f"made: teacher: {{model: {row.name}, environment: {python}}}"]
+    licence, _, access = row.licence.partition(" (")
+    condition = [f"{licence}: {access.rstrip(')')}"] if "log in" in access else []
+    return ["not made; two commands make it:", *commands(row), *condition]
 
 
 def _memory() -> str:

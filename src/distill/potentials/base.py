@@ -52,6 +52,7 @@ class Architecture:
         install: the command that installs them.
         argument: what follows the name and a colon in ``teacher.model``: ``"file"`` (``mace:my.model``), ``"function"``
             (``ase:module:function``) or nothing.
+        weights: where pretrained weights are: a ``Weights`` that is downloaded, a path in its package, or None.
         parameters: how many parameters pretrained weights have; None where that depends on a file or the settings.
         trains: whether it can be fitted here; others label and generate.
         conservative: whether its forces are the gradient of its energy.
@@ -68,6 +69,7 @@ class Architecture:
     requires: ClassVar[tuple[str, ...]] = ()
     install: ClassVar[str] = ""
     argument: ClassVar[str] = ""
+    weights: ClassVar[Any] = None
     parameters: ClassVar[int | None] = None
     trains: ClassVar[bool] = True
     conservative: ClassVar[bool] = True
@@ -111,6 +113,11 @@ class Architecture:
     def open(cls, source: Source, seed: int) -> Potential:
         """Return the pretrained potential that a recipe names; rows that read a file or a function replace this."""
         return cls.build(cls.Settings(), seed)
+
+    @classmethod
+    def restore(cls, settings: PotentialSettings, folder: Path) -> Potential:
+        """Return the potential that was saved in ``folder``, before its weights are read from there."""
+        return cls.create(settings)
 
     @classmethod
     def check_installed(cls) -> None:

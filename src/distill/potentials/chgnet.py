@@ -33,6 +33,7 @@ class CHGNet03(Architecture):
     level_of_theory = "PBE and PBE+U (Materials Project)"
     requires = ("chgnet",)
     install = "pip install chgnet"
+    parameters = 412_525
     weights: ClassVar[str] = "pretrained/0.3.0/chgnet_0.3.0_e29f68s314m37.pth.tar"
 
     @classmethod

@@ -65,6 +65,7 @@ class Potential(nn.Module):
         architecture: its name in the table; set when it is built.
         settings: the settings it was built with.
         origin: where published weights are from: file, SHA-256, licence; empty for students.
+        attachments: files, by name, that are saved with it because its settings do not describe it.
         breaks: laws of ``check_potential`` that it does not keep by construction: derivatives, rotation, separation.
         memory_per_atom: bytes that one atom takes in evaluation, roughly; sizes the first batch on a GPU.
     """
@@ -81,6 +82,7 @@ class Potential(nn.Module):
         self.architecture = ""
         self.settings = PotentialSettings()
         self.origin: dict[str, str] = {}
+        self.attachments: dict[str, bytes] = {}
         self._batch_sizes: dict[torch.device, BatchSize] = {}
 
     def atomic_energies(self, batch: Batch) -> Tensor:
@@ -298,6 +300,9 @@ def save(potential: Potential, folder: Path, provenance: Mapping[str, Any]) -> N
     }
     with replacing(weights) as temporary:
         save_file(state, temporary)
+    for name, content in potential.attachments.items():
+        with replacing(folder / name) as temporary:
+            temporary.write_bytes(content)
     description = {
         "format": FORMAT,
         "architecture": potential.architecture,
@@ -324,7 +329,7 @@ def load(folder: Path, device: torch.device | str = "cpu") -> Potential:
         if hash_file(folder / "weights.safetensors") != description["sha256"]:
             raise UserError("the weights are not those that were saved", where=str(folder), remedy=remedy)
         architecture = POTENTIALS[description["architecture"]]
-        potential: Potential = architecture.create(architecture.Settings(**description["settings"]))
+        potential: Potential = architecture.restore(architecture.Settings(**description["settings"]), folder)
         if description["dtype"] == "float64":
             potential.double()
         notes = {name: value for name, value in potential.state_dict().items() if not isinstance(value, Tensor)}

@@ -194,11 +194,11 @@ NOT_TUNED = "not fine-tuned"
 def _open(inputs: Paths, settings: TeacherSettings, job: Job) -> Any:
     """Return the foundation model in the precision asked for."""
     from distill.potentials.teachers import open_teacher
+    from distill.potentials.weights import reporting
 
-    seed = stream_seed(job.seed, "teacher")
-    teacher = open_teacher(
-        settings.model, seed, file=inputs["file"], function=settings.function, environment=settings.environment
-    )
+    seed, function, environment = stream_seed(job.seed, "teacher"), settings.function, settings.environment
+    with reporting(job.progress):
+        teacher = open_teacher(settings.model, seed, file=inputs["file"], function=function, environment=environment)
     double = settings.finetune is not None and settings.finetune.precision == "float64"
     return (teacher.double() if double else teacher).to(job.device)
 

@@ -1,0 +1,215 @@
+"""An ASE calculator, here or in another interpreter, as a potential that predicts but cannot be differentiated."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn, Protocol
+
+import numpy as np
+import torch
+from ase import Atoms
+from ase.calculators.calculator import Calculator, all_changes
+from ase.stress import full_3x3_to_voigt_6_stress
+
+from distill.base.errors import DistillError, UserError, WorkError
+from distill.base.files import hash_file
+from distill.potentials import worker_main
+from distill.potentials._worker_process import Worker
+from distill.potentials.batch_size import CPU_ATOMS, BatchSize
+from distill.potentials.calculator import PotentialCalculator
+from distill.potentials.graph import Batch, Graph
+from distill.potentials.potential import Potential, Prediction
+from distill.potentials.weights import Weights, fetch
+from distill.potentials.worker_main import Refusal
+from distill.structures.frames import Array, Frames
+
+if TYPE_CHECKING:
+    from distill.potentials.external import ExternalSettings
+
+
+class Engine(Protocol):
+    """What evaluates batches for :class:`ExternalPotential`."""
+
+    def open(self) -> dict[str, Any]:
+        """Return ``versions`` and whether there is a ``stress``; opens the calculator if need be."""
+
+    def evaluate(self, batch: Mapping[str, Any]) -> dict[str, Any]:
+        """Return ``energy``, ``forces`` and ``stress`` of a batch as :func:`worker_main.evaluate` does."""
+
+
+class Local:
+    """A calculator in this process; copies open one of their own."""
+
+    def __init__(self, model: str, file: str | None, function: str, device: str) -> None:
+        self._source = (model, file, function, device)
+        self._calculator: Any = None
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), self._source
+
+    def open(self) -> dict[str, Any]:
+        """Return the versions of the packages that the calculator is made of, and whether it has a stress."""
+        if self._calculator is None:
+            self._calculator = worker_main.open_calculator(*self._source)
+        return {"versions": worker_main.versions(), "stress": worker_main.has_stress(self._calculator)}
+
+    def evaluate(self, batch: Mapping[str, Any]) -> dict[str, Any]:
+        """Return what the calculator gives, one structure after another."""
+        return worker_main.evaluate(self._calculator, dict(batch))
+
+
+class ExternalPotential(Potential):
+    """A potential whose numbers come from an ASE calculator, in double precision, plus the per-element ``offsets``.
+
+    How far its atoms see each other is not known: the cutoff is infinite, and nothing may list neighbours by it.
+
+    Args:
+        name: of the model.
+        settings: where it is.
+        elements: atomic numbers that it knows; None for all.
+        weights: the published file to hand to it, if its own package does not bring or fetch one.
+        install: what to run where its package is missing.
+        origin: licence and level of theory.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        settings: ExternalSettings,
+        *,
+        elements: tuple[int, ...] | None,
+        weights: Weights | None,
+        install: str,
+        origin: dict[str, str],
+    ) -> None:
+        super().__init__(math.inf, elements=elements, learn_offsets=False)
+        self.name, self.weights, self.install = name, weights, install
+        self.place = settings
+        self.origin = origin
+        self._engines: dict[str, Engine] = {}
+        self._batches = BatchSize(CPU_ATOMS)
+
+    @property
+    def where(self) -> str:
+        """The model, and its file or interpreter, for messages."""
+        place = self.place.file or self.place.environment
+        return f"teacher {self.name} ({place})" if place else f"teacher {self.name}"
+
+    @property
+    def _batch_size(self) -> BatchSize:
+        """Structures are evaluated one by one over there: a batch only has to be large against a message."""
+        return self._batches
+
+    def engine(self) -> Engine:
+        """Return what evaluates on the present device, with its calculator open; one for another device is ended.
+
+        Raises:
+            UserError: file, function, interpreter or package is missing or not what it should be.
+            WorkError: the model cannot be opened.
+        """
+        device = str(self.device)
+        if device not in self._engines:
+            file = self._file()
+            self._engines.clear()
+            if self.place.environment is None:
+                self._engines[device] = Local(self.name, file, self.place.function, device)
+            else:
+                self._engines[device] = Worker(
+                    self.place.environment, self.name, file, self.place.function, device, self.install
+                )
+        engine = self._engines[device]
+        try:
+            hello = engine.open()
+        except Refusal as refusal:
+            raise self._error(refusal) from refusal
+        self.predicts_stress = hello["stress"]
+        self.origin["versions"] = ", ".join(f"{name} {number}" for name, number in hello["versions"].items())
+        return engine
+
+    def _file(self) -> str | None:
+        """Return the file to hand over, which must be the one that this potential was made with."""
+        if self.place.file is None:
+            return str(fetch(self.weights)) if self.weights is not None else None
+        path = Path(self.place.file)
+        remedy = "Put it back, or run again with --force finetune"
+        if not path.is_file():
+            raise UserError(f"the file {path} is no longer there", f"teacher {self.name}", remedy)
+        if hash_file(path) != self.place.sha256:
+            raise UserError(f"the file {path} has changed since the teacher was made", f"teacher {self.name}", remedy)
+        return str(path)
+
+    def predict(self, frames: Frames, stress: bool = True) -> Prediction:
+        """Return what the calculator says of structures, one after another; all of it is float64 on the CPU.
+
+        Raises:
+            UserError: file, function, interpreter or package is missing or not what it should be.
+            WorkError: the calculator failed on a structure or gave something that is not finite; the worker died twice.
+        """
+        names = ("n_atoms", "numbers", "positions", "cells", "pbc")
+        batch = {name: getattr(frames, name) for name in names} | {"stress": stress}
+        try:
+            answer = self.engine().evaluate(batch)
+        except Refusal as refusal:
+            raise self._error(refusal, frames) from refusal
+        energy = torch.tensor(answer["energy"] + self._offset(frames))
+        return Prediction(energy, torch.tensor(answer["forces"]), torch.tensor(answer["stress"]) if stress else None)
+
+    def _offset(self, frames: Frames) -> Array:
+        """Return the sum of the per-element energies of each structure, ``[B]`` eV."""
+        per_atom = self.offsets.detach().cpu().numpy()[frames.numbers]
+        return np.bincount(frames.structure_of_atom, weights=per_atom, minlength=len(frames))
+
+    def _error(self, refusal: Refusal, frames: Frames | None = None) -> DistillError:
+        """Return the error that the user sees, with the traceback of the calculator as a note."""
+        kind = UserError if refusal.kind == "input" else WorkError
+        where = self.where
+        if refusal.kind == "structure" and frames is not None:
+            formula = frames[refusal.structure].to_atoms()[0].get_chemical_formula()
+            where += f", structure {formula} ({refusal.structure + 1} of a batch of {len(frames)})"
+        error = kind(refusal.what, where, refusal.remedy or None)
+        for note in getattr(refusal, "__notes__", []):
+            error.add_note(note)
+        return error
+
+    def calculator(self) -> PotentialCalculator:
+        """Return an ASE calculator, offsets included."""
+        return ExternalCalculator(self.eval())
+
+    def forward(self, batch: Batch, stress: bool = True) -> Prediction:
+        """Refuse: there are no gradients."""
+        self._refuse()
+
+    def batch(self, frames: Frames, neighbours: tuple[Array, Array] | None = None) -> Batch:
+        """Refuse: there is no network to prepare structures for."""
+        self._refuse()
+
+    def prepare(self, frames: Frames) -> list[Graph]:
+        """Refuse: there is no network to prepare structures for."""
+        self._refuse()
+
+    def _refuse(self) -> NoReturn:
+        what = "a calculator has no gradients: it labels and generates, but cannot be fitted"
+        raise UserError(what, self.where, "Write null at teacher.finetune")
+
+
+class ExternalCalculator(PotentialCalculator):
+    """The calculator of :class:`ExternalPotential`: one structure at a time, and no list of neighbours."""
+
+    potential: ExternalPotential
+
+    def calculate(
+        self,
+        atoms: Atoms | None = None,
+        properties: list[str] | None = None,
+        system_changes: list[str] = all_changes,
+    ) -> None:
+        """Fill ``self.results``; raises what :meth:`ExternalPotential.predict` does."""
+        Calculator.calculate(self, atoms, properties, system_changes)
+        frames = Frames.from_atoms([self.atoms], constraints=False)
+        self.potential.check(frames)
+        energy, forces, stress = self.potential.predict(frames)
+        self.results = {"energy": float(energy[0]), "free_energy": float(energy[0]), "forces": forces.numpy()}
+        if stress is not None and bool(torch.isfinite(stress).all()):
+            self.results["stress"] = full_3x3_to_voigt_6_stress(stress[0].numpy())
