@@ -103,7 +103,7 @@ class ExternalPotential(Potential):
         return self._batches
 
     def engine(self) -> Engine:
-        """Return what evaluates on the present device, with its calculator open; one for another device is ended.
+        """Return what evaluates on the present device; one for another device is ended.
 
         Raises:
             UserError: file, function, interpreter or package is missing or not what it should be.
@@ -111,15 +111,16 @@ class ExternalPotential(Potential):
         """
         device = str(self.device)
         if device not in self._engines:
-            file = self._file()
             self._engines.clear()
-            if self.place.environment is None:
-                self._engines[device] = Local(self.name, file, self.place.function, device)
-            else:
-                self._engines[device] = Worker(
-                    self.place.environment, self.name, file, self.place.function, device, self.install
-                )
-        engine = self._engines[device]
+            self._engines[device] = self._opened(device)
+        return self._engines[device]
+
+    def _opened(self, device: str) -> Engine:
+        """Return an engine for a device, with its calculator open, and note what it says of itself."""
+        file, place = self._file(), self.place
+        engine: Engine = Local(self.name, file, place.function, device)
+        if place.environment is not None:
+            engine = Worker(place.environment, self.name, file, place.function, device, self.install)
         try:
             hello = engine.open()
         except Refusal as refusal:

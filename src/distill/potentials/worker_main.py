@@ -222,7 +222,7 @@ def evaluate(calculator: Any, batch: dict[str, Any]) -> dict[str, Any]:
 
     Args:
         calculator: of ASE.
-        batch: arrays ``n_atoms [B]``, ``numbers [N]``, ``positions [N, 3]``, ``cells [B, 3, 3]`` and ``pbc [B, 3]``, and
+        batch: arrays ``n_atoms [B]``, ``numbers [N]``, ``positions [N, 3]``, ``cells [B, 3, 3]``, ``pbc [B, 3]``, and
             ``stress``: whether it is wanted. It is NaN where the calculator has none, and where the structure is not
             periodic in three directions.
 

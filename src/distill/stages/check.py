@@ -7,7 +7,7 @@ keys or the user's paths. Where files lie is no part of the settings: moving the
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
@@ -123,13 +123,18 @@ class Check(Stage):
     def run(self, inputs: Paths, settings: Settings, job: Job) -> Summary:
         """Read, check, divide and write the structures.
 
+        The teacher is opened here first, so that a run ends at once where it cannot be.
+
         Raises:
             UserError: for the first error; the others follow in its text.
         """
+        from distill.potentials.weights import reporting
         from distill.structures.write import write_frames
 
         data = _read(inputs, settings)
-        findings = _examine(data, inputs, settings)
+        with reporting(job.progress):
+            predict = _zero_shot(settings, inputs)
+        findings = _examine(data, settings, lambda: predict)
         write_json(job.out / "findings.json", [finding.as_json() for finding in findings])
         _refuse(findings)
         sets, available, drawn = _divide(data, settings, job.seed)
@@ -161,7 +166,7 @@ def check_file(path: Path, teacher: str = "chgnet-0.3") -> list[Finding]:
     Raises UserError for a file that cannot be read, has no energies or no forces.
     """
     inputs, settings = {"train": path}, Check.Settings(teacher=teacher)
-    return _examine(_read(inputs, settings), inputs, settings)
+    return _examine(_read(inputs, settings), settings, lambda: _zero_shot(settings, inputs))
 
 
 def check_data(inputs: Paths, settings: Check.Settings, seed: int) -> list[Finding]:
@@ -172,7 +177,7 @@ def check_data(inputs: Paths, settings: Check.Settings, seed: int) -> list[Findi
     from distill.structures.checks.finding import Finding
 
     data = _read(inputs, settings)
-    findings = _examine(data, inputs, settings)
+    findings = _examine(data, settings, lambda: _zero_shot(settings, inputs))
     if all(finding.severity != "error" for finding in findings):
         try:
             _divide(data, settings, seed)
@@ -197,15 +202,18 @@ def _read(inputs: Paths, settings: Check.Settings) -> FileData:
     return FileData(files, sources, join_energies(atoms))
 
 
-def _examine(data: FileData, inputs: Paths, settings: Check.Settings) -> list[Finding]:
-    """Return the findings of all files, errors first; frames are counted as in the files."""
+def _examine(data: FileData, settings: Check.Settings, teacher: Callable[[], Predict]) -> list[Finding]:
+    """Return the findings of all files, errors first; frames are counted as in the files.
+
+    A ``teacher`` that cannot be opened or asked is a finding.
+    """
     from distill.potentials import teacher_row
     from distill.structures.check import accepted, check_files
     from distill.structures.checks.finding import Finding
 
     known, unchecked = teacher_row(settings.teacher).elements, []
     try:
-        found = check_files(data.files, data.sources, known, settings.teacher, _zero_shot(settings, inputs))
+        found = check_files(data.files, data.sources, known, settings.teacher, teacher())
     except DistillError as error:  # of the teacher, which could not be opened or asked
         what = f"units were not compared with {settings.teacher}: {error}"
         unchecked = [Finding("info", "units-unchecked", what, ", ".join(f.name for f in data.files.values()))]

@@ -18,7 +18,7 @@ from ase.calculators.emt import EMT
 
 from distill import doctor
 from distill.base.errors import UserError, WorkError
-from distill.potentials import POTENTIALS, check, external
+from distill.potentials import POTENTIALS, check, external, worker_main
 from distill.potentials._external import ExternalPotential
 from distill.potentials.chgnet import CHGNet03
 from distill.potentials.external import commands
@@ -128,6 +128,14 @@ def test_keeps_the_laws_of_a_potential(opened: Opener, place: str | None) -> Non
         check.check_saving,
     )
     assert [failure for law in laws for failure in law(potential, frames)] == []
+
+
+def test_a_slab_has_no_stress(opened: Opener) -> None:
+    """The calculator would give one for its cell."""
+    slab = bulk("Cu", cubic=True)
+    slab.pbc = [True, True, False]
+    found = opened("lj").evaluate([slab, bulk("Cu", cubic=True)]).stress
+    assert found is not None and np.isnan(found[0]).all() and np.isfinite(found[1]).all()
 
 
 def test_a_module_of_the_python_path_or_of_the_current_folder(
@@ -346,3 +354,23 @@ def test_chgnet_in_another_interpreter_is_ours() -> None:
     np.testing.assert_allclose(theirs.energy, ours.energy, atol=1e-4)
     np.testing.assert_allclose(theirs.forces, ours.forces, atol=1e-4)
     np.testing.assert_allclose(theirs.stress, ours.stress, atol=1e-5)
+
+
+@pytest.mark.slow
+def test_mace_in_another_interpreter_is_ours(tmp_path: Path) -> None:
+    """A random model in double precision, by its package there and by our adapter here."""
+    file = pytest.importorskip("test_mace").random_model(tmp_path / "tiny.model")
+    crystal = bulk("Si", cubic=True)
+    crystal.rattle(0.1, seed=0)
+    ours = open_teacher("mace", file=file).evaluate([crystal])
+    theirs = open_teacher("mace", file=file, environment=sys.executable).evaluate([crystal])
+    np.testing.assert_allclose(theirs.energy, ours.energy, atol=1e-5)
+    np.testing.assert_allclose(theirs.forces, ours.forces, atol=1e-5)
+    np.testing.assert_allclose(theirs.stress, ours.stress, atol=1e-5)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU here")
+def test_a_gpu_that_the_other_torch_cannot_use_is_said() -> None:
+    with pytest.raises(worker_main.Refusal, match=r"its torch cannot use the device cuda:0") as caught:
+        worker_main.on_device("cuda:0")
+    assert caught.value.kind == "input" and "--device cpu" in caught.value.remedy

@@ -7,9 +7,11 @@ The environment is made once per session by these two commands, which takes minu
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -49,10 +51,11 @@ np.savez(sys.argv[2], energy=energy, forces=np.concatenate(forces), stress=stres
 
 
 @pytest.fixture(scope="session")
-def interpreter(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """The interpreter of an environment made as the doctor says, in a home of its own."""
+def interpreter(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The interpreter of an environment made as the doctor says, in a home that is removed at the end: it is large."""
     if given := os.environ.get("DISTILL_TEST_SEVENN"):
-        return given
+        yield given
+        return
     home = tmp_path_factory.mktemp("home")
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
     for command in commands(POTENTIALS["sevennet-0"]):
@@ -64,7 +67,8 @@ def interpreter(tmp_path_factory: pytest.TempPathFactory) -> str:
         if done.returncode and "No matching distribution found" in done.stderr:
             pytest.skip("no package index can be reached")
         assert done.returncode == 0, f"{command}\n{done.stderr[-3000:]}"
-    return str(home / ".distill" / "envs" / "sevennet" / "bin" / "python")
+    yield str(home / ".distill" / "envs" / "sevennet" / "bin" / "python")
+    shutil.rmtree(home)
 
 
 def structures() -> Frames:
