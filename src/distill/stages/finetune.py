@@ -145,7 +145,7 @@ class Finetune(Stage):
         if not isinstance(model, str):
             return Teacher
         row = teacher_row(model)
-        if row.argument and ":" not in model and not given.get("file"):
+        if row.argument and ":" not in model and not (given.get("file") or given.get("function")):
             raise UserError(f"{model} needs a {row.argument}", "teacher.model", f"Write {model}:<{row.argument}>")
         if row.own_environment and not given.get("environment"):
             where, remedy = "teacher.environment", "Give its Python interpreter; distill doctor says how to make one"
