@@ -40,6 +40,7 @@ def fit(
     learning_rate: float,
     weights: LossWeights | None = None,
     steps_per_round: int | None = 50,
+    optimiser: Literal["adamw", "muon"] = "adamw",
     schedule: Literal["cosine", "plateau"] = "cosine",
     decay: float = 0.8,
     decay_patience: int = 25,
@@ -66,6 +67,7 @@ def fit(
         learning_rate: its peak.
         weights: weights of the objective.
         steps_per_round: steps between two validations; None: one pass over the structures.
+        optimiser: ``"adamw"``, or ``"muon"`` for the weight matrices.
         schedule: ``"cosine"`` with a linear warm-up over 5 % of the steps, or ``"plateau"``.
         decay: what a plateau of the validation loss multiplies the learning rate by ...
         decay_patience: ... after this many validations without gain.
@@ -91,7 +93,7 @@ def fit(
     per_round = steps_per_round or batches.batches_per_pass
     rounds = -(-steps // per_round)
     following = Cosine(rounds * per_round) if schedule == "cosine" else Plateau(decay, decay_patience)
-    module = FitModule(potential, weights or LossWeights(), learning_rate, weight_decay, following)
+    module = FitModule(potential, weights or LossWeights(), learning_rate, weight_decay, following, optimiser)
     module.train()
     batches.begin(per_round, lambda: module.current_epoch * per_round)
     validation: DataLoader[Batch] = DataLoader(

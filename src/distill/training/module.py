@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, Literal
 
 import lightning.pytorch as pl
 import torch
@@ -12,18 +12,25 @@ from distill.potentials.graph import Batch
 from distill.potentials.potential import Potential
 from distill.training.curve import Point
 from distill.training.losses import LossWeights, objective, residuals
+from distill.training.optimiser import make_optimiser
 from distill.training.schedule import Schedule
 
 
 class FitModule(pl.LightningModule):
-    """The Lightning module of every fit: AdamW with a schedule on the objective of ``losses.py``.
+    """The Lightning module of every fit: an optimiser with a schedule on the objective of ``losses.py``.
 
     Attributes:
         losses: the validation losses so far, which a schedule may follow.
     """
 
     def __init__(
-        self, potential: Potential, weights: LossWeights, learning_rate: float, weight_decay: float, schedule: Schedule
+        self,
+        potential: Potential,
+        weights: LossWeights,
+        learning_rate: float,
+        weight_decay: float,
+        schedule: Schedule,
+        optimiser: Literal["adamw", "muon"] = "adamw",
     ) -> None:
         super().__init__()
         self.potential = potential
@@ -31,18 +38,15 @@ class FitModule(pl.LightningModule):
         self.learning_rate = learning_rate
         self.weight_decay = weight_decay
         self.schedule = schedule
+        self.optimiser = optimiser
         self.losses: list[float] = []
         self.round_losses: list[torch.Tensor] = []
         self.validation: list[dict[str, torch.Tensor]] = []
 
     def configure_optimizers(self) -> dict[str, Any]:
-        """Return AdamW, which decays matrices only, and its schedule by step."""
+        """Return the optimiser and its schedule by step."""
         trainable = [p for p in self.parameters() if p.requires_grad]
-        groups = [
-            {"params": [p for p in trainable if p.dim() >= 2], "weight_decay": self.weight_decay},
-            {"params": [p for p in trainable if p.dim() < 2], "weight_decay": 0.0},
-        ]
-        optimiser = torch.optim.AdamW([g for g in groups if g["params"]], lr=self.learning_rate)
+        optimiser = make_optimiser(self.optimiser, trainable, self.learning_rate, self.weight_decay)
         rates = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: self.schedule.rate(step, self.losses))
         return {"optimizer": optimiser, "lr_scheduler": {"scheduler": rates, "interval": "step"}}
 

@@ -49,9 +49,9 @@ def frames(n: int, seed: int) -> Frames:
     return Frames.from_atoms(structures).with_labels(np.array(energies), np.concatenate(forces), None)
 
 
-def student() -> Potential:
+def student(channels: int = 8) -> Potential:
     row = POTENTIALS["painn"]
-    built: Potential = row.build(row.Settings(cutoff=4.0, channels=8, layers=1), 0)
+    built: Potential = row.build(row.Settings(cutoff=4.0, channels=channels, layers=1), 0)
     return built
 
 
@@ -73,18 +73,28 @@ def test_training_lowers_the_validation_error(tmp_path: Path) -> None:
     assert result.best.valid_forces_mae < 0.8 * result.curve[0].valid_forces_mae
 
 
-def test_resumed_training_is_bit_exact(tmp_path: Path) -> None:
-    whole = student()
-    reference = run(tmp_path / "whole", whole)
-    halted = student()
+@pytest.mark.parametrize(
+    "options",
+    [{}, {"optimiser": "muon"}, {"schedule": "plateau", "decay": 0.5, "decay_patience": 0, "learning_rate": 0.05}],
+)
+def test_resumed_training_is_bit_exact(tmp_path: Path, options: dict) -> None:
+    whole = student(16)
+    reference = run(tmp_path / "whole", whole, **options)
+    halted = student(16)
     with pytest.raises(Interrupted):
-        run(tmp_path / "halted", halted, StopAt(37))
-    resumed = student()
-    continued = run(tmp_path / "halted", resumed)
+        run(tmp_path / "halted", halted, StopAt(37), **options)
+    resumed = student(16)
+    continued = run(tmp_path / "halted", resumed, **options)
     assert text(continued) == text(reference)
     for name, value in whole.state_dict().items():
         if isinstance(value, torch.Tensor):
             assert torch.equal(value, resumed.state_dict()[name]), name
+
+
+def test_a_time_limit_ends_a_fit(tmp_path: Path) -> None:
+    result = run(tmp_path, student(), steps=100_000, max_time=1 / 60)
+    assert result.status == "out of time"
+    assert result.curve[-1].seconds >= 1.0 > result.curve[-2].seconds
 
 
 def test_a_finished_fit_is_not_repeated(tmp_path: Path) -> None:
