@@ -17,6 +17,10 @@ if TYPE_CHECKING:
     from distill.potentials.potential import Potential
 
 
+MATERIALS_PROJECT = (*range(1, 84), *range(89, 95))
+"""Atomic numbers that occur in the relaxations of the Materials Project: no Po, At, Rn, Fr, Ra, none beyond Pu."""
+
+
 @dataclass(frozen=True)
 class Source:
     """Where a teacher comes from, besides its row.
@@ -32,6 +36,12 @@ class Source:
     file: Path | None = None
     function: str = ""
     environment: str | None = None
+
+    def named_file(self, remedy: str) -> Path:
+        """Return the file that the user named; raises :class:`UserError` with ``remedy`` where there is none."""
+        if self.file is None or not self.file.is_file():
+            raise UserError("there is no such file", str(self.file) if self.file else "teacher.model", remedy)
+        return self.file
 
 
 class PotentialSettings(Settings):
@@ -55,7 +65,6 @@ class Architecture:
         weights: where pretrained weights are: a ``Weights`` that is downloaded, a path in its package, or None.
         parameters: how many parameters pretrained weights have; None where that depends on a file or the settings.
         trains: whether it can be fitted here; others label and generate.
-        conservative: whether its forces are the gradient of its energy.
         own_environment: whether its packages conflict with ours, so that it runs in an interpreter of its own.
         Settings: its settings.
     """
@@ -72,7 +81,6 @@ class Architecture:
     weights: ClassVar[Any] = None
     parameters: ClassVar[int | None] = None
     trains: ClassVar[bool] = True
-    conservative: ClassVar[bool] = True
     own_environment: ClassVar[bool] = False
     Settings: ClassVar[type[PotentialSettings]] = PotentialSettings
 
@@ -131,3 +139,12 @@ class Architecture:
                     where=f"potential {cls.name}",
                     remedy=f"Run: {cls.install}",
                 ) from None
+
+
+class OwnSettings(Architecture):
+    """A teacher whose file says how large its network is; subclasses write :meth:`Architecture.open`."""
+
+    @classmethod
+    def build(cls, settings: PotentialSettings, seed: int) -> Potential:
+        """Return the published model; ``settings`` give way to those that it brings."""
+        return cls.open(Source(cls.name), seed)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from distill.base.errors import UserError
 from distill.base.files import hash_file
-from distill.potentials.base import Architecture, PotentialSettings
+from distill.potentials.base import MATERIALS_PROJECT, Architecture, PotentialSettings
 
 if TYPE_CHECKING:
     from distill.potentials.potential import Potential
@@ -29,7 +29,7 @@ class CHGNet03(Architecture):
     role = "teacher"
     reference = "B. Deng et al., Nat. Mach. Intell. 5, 1031 (2023)"
     licence = "BSD-3-Clause-LBNL"
-    elements = (*range(1, 84), *range(89, 95))
+    elements = MATERIALS_PROJECT
     level_of_theory = "PBE and PBE+U (Materials Project)"
     requires = ("chgnet",)
     install = "pip install chgnet"

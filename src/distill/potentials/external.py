@@ -15,15 +15,12 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from distill.base.errors import UserError
 from distill.base.files import hash_file
 from distill.potentials import POTENTIALS
-from distill.potentials.base import Architecture, PotentialSettings, Source
+from distill.potentials.base import MATERIALS_PROJECT, Architecture, PotentialSettings, Source
 from distill.potentials.weights import Weights
 from distill.potentials.worker_main import FAMILIES, family_of
 
 if TYPE_CHECKING:
     from distill.potentials.potential import Potential
-
-MPTRJ = (*range(1, 84), *range(89, 95))
-"""Atomic numbers that occur in the relaxations of the Materials Project, which also MPtrj is made of."""
 
 CPU_INDEX = "https://download.pytorch.org/whl/cpu"
 UMA_ACCESS = "accept it at huggingface.co/facebook/UMA, then log in: hf auth login"
@@ -74,12 +71,11 @@ class External(Architecture):
 
         name = settings.model or cls.name
         row = POTENTIALS[name]
-        weights = getattr(row, "weights", None)
         return ExternalPotential(
             name,
             settings,
             elements=row.elements,
-            weights=weights if isinstance(weights, Weights) else None,
+            weights=row.weights if isinstance(row.weights, Weights) else None,
             install=remedy(row, settings.environment),
             origin={"licence": row.licence, "level_of_theory": row.level_of_theory},
         )
@@ -117,7 +113,7 @@ class SevenNet0(External):
     reference = "Y. Park et al., J. Chem. Theory Comput. 20, 4857 (2024)"
     licence = "MIT (package sevenn 0.13)"
     level_of_theory = "PBE and PBE+U (Materials Project)"
-    elements = MPTRJ
+    elements = MATERIALS_PROJECT
     parameters = 842_623
     argument = ""
     own_environment = True

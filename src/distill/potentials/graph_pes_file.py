@@ -49,13 +49,12 @@ class GraphPESFile(Architecture):
     @classmethod
     def open(cls, source: Source, seed: int) -> Potential:
         """Return the model in the file that the user named, which is a pickle: it may run code."""
-        if source.file is None or not source.file.is_file():
-            where = "teacher.model" if source.file is None else str(source.file)
-            raise UserError("there is no such file", where=where, remedy=f"Write {cls.name}:<file>")
-        potential = cls._read(source.file)
+        file = source.named_file(f"Write {cls.name}:<file>")
+        sha256 = hash_file(file)
+        potential = cls._read(file, sha256)
         potential.origin = {
-            "weights": str(source.file),
-            "sha256": hash_file(source.file),
+            "weights": str(file),
+            "sha256": sha256,
             "licence": cls.licence,
             "level_of_theory": cls.level_of_theory,
         }
@@ -68,17 +67,17 @@ class GraphPESFile(Architecture):
         Raises:
             UserError: the copy is missing or is not that of the file.
         """
-        path = folder / COPY
-        if not path.is_file() or hash_file(path) != getattr(settings, "sha256", ""):
+        path, sha256 = folder / COPY, getattr(settings, "sha256", "")
+        if not path.is_file() or hash_file(path) != sha256:
             raise UserError("it is missing or has changed", where=str(path), remedy="Make the potential again")
-        return cls._read(path)
+        return cls._read(path, sha256)
 
     @classmethod
-    def _read(cls, path: Path) -> Potential:
+    def _read(cls, path: Path, sha256: str) -> Potential:
         from distill.potentials._graph_pes_file import read_model
 
         potential = read_model(path)
         potential.architecture = cls.name
-        potential.settings = GraphPESFileSettings(sha256=hash_file(path))
+        potential.settings = GraphPESFileSettings(sha256=sha256)
         potential.attachments = {COPY: path.read_bytes()}
         return potential.eval()

@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import Field
 
-from distill.base.errors import UserError
-from distill.potentials.base import Architecture, PotentialSettings, Source
+from distill.potentials.base import MATERIALS_PROJECT, OwnSettings, PotentialSettings, Source
 from distill.potentials.weights import Weights, fetch
 
 if TYPE_CHECKING:
@@ -89,7 +88,7 @@ class MACESettings(PotentialSettings):
     """Floating-point type of the network; isolated atoms and sums are always in double precision."""
 
 
-class MACE(Architecture):
+class MACE(OwnSettings):
     """A MACE model from a file that ``mace-torch`` wrote, named as ``mace:<file>``; it keeps the file's precision."""
 
     name = "mace"
@@ -110,24 +109,17 @@ class MACE(Architecture):
         return MACEPotential(settings)
 
     @classmethod
-    def build(cls, settings: PotentialSettings, seed: int) -> Potential:
-        """Return the published model; it brings its own settings."""
-        return cls.open(Source(cls.name), seed)
-
-    @classmethod
     def open(cls, source: Source, seed: int) -> Potential:
         """Return the model in the file that the user named, which is a pickle: it may run code.
 
         Raises:
             UserError: there is no such file, or it holds no MACE model that can be used here.
         """
-        if source.file is None or not source.file.is_file():
-            where = "teacher.model" if source.file is None else str(source.file)
-            raise UserError("there is no such file", where, f"Write {cls.name}:<file>, a file of mace-torch")
+        file = source.named_file(f"Write {cls.name}:<file>, a file of mace-torch")
         from distill.base.files import hash_file
         from distill.potentials._mace_file import read_model
 
-        return read_model(cls, source.file, None, {"weights": str(source.file), "sha256": hash_file(source.file)})
+        return read_model(cls, file, None, {"weights": str(file), "sha256": hash_file(file)})
 
 
 class PublishedMACE(MACE):
@@ -136,7 +128,7 @@ class PublishedMACE(MACE):
     argument = ""
     reference = "I. Batatia et al., arXiv:2401.00096 (2023)"
     licence = "MIT"
-    elements = (*range(1, 84), *range(89, 95))
+    elements = MATERIALS_PROJECT
     level_of_theory = MP_THEORY
     weights: ClassVar[Weights]
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import Field
 
-from distill.potentials.base import Architecture, PotentialSettings, Source
+from distill.potentials.base import MATERIALS_PROJECT, OwnSettings, PotentialSettings, Source
 from distill.potentials.weights import Weights, fetch
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ class MatterSimSettings(PotentialSettings):
     """Length of the longest bonds that make angles, Å."""
 
 
-class MatterSim1M(Architecture):
+class MatterSim1M(OwnSettings):
     """MatterSim v1.0.0, the smaller model: three blocks of 128 features.
 
     Its tables reach to plutonium; as known count the 89 elements of the Materials Project, whose settings its training
@@ -45,7 +45,7 @@ class MatterSim1M(Architecture):
     role = "teacher"
     reference = "H. Yang et al., arXiv:2405.04967 (2024)"
     licence = "MIT"
-    elements = (*range(1, 84), *range(89, 95))
+    elements = MATERIALS_PROJECT
     level_of_theory = THEORY
     parameters = 890_034
     Settings = MatterSimSettings
@@ -59,11 +59,6 @@ class MatterSim1M(Architecture):
 
         network = M3GNet(settings.width, settings.blocks, settings.cutoff, settings.angle_cutoff)
         return MatterSimPotential(network, settings.cutoff, cls.elements or ())
-
-    @classmethod
-    def build(cls, settings: PotentialSettings, seed: int) -> Potential:
-        """Return the published model; it brings its own settings."""
-        return cls.open(Source(cls.name), seed)
 
     @classmethod
     def open(cls, source: Source, seed: int) -> Potential:

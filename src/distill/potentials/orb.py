@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import Field
 
-from distill.potentials.base import Architecture, PotentialSettings, Source
+from distill.potentials.base import MATERIALS_PROJECT, OwnSettings, PotentialSettings, Source
 from distill.potentials.weights import Weights, fetch
 
 if TYPE_CHECKING:
@@ -38,13 +38,14 @@ class OrbSettings(PotentialSettings):
     """Interactions between atoms and edges."""
 
 
-class _Orb(Architecture):
-    """What all Orb models share."""
+class _Orb(OwnSettings):
+    """What all Orb models share; of ``conservative`` ones the forces are the gradient of the energy."""
 
     role = "teacher"
     licence = LICENCE
-    elements = (*range(1, 84), *range(89, 95))
+    elements = MATERIALS_PROJECT
     Settings = OrbSettings
+    conservative: ClassVar[bool] = True
     version: ClassVar[int]
     neighbours: ClassVar[int]
     published: ClassVar[OrbSettings]
@@ -59,11 +60,6 @@ class _Orb(Architecture):
         network = OrbNetwork(cls.version, settings.width, settings.hidden, settings.layers)
         kind = OrbPotential if cls.conservative else OrbDirect
         return kind(network, settings.head, neighbours=cls.neighbours, elements=cls.elements)
-
-    @classmethod
-    def build(cls, settings: PotentialSettings, seed: int) -> Potential:
-        """Return the published model; it brings its own settings."""
-        return cls.open(Source(cls.name), seed)
 
     @classmethod
     def open(cls, source: Source, seed: int) -> Potential:

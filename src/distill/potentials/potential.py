@@ -97,10 +97,6 @@ class Potential(nn.Module):
         """Return for each index tensor in ``batch.extra`` how many of the things that it points to the batch has."""
         return {}
 
-    def linear_layers(self) -> tuple[type[nn.Module], ...]:
-        """Return the classes of its layers, besides ``nn.Linear``, that multiply by their matrix ``weight``."""
-        return ()
-
     @property
     def device(self) -> torch.device:
         """Where the parameters are."""

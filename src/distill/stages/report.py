@@ -136,7 +136,7 @@ def curves(inputs: Paths) -> Iterator[Any]:
     from distill.reporting.data import Model
 
     finetune = read_json(inputs["finetune"] / "manifest.json")["summary"]
-    if not finetune["status"].startswith("not "):
+    if finetune["status"] != "not fine-tuned":
         yield curve(inputs["finetune"] / "curve.csv", finetune, Model("teacher", "finetuned"), 0)
     for source in inputs["train"]:
         summary = read_json(source.path / "manifest.json")["summary"]

@@ -98,9 +98,8 @@ def merge_lora(potential: Potential) -> None:
 
 
 def _linear(potential: Potential) -> list[Any]:
-    """Return the layers that multiply by a matrix: PyTorch's, and those that a potential names itself."""
-    kinds: tuple[type[nn.Module], ...] = (nn.Linear, *potential.linear_layers())
-    return [module for module in potential.modules() if isinstance(module, kinds)]
+    """Return the layers that multiply by a matrix."""
+    return [module for module in potential.modules() if isinstance(module, nn.Linear)]
 
 
 def _fitted(potential: Potential) -> Iterator[tuple[str, nn.Parameter]]:
