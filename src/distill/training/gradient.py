@@ -89,18 +89,26 @@ def fit(
     """
     graphs = potential.prepare(train)
     others = potential.prepare(replay) if replay is not None and replay_share else []
-    batches = ShuffledBatches(graphs, potential.collate, batch_size, seed, others, replay_share)
-    per_round = steps_per_round or batches.batches_per_pass
-    rounds = -(-steps // per_round)
-    following = Cosine(rounds * per_round) if schedule == "cosine" else Plateau(decay, decay_patience)
+    batches = ShuffledBatches(
+        graphs,
+        potential.collate,
+        batch_size,
+        seed,
+        per_round=steps_per_round,
+        first_step=lambda: module.current_epoch * batches.per_round,
+        others=others,
+        share=replay_share,
+    )
+    rounds = -(-steps // batches.per_round)
+    total = rounds * batches.per_round
+    following = Cosine(total) if schedule == "cosine" else Plateau(decay, decay_patience)
     module = FitModule(potential, weights or LossWeights(), learning_rate, weight_decay, following, optimiser)
     module.train()
-    batches.begin(per_round, lambda: module.current_epoch * per_round)
     validation: DataLoader[Batch] = DataLoader(
         FixedBatches(potential.prepare(valid), potential.collate), batch_size=None
     )
     keeper = Keeper(work, patience, None if max_time is None else 60 * max_time)
-    with (progress or Progress()).phase("training", rounds * per_round, "step") as phase, quiet_lightning():
+    with (progress or Progress()).phase("training", total, "step") as phase, quiet_lightning():
         trainer = make_trainer(rounds, clip, device, [keeper, *averaging(average), Reporter(phase)])
         last = work / Keeper.LAST
         trainer.fit(module, batches, validation, ckpt_path=last if last.exists() else None, weights_only=True)

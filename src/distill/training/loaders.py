@@ -21,6 +21,8 @@ class ShuffledBatches:
         collate: makes a batch of several graphs.
         batch_size: structures per batch; the last batch of a pass over the data may be smaller.
         seed: shuffling seed.
+        per_round: batches per iteration of this object; None: one pass over the data.
+        first_step: returns the optimiser step at which an iteration begins.
         others: prepared structures of which every pass takes some, the next ones each time.
         share: the share of a pass that ``others`` make up, below 1.
     """
@@ -31,6 +33,8 @@ class ShuffledBatches:
         collate: Callable[[list[Graph]], Batch],
         batch_size: int,
         seed: int,
+        per_round: int | None = None,
+        first_step: Callable[[], int] = lambda: 0,
         others: Sequence[Graph] = (),
         share: float = 0.0,
     ) -> None:
@@ -40,11 +44,7 @@ class ShuffledBatches:
         self.extra = round(len(graphs) * share / (1 - share)) if others else 0
         self.batch_size = min(batch_size, self.own + self.extra)
         self.seed = seed
-        self.begin(self.batches_per_pass, lambda: 0)
-
-    def begin(self, per_round: int, first_step: Callable[[], int]) -> None:
-        """Set how many batches an iteration has, and what tells the optimiser step at which it begins."""
-        self.per_round = per_round
+        self.per_round = per_round or self.batches_per_pass
         self.first_step = first_step
 
     @property
