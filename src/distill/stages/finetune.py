@@ -170,7 +170,7 @@ class Finetune(Stage):
                 f"{settings.model} predicts forces that are not the gradient of its energy: good enough to label and "
                 "to generate, but no dynamics with it conserves energy; students are conservative all the same"
             )
-        summary, shift = _move_reference(teacher, train, read_json(inputs["isolated_atoms"]), job)
+        summary = _move_reference(teacher, train, read_json(inputs["isolated_atoms"]), job)
         save(teacher, job.out / "zero_shot", {"made_by": "reference-energy shift"})
         if settings.finetune is None:
             save(teacher, job.out / "model", {"made_by": "reference-energy shift"})
@@ -178,9 +178,9 @@ class Finetune(Stage):
             return summary | {
                 "model": settings.model,
                 "status": NOT_TUNED,
-                "headline": f"{settings.model}, {NOT_TUNED}",
+                "headline": f"{':'.join(filter(None, (settings.model, settings.function)))}, {NOT_TUNED}",
             }
-        replay = _replay(inputs["replay"], settings.finetune, teacher, shift, train)
+        replay = _replay(inputs["replay"], settings.finetune, teacher, summary["reference_shift_eV"], train)
         fitted, tuned = _fit(teacher, train, valid, replay, settings.finetune, job)
         save(teacher, job.out / "model", {"made_by": "fine-tuning"})
         write_curve(job.out / "curve.csv", fitted.curve)
@@ -203,13 +203,12 @@ def _open(inputs: Paths, settings: TeacherSettings, job: Job) -> Any:
     return (teacher.double() if double else teacher).to(job.device)
 
 
-def _move_reference(teacher: Any, train: Any, isolated: dict[str, float], job: Job) -> tuple[Summary, Any]:
-    """Shift the reference energies, write what that leaves of each energy; the shift is also returned by element."""
+def _move_reference(teacher: Any, train: Any, isolated: dict[str, float], job: Job) -> Summary:
+    """Shift the reference energies, write what that leaves of each energy, and return both in numbers."""
     import csv
 
     from distill.training.reference_energies import shift_reference
 
-    before = teacher.offsets.detach().cpu().numpy().copy()
     shift = shift_reference(teacher, train, isolated)
     with replacing(job.out / "reference.csv") as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
@@ -217,16 +216,15 @@ def _move_reference(teacher: Any, train: Any, isolated: dict[str, float], job: J
         writer.writerows(zip(range(len(train)), train.labels("config_type"), map(float, shift.residual), strict=True))
     if shift.mixed or shift.undetermined:
         job.warnings.append(shift.text().rstrip("."))
-    summary = {
+    return {
         "reference_shift_eV": shift.shift,
         "reference_text": shift.text(),
         "reference_shift_determined": shift.determined,
         "reference_residual_max_eV_per_atom": float(abs(shift.residual).max()),
     }
-    return summary, teacher.offsets.detach().cpu().numpy() - before
 
 
-def _replay(file: Path | None, settings: FinetuneSettings, teacher: Any, shift: Any, train: Any) -> Any:
+def _replay(file: Path | None, settings: FinetuneSettings, teacher: Any, shift: dict[str, float], train: Any) -> Any:
     """Return the labelled structures of other materials to mix in, or None."""
     from distill.structures.read import read_frames
     from distill.training.forgetting import to_replay

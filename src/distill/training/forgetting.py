@@ -6,9 +6,11 @@ model before fine-tuning is the reference.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
+from ase.data import chemical_symbols
 
 from distill.base.errors import UserError
 from distill.potentials.potential import Potential
@@ -50,14 +52,14 @@ def forgetting(before: Frames, after: Frames) -> Forgetting:
     )
 
 
-def to_replay(potential: Potential, given: Frames | None, shift: Array, apart_from: Frames) -> Frames:
+def to_replay(potential: Potential, given: Frames | None, shift: Mapping[str, float], apart_from: Frames) -> Frames:
     """Return labelled structures of other materials to mix into the training.
 
     Args:
         potential: the model before fine-tuning, with shifted reference energies.
         given: the user's structures; None takes a built-in set of ordinary materials. What has no labels gets those of
             ``potential``; what has some is taken to be of the model's own level of theory.
-        shift: energy that the reference shift added per atom by atomic number, ``[119]`` eV.
+        shift: what the reference shift added to each element, eV per atom by symbol.
         apart_from: the structures of the material at hand.
 
     Raises:
@@ -77,7 +79,8 @@ def to_replay(potential: Potential, given: Frames | None, shift: Array, apart_fr
         where, remedy = "teacher.finetune.replay.file", "Give both, or neither to have the teacher label them"
         raise UserError("there are energies or forces, but not both", where, remedy)
     potential.check(given)
-    moved = np.bincount(given.structure_of_atom, weights=shift[given.numbers], minlength=len(given))
+    by_number = np.array([shift.get(symbol, 0.0) for symbol in chemical_symbols])
+    moved = np.bincount(given.structure_of_atom, weights=by_number[given.numbers], minlength=len(given))
     return given.with_labels(given.energy + moved, given.forces, given.stress)
 
 

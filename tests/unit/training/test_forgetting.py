@@ -61,9 +61,7 @@ def test_an_unchanged_model_has_forgotten_nothing(chgnet: Potential) -> None:
 def test_labels_to_replay_follow_the_reference_shift(chgnet: Potential) -> None:
     train = silicon()
     given = chgnet.evaluate(ordinary_materials("replay", (6, 14, 1, 8), train.elements))
-    shift = np.zeros(119)
-    shift[6] = -2.0
-    replayed = to_replay(chgnet, given, shift, train)
+    replayed = to_replay(chgnet, given, {"C": -2.0}, train)
     carbons = np.bincount(given.structure_of_atom, given.numbers == 6, len(given))
     np.testing.assert_allclose(replayed.energy - given.energy, -2.0 * carbons, atol=1e-9)  # plain arithmetic
     assert np.array_equal(replayed.forces, given.forces)
@@ -71,10 +69,10 @@ def test_labels_to_replay_follow_the_reference_shift(chgnet: Potential) -> None:
 
 def test_structures_without_labels_get_those_of_the_model(chgnet: Potential) -> None:
     bare = ordinary_materials("replay", (6, 1), silicon().elements)
-    replayed = to_replay(chgnet, bare, np.zeros(119), silicon())
+    replayed = to_replay(chgnet, bare, {}, silicon())
     assert np.array_equal(replayed.forces, chgnet.evaluate(bare).forces)
     with pytest.raises(UserError, match="but not both"):
-        to_replay(chgnet, bare.with_labels(np.zeros(len(bare)), None, None), np.zeros(119), silicon())
+        to_replay(chgnet, bare.with_labels(np.zeros(len(bare)), None, None), {}, silicon())
 
 
 def test_every_pass_has_the_share_asked_for_and_takes_turns() -> None:
@@ -97,7 +95,7 @@ def test_replay_lessens_forgetting(tmp_path: Path) -> None:
         potential = row.build(row.Settings(), 0)
         before, own = potential.evaluate(others), potential.evaluate(silicon())
         wrong = own.with_labels(own.energy, 2 * own.forces, None)
-        replay = to_replay(potential, None, np.zeros(119), wrong)
+        replay = to_replay(potential, None, {}, wrong)
         arguments = {"steps": 40, "batch_size": 4, "learning_rate": 1e-3, "average": 0.0}
         fit(potential, wrong, wrong, replay=replay, replay_share=share, work=tmp_path / str(share), **arguments)
         changes[share] = forgetting(before, potential.evaluate(others)).forces
