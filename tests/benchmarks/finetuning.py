@@ -68,17 +68,21 @@ class Ours:
         self.device = device
         self.potential: Potential = architecture.build(architecture.Settings(), 0).to(device)
         weights = LossWeights(energy=1.0, forces=FORCE_WEIGHT, virial=0.0, huber=HUBER)
-        self.module = FitModule(self.potential, weights, LEARNING_RATE, 0.0, Cosine(1))
+        data = self.potential.prepare(frames, device)
+        self.module = FitModule(
+            self.potential, data, data, weights, total=1, learning_rate=LEARNING_RATE, schedule=Cosine(1)
+        )
+        self.weights = weights.at(0.0)
+        self.module.manual_backward = lambda loss: loss.backward()  # what Lightning does, without its trainer
         self.optimiser = self.module.configure_optimizers()["optimizer"]
-        self.batches = ShuffledBatches(self.potential.prepare(frames), self.potential.collate, batch, 0)
+        self.batches = ShuffledBatches(data.costs, batch, 0)
 
     def learn(self) -> None:
         """Pass once over the frames."""
         self.module.train()
-        self.module.on_train_epoch_start()
-        for k, batch in enumerate(self.batches):
+        for batch in self.batches:
             self.optimiser.zero_grad()
-            self.module.training_step(batch.to(self.device), k).backward()
+            self.module.accumulate(batch, self.weights)
             self.optimiser.step()
 
     def forces(self, frames: Frames) -> Array:

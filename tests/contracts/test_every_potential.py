@@ -56,7 +56,7 @@ def start(name: str, seed: int) -> Potential:
         pytest.skip("runs in an environment of its own")
     if row.argument == "function":
         pytest.skip("needs a function of the user")
-    settings = row.Settings()
+    settings = row.for_data(row.Settings(), "graph_pes.models:SchNet", ["O", "Si"])
     if is_complete(row):
         potential: Potential = row.build(settings, seed)
         return potential

@@ -13,6 +13,8 @@ POTENTIALS = Registry(
         "ase": "distill.potentials.external:External",
         "chgnet-0.3": "distill.potentials.chgnet:CHGNet03",
         "chgnet-r2scan": "distill.potentials.chgnet:CHGNetR2SCAN",
+        "custom": "distill.potentials.custom:Custom",
+        "eddp": "distill.potentials.eddp:EDDP",
         "mace": "distill.potentials.mace:MACE",
         "mace-mp-0a": "distill.potentials.mace:MACEMP0a",
         "mace-mp-0a-small": "distill.potentials.mace:MACEMP0aSmall",
@@ -27,9 +29,11 @@ POTENTIALS = Registry(
         "mace-off23-medium": "distill.potentials.mace:MACEOFF23Medium",
         "mace-off23-large": "distill.potentials.mace:MACEOFF23Large",
         "mace-off24": "distill.potentials.mace:MACEOFF24",
+        "mace-student": "distill.potentials.mace_student:MACEStudent",
         "graph-pes": "distill.potentials.graph_pes_file:GraphPESFile",
         "mattersim-v1.0.0-1m": "distill.potentials.mattersim:MatterSim1M",
         "mattersim-v1.0.0-5m": "distill.potentials.mattersim:MatterSim5M",
+        "nequip": "distill.potentials.nequip:NequIP",
         "orb-d3-v2": "distill.potentials.orb:OrbD3V2",
         "orb-v2": "distill.potentials.orb:OrbV2",
         "orb-v3-conservative-20-mpa": "distill.potentials.orb:OrbV3Conservative20MPA",
@@ -41,6 +45,7 @@ POTENTIALS = Registry(
         "orb-v3-direct-inf-mpa": "distill.potentials.orb:OrbV3DirectInfMPA",
         "orb-v3-direct-inf-omat": "distill.potentials.orb:OrbV3DirectInfOMat",
         "painn": "distill.potentials.painn:PaiNN",
+        "schnet": "distill.potentials.schnet:SchNet",
         "sevennet-0": "distill.potentials.external:SevenNet0",
         "sevennet-l3i5": "distill.potentials.external:SevenNetL3I5",
         "sevennet-mf-0-pbe": "distill.potentials.external:SevenNetMF0PBE",
@@ -56,6 +61,26 @@ POTENTIALS = Registry(
 def names(role: str) -> list[str]:
     """Return the names of the ``"teacher"`` or ``"student"`` rows."""
     return [name for name in POTENTIALS if POTENTIALS[name].role == role]
+
+
+def students() -> dict[str, str]:
+    """Return the names of students as recipes know them, and those of their rows; the user's own are not among them."""
+    return {POTENTIALS[name].arch or name: name for name in names("student") if name != "custom"}
+
+
+def student_row(arch: str) -> Any:
+    """Return the row of the student that a recipe names, for instance of ``painn`` or ``my_module:MyNetwork``.
+
+    Raises:
+        UserError: there is no such student.
+    """
+    known = students()
+    if ":" in arch:
+        return POTENTIALS["custom"]
+    if arch not in known:
+        remedy = f"{nearest(arch, known)}; a network of your own is module:Class"
+        raise UserError(f"unknown architecture {arch!r}", remedy=remedy)
+    return POTENTIALS[known[arch]]
 
 
 def teacher_row(model: str) -> Any:

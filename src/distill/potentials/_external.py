@@ -19,7 +19,8 @@ from distill.potentials import worker_main
 from distill.potentials._worker_process import Worker
 from distill.potentials.batch_size import CPU_ATOMS, BatchSize
 from distill.potentials.calculator import PotentialCalculator
-from distill.potentials.graph import Batch, Graph
+from distill.potentials.dataset import Dataset
+from distill.potentials.graph import Batch
 from distill.potentials.potential import Potential, Prediction
 from distill.potentials.weights import Weights, fetch
 from distill.potentials.worker_main import Refusal
@@ -186,7 +187,7 @@ class ExternalPotential(Potential):
         """Refuse: there is no network to prepare structures for."""
         self._refuse()
 
-    def prepare(self, frames: Frames) -> list[Graph]:
+    def prepare(self, frames: Frames, device: torch.device | str = "cpu") -> Dataset:
         """Refuse: there is no network to prepare structures for."""
         self._refuse()
 

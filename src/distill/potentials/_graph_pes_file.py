@@ -10,19 +10,15 @@ import warnings
 from pathlib import Path
 
 import numpy as np
-import torch
 from ase import Atoms
 from ase.data import atomic_numbers
-from graph_pes.atomic_graph import AtomicGraph, trim_edges
 from graph_pes.graph_pes_model import GraphPESModel
-from graph_pes.interfaces.base import InterfaceModel
 from graph_pes.models import load_model
-from graph_pes.models.addition import AdditionModel
 from torch import Tensor
 
 from distill.base.errors import UserError
 from distill.base.random import stream
-from distill.potentials._graph_pes import atomic_graph
+from distill.potentials._graph_pes import atomic_graph, local_energies
 from distill.potentials.graph import Batch, find_pairs
 from distill.potentials.potential import Potential
 from distill.structures.frames import Frames
@@ -42,20 +38,6 @@ class GraphPESFilePotential(Potential):
     def atomic_energies(self, batch: Batch) -> Tensor:
         """Return the model's energy of each atom, ``[N]`` eV."""
         return local_energies(self.model, atomic_graph(batch, self.cutoff)).reshape(-1)
-
-
-def local_energies(model: GraphPESModel, graph: AtomicGraph) -> Tensor:
-    """Return the energy of each atom; a sum of models is taken apart, as each has a cutoff of its own."""
-    if isinstance(model, AdditionModel):
-        parts = [local_energies(part, graph).reshape(-1) for part in model.models.values()]
-        return torch.stack(parts).sum(0)
-    graph = trim_edges(graph, model.cutoff.item())
-    if isinstance(model, InterfaceModel):
-        found = model.raw_forward_pass(model.convert_to_underlying_input(graph), True, ["local_energies"])
-    else:
-        found = model(graph)
-    energies: Tensor = found["local_energies"]
-    return energies
 
 
 def read_model(path: Path) -> Potential:

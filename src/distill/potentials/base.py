@@ -5,10 +5,13 @@ Nothing here imports torch until something is built, so that a recipe is validat
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+from pydantic import Field, field_validator, model_validator
 
 from distill.base.errors import UserError
 from distill.base.settings import Settings
@@ -48,12 +51,61 @@ class PotentialSettings(Settings):
     """Base of the settings of every architecture; an architecture without choices uses it as it is."""
 
 
+class StudentSettings(PotentialSettings):
+    """What the settings of all students have in common.
+
+    Class attributes:
+        sizes: by preset, the values of settings that the recipe does not give.
+    """
+
+    sizes: ClassVar[Mapping[str, Mapping[str, int]]] = {}
+
+    preset: Literal["small", "default", "large"] = "default"
+    """The size of the network; what is given besides replaces a value of the preset."""
+    cutoff: float = Field(default=5.0, gt=0)
+    """Distance up to which atoms see each other directly, Å."""
+    core: bool = True
+    """Whether nuclei repel each other at very short distances (Ziegler-Biersack-Littmark)."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _preset(cls, given: Any) -> Any:
+        """Fill in the values of the preset where there are none."""
+        if not isinstance(given, Mapping):
+            return given
+        return {**cls.sizes.get(str(given.get("preset", "default")), {}), **given}
+
+    def network_arguments(self) -> dict[str, Any]:
+        """Return what the network is built from: all but the preset and the repulsion of nuclei."""
+        return self.model_dump(exclude={"preset", "core"})
+
+
+class OfElements(StudentSettings):
+    """Settings of a student whose network is made for certain elements."""
+
+    elements: list[str] | None = None
+    """Chemical symbols of the elements that it is made for; those of the training structures if null."""
+
+    @field_validator("elements")
+    @classmethod
+    def _known(cls, elements: list[str] | None) -> list[str] | None:
+        if elements is None:
+            return None
+        from ase.data import chemical_symbols
+
+        unknown = [symbol for symbol in elements if symbol not in chemical_symbols[1:]]
+        if unknown or len(set(elements)) < len(elements) or not elements:
+            raise ValueError(f"{unknown[0]!r} is no element" if unknown else "give each element once, at least one")
+        return elements
+
+
 class Architecture:
     """One architecture. Subclasses declare it and write :meth:`network`; teachers also :meth:`load_pretrained`.
 
     Class attributes:
         name: its name in the table.
         role: ``"teacher"`` (comes with weights) or ``"student"`` (comes untrained).
+        arch: a student's name in a recipe where the table has a teacher of that name; otherwise that of the row.
         reference: the publication to cite.
         licence: of the weights where there are any, otherwise of the code.
         elements: atomic numbers that it knows; None for all.
@@ -71,6 +123,7 @@ class Architecture:
 
     name: ClassVar[str]
     role: ClassVar[str]
+    arch: ClassVar[str] = ""
     reference: ClassVar[str]
     licence: ClassVar[str]
     elements: ClassVar[tuple[int, ...] | None] = None
@@ -116,6 +169,19 @@ class Architecture:
         potential = cls.create(settings, seed)
         cls.load_pretrained(potential)
         return potential
+
+    @classmethod
+    def for_data(cls, settings: Any, arch: str, symbols: list[str]) -> Any:
+        """Return the settings completed by what the recipe and the structures say.
+
+        Args:
+            settings: as the recipe has them.
+            arch: the recipe's ``arch``, which may say more than the name of the row.
+            symbols: the chemical symbols of the training structures.
+        """
+        if isinstance(settings, OfElements) and settings.elements is None:
+            return settings.model_copy(update={"elements": symbols})
+        return settings
 
     @classmethod
     def open(cls, source: Source, seed: int) -> Potential:

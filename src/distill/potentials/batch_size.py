@@ -24,6 +24,11 @@ SHARE = 0.5
 """Share of the free memory that a batch may take once it is known what an atom takes."""
 
 
+def out_of_memory(error: BaseException) -> bool:
+    """Return whether an error says that memory did not suffice."""
+    return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)
+
+
 class Memory(Protocol):
     """The memory of a device, in bytes."""
 

@@ -6,9 +6,8 @@ pairs forward and then backward; what depends on the distance alone is computed 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
-from itertools import accumulate, pairwise
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -64,6 +63,12 @@ class Batch:
     def neighbours(self) -> Tensor:
         """The sending atom of each directed edge, ``[2P]``."""
         return self.pairs.flip(0).reshape(-1)
+
+    def atoms_per_structure(self) -> Tensor:
+        """Return the number of atoms of each structure, ``[B]``, without waiting for the device."""
+        return self.structure.new_zeros(self.n_structures).index_add_(
+            0, self.structure, torch.ones_like(self.structure)
+        )
 
     def vectors(self) -> Tensor:
         """Return R[j] + shift @ cell − R[i] of each pair, ``[P, 3]`` Å, differentiable in positions and cells."""
@@ -123,33 +128,6 @@ def with_labels(batch: Batch, frames: Frames) -> Batch:
     return batch
 
 
-def collate(graphs: list[Graph], increments: list[Mapping[str, int]]) -> Batch:
-    """Join structures to a batch.
-
-    Args:
-        graphs: the structures.
-        increments: for each structure, by how much every later one's ``extra`` tensors of that name have to be raised,
-            because they are indices into something that is joined; names that are missing are not indices.
-    """
-    atoms = [len(g.numbers) for g in graphs]
-    extra = {
-        name: _join([g.extra[name] for g in graphs], [i.get(name, 0) for i in increments]) for name in graphs[0].extra
-    }
-    return Batch(
-        numbers=_join([g.numbers for g in graphs]),
-        positions=_join([g.positions for g in graphs]),
-        cells=_join([g.cells for g in graphs]),
-        periodic=_join([g.periodic for g in graphs]),
-        pairs=_join([g.pairs for g in graphs], atoms, dim=1),
-        shifts=_join([g.shifts for g in graphs]),
-        structure=_join([g.structure for g in graphs], [g.n_structures for g in graphs]),
-        extra=extra,
-        energy=_join_labels([g.energy for g in graphs]),
-        forces=_join_labels([g.forces for g in graphs]),
-        stress=_join_labels([g.stress for g in graphs]),
-    )
-
-
 def strained(batch: Batch, strain: Tensor | None) -> Batch:
     """Return the batch with positions and cells deformed by the symmetric part of ``strain`` ``[B, 3, 3]``."""
     if strain is None:
@@ -165,16 +143,3 @@ def divide_by_volume(virial: Tensor, batch: Batch) -> Tensor:
     periodic = batch.periodic.view(-1, 1, 1)
     volume = torch.linalg.det(batch.cells).abs().view(-1, 1, 1)
     return torch.where(periodic, virial / torch.where(periodic, volume, 1.0), torch.nan)
-
-
-def _join(parts: list[Tensor], sizes: list[int] | None = None, dim: int = 0) -> Tensor:
-    """Return the tensors joined; indices are raised by the ``sizes`` of what stands before them."""
-    if sizes is not None and any(sizes):
-        parts = [part + first for part, first in zip(parts, accumulate(sizes, initial=0), strict=False)]
-    return torch.cat(parts, dim)
-
-
-def _join_labels(labels: list[Tensor | None]) -> Tensor | None:
-    """Return the labels joined, or None where a structure lacks it."""
-    present = [label for label in labels if label is not None]
-    return torch.cat(present) if len(present) == len(labels) else None

@@ -2,29 +2,31 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, ClassVar
 
 from pydantic import Field
 
-from distill.potentials.base import Architecture, PotentialSettings
+from distill.potentials.base import Architecture, StudentSettings
 
 if TYPE_CHECKING:
     from distill.potentials.potential import Potential
 
 
-class PaiNNSettings(PotentialSettings):
-    """Settings of PaiNN."""
+class PaiNNSettings(StudentSettings):
+    """Settings of PaiNN; the default has 46 thousand parameters."""
 
-    cutoff: float = Field(default=5.0, gt=0)
-    """Distance up to which atoms see each other directly, Å."""
+    sizes: ClassVar[Mapping[str, Mapping[str, int]]] = {
+        "small": {"channels": 16, "layers": 2},
+        "large": {"channels": 64, "layers": 4},
+    }
+
     channels: int = Field(default=32, ge=1)
     """Scalars and vectors per atom."""
     layers: int = Field(default=3, ge=1)
     """Rounds of message passing."""
     radial_features: int = Field(default=20, ge=1)
     """Functions that a distance is expanded into."""
-    core: bool = True
-    """Whether nuclei repel each other at very short distances (Ziegler-Biersack-Littmark)."""
 
 
 class PaiNN(Architecture):
@@ -41,4 +43,4 @@ class PaiNN(Architecture):
         """Return an untrained PaiNN."""
         from distill.potentials._painn_network import PaiNNPotential
 
-        return PaiNNPotential(**settings.model_dump())
+        return PaiNNPotential(**settings.network_arguments(), core=settings.core)

@@ -25,8 +25,10 @@ from distill.base.files import hash_file, read_json, replacing, write_json
 from distill.base.progress import Phase
 from distill.potentials import POTENTIALS
 from distill.potentials.base import PotentialSettings
-from distill.potentials.batch_size import BatchSize
-from distill.potentials.graph import Batch, Graph, collate, divide_by_volume, find_pairs, strained, with_labels
+from distill.potentials.batch_size import BatchSize, out_of_memory
+from distill.potentials.dataset import Dataset
+from distill.potentials.graph import Batch, divide_by_volume, find_pairs, strained, with_labels
+from distill.potentials.neighbour_cache import cached_pairs
 from distill.structures.frames import Array, Frames
 
 if TYPE_CHECKING:
@@ -134,20 +136,27 @@ class Potential(nn.Module):
         )
         return self.complete(batch.to(self.device))
 
-    def prepare(self, frames: Frames) -> list[Graph]:
-        """Return each structure with its neighbours and labels, on the CPU, for a training that reads it often.
+    def prepare(self, frames: Frames, device: torch.device | str = "cpu") -> Dataset:
+        """Return the structures with their neighbours and labels, for a training that reads them often.
+
+        Neighbours of many atoms are kept on disk and found there again.
+
+        Args:
+            frames: the structures; at least one.
+            device: where to keep them.
 
         Raises:
             UserError: an element that the potential does not know, or periodicity without a lattice vector.
         """
         self.check(frames)
-        return [with_labels(self.batch(one, find_pairs(one, self.cutoff)).to("cpu"), one) for one in frames]
+        pairs, shifts = cached_pairs(frames, self.cutoff)
+        bounds = np.searchsorted(frames.structure_of_atom[pairs[0]], np.arange(len(frames) + 1))
+        graphs = []
+        for one, first, begin, end in zip(frames, frames.offsets, bounds, bounds[1:], strict=False):
+            batch = self.batch(one, (pairs[:, begin:end] - first, shifts[begin:end]))
+            graphs.append(with_labels(batch.to("cpu"), one))
+        return Dataset(graphs, [self.extra_increments(g) for g in graphs]).to(device)
 
-    def collate(self, graphs: list[Graph]) -> Batch:
-        """Join prepared structures to a batch."""
-        return collate(graphs, [self.extra_increments(g) for g in graphs])
-
-    @torch.enable_grad()
     def forward(self, batch: Batch, stress: bool = True) -> Prediction:
         """Return energies, forces and stress; forces and stress are exact derivatives of the energy.
 
@@ -155,6 +164,11 @@ class Potential(nn.Module):
         al., Comput. Phys. Commun. 190, 33, 2015). In training mode the result can be differentiated once more. It works
         also where the caller switched gradients off.
         """
+        return self.with_atomic_energies(batch, stress)[0]
+
+    @torch.enable_grad()
+    def with_atomic_energies(self, batch: Batch, stress: bool = True) -> tuple[Prediction, Tensor]:
+        """Return what :meth:`forward` does, and the energy of each atom with its element's, ``[N]`` float64 eV."""
         strain = batch.cells.new_zeros(batch.cells.shape, requires_grad=True) if stress else None
         positions = batch.positions.detach().requires_grad_()
         atomic = self.atomic_energies(strained(replace(batch, positions=positions), strain))
@@ -166,9 +180,11 @@ class Potential(nn.Module):
             )
         else:  # nothing depends on the positions: no atom has a neighbour
             gradients = tuple(torch.zeros_like(leaf) for leaf in leaves)
-        energy = total + self._sum(self.offsets.index_select(0, batch.numbers), batch)
+        free = self.offsets.index_select(0, batch.numbers)
+        energy = total + self._sum(free, batch)
         tensor = None if strain is None else divide_by_volume(gradients[1], batch)
-        return Prediction(energy if self.training else energy.detach(), -gradients[0], tensor)
+        prediction = Prediction(energy if self.training else energy.detach(), -gradients[0], tensor)
+        return prediction, atomic.double() + free
 
     def predict(self, frames: Frames, stress: bool = True) -> Prediction:
         """Return what the potential says of structures evaluated together, without a check of their elements."""
@@ -245,7 +261,7 @@ class Potential(nn.Module):
 
     def _make_room(self, error: RuntimeError, n_atoms: Array) -> None:
         """Halve the batches where ``n_atoms`` were too many; raises ``error`` again if it is not about memory."""
-        if not (isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)):
+        if not out_of_memory(error):
             raise error
         if len(n_atoms) == 1:
             raise WorkError(

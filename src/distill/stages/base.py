@@ -10,7 +10,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
@@ -29,7 +29,7 @@ class StageSettings(Settings):
 
 
 class LossSettings(Settings):
-    """Weights of the terms of the objective, a sum of mean Huber losses."""
+    """Weights of the terms of the objective, and how a residual counts."""
 
     energy: float = Field(10.0, ge=0)
     """Weight of the energy per atom (eV/atom)."""
@@ -37,8 +37,20 @@ class LossSettings(Settings):
     """Weight of the force components (eV/Å)."""
     virial: float = Field(1.0, ge=0)
     """Weight of the components of the virial per atom (eV/atom), that is of the stress; 0 leaves it out."""
+    atomic_energy: float = Field(0.0, ge=0)
+    """Weight of the teacher's energies of single atoms (eV); needs synthetic.atomic_energies."""
+    hessian: float = Field(0.0, ge=0)
+    """Weight of rows of the teacher's Hessian (eV/Å²); needs synthetic.hessian_rows, and steps cost three times."""
+    kind: Literal["huber", "mae", "rmse"] = "huber"
+    """huber: quadratic for small residuals, linear for large ones; mae: mean absolute; rmse: root mean square."""
     huber: float = Field(0.05, gt=0)
-    """Residual at which a term turns from quadratic to linear, in its own unit."""
+    """Residual at which Huber's loss turns from quadratic to linear, in the unit of each term."""
+    later: dict[Literal["energy", "forces", "virial"], Annotated[float, Field(ge=0)]] = {}
+    """Weights that replace these late in the fit, as in {energy: 100, forces: 10}: forces first, energy later."""
+    turn: float = Field(0.75, gt=0, lt=1)
+    """Share of the steps after which they do."""
+    balance: bool = False
+    """Divide every term by its running mean, so that weights are shares of the gradient."""
 
 
 class FitSettings(StageSettings):

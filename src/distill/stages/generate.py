@@ -12,7 +12,7 @@ from pydantic import Field, field_validator
 
 from distill.base.errors import UserError, nearest
 from distill.base.files import copy_tree
-from distill.potentials import names
+from distill.potentials import students
 from distill.stages.base import FitSettings, Job, Paths, Stage, StageSettings, Summary
 
 
@@ -31,8 +31,8 @@ class SurrogateSettings(FitSettings):
     @field_validator("student")
     @classmethod
     def _known(cls, student: str) -> str:
-        if student not in names("student"):
-            raise ValueError(f"unknown architecture {student!r}: {nearest(student, names('student'))}")
+        if student not in students():
+            raise ValueError(f"unknown architecture {student!r}: {nearest(student, students())}")
         return student
 
 

@@ -22,15 +22,26 @@ class Label(Stage):
         """Add dimers of each pair of elements, so that students know isolated pairs."""
         include_seeds: bool = True
         """Add the DFT structures themselves, with the teacher's labels."""
+        atomic_energies: bool = False
+        """Note the teacher's energy of every atom too, for students whose loss weighs them."""
+        hessian_rows: bool = False
+        """Note one row of the teacher's Hessian for each structure, for students whose loss weighs them; each costs two
+        evaluations."""
 
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 3
     section: ClassVar[str] = "synthetic"
     inputs: ClassVar[dict[str, Any]] = {
         "teacher": "finetune.model",
         "structures": "generate.structures",
         "seeds": "generate.seeds",
     }
-    outputs: ClassVar[dict[str, str]] = {"train": "train.xyz", "valid": "valid.xyz", "all": "synthetic.xyz"}
+    outputs: ClassVar[dict[str, str]] = {
+        "train": "train.xyz",
+        "valid": "valid.xyz",
+        "all": "synthetic.xyz",
+        "train_targets": "train.npz",
+        "valid_targets": "valid.npz",
+    }
     publish: ClassVar[dict[str, str]] = {"all": "synthetic.xyz"}
 
     def run(self, inputs: Paths, settings: Settings, job: Job) -> Summary:
@@ -55,8 +66,9 @@ class Label(Stage):
         labelled = concatenate(parts)
         side = np.array(labelled.labels("split"))
         train, valid = labelled[side == "train"], labelled[side == "valid"]
-        write_frames(job.out / "train.xyz", train)
-        write_frames(job.out / "valid.xyz", valid)
+        for name, structures in (("train", train), ("valid", valid)):
+            write_frames(job.out / f"{name}.xyz", structures)
+            self._targets(structures, inputs["teacher"], settings, job).save(job.out / f"{name}.npz")
         write_frames(job.out / "synthetic.xyz", labelled)
         return {
             "structures": len(labelled),
@@ -65,6 +77,25 @@ class Label(Stage):
             "dimers": len(pairs),
             "headline": f"{len(train)} structures to train on, {len(valid)} of unseen families to validate",
         }
+
+    @staticmethod
+    def _targets(structures: Any, teacher: Path, settings: Settings, job: Job) -> Any:
+        """Return the further labels that are wanted."""
+        from distill.potentials.potential import load
+        from distill.potentials.targets import Targets, make_targets
+
+        if not (settings.atomic_energies or settings.hessian_rows):
+            return Targets()
+        work = len(structures) * (settings.atomic_energies + 2 * settings.hessian_rows)
+        with job.progress.phase("noting further targets", work, "evaluation") as phase:
+            return make_targets(
+                load(teacher, job.device),
+                structures,
+                atomic_energies=settings.atomic_energies,
+                hessian_rows=settings.hessian_rows,
+                seed=job.seed,
+                phase=phase,
+            )
 
     @staticmethod
     def _seeds(path: Path) -> Any:

@@ -8,13 +8,14 @@ from __future__ import annotations
 import math
 import shutil
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
-from pydantic import Field, create_model
+from pydantic import Field, create_model, model_validator
 
-from distill.base.errors import UserError, nearest
-from distill.potentials import POTENTIALS, names
-from distill.stages.base import FitSettings, Job, Paths, Stage, Summary
+from distill.base.errors import UserError
+from distill.potentials import student_row, students
+from distill.potentials.custom import check_module
+from distill.stages.base import FitSettings, Job, Paths, Stage, StageSettings, Summary
 
 
 class StudentExtent(FitSettings):
@@ -24,6 +25,21 @@ class StudentExtent(FitSettings):
     """Random seeds to train with; each is a student of its own, and the spread is reported."""
     direct: bool = True
     """Also train the same architecture directly on the DFT structures, as the baseline."""
+
+
+class NeedsTargets(StageSettings):
+    """Which further labels the synthetic structures have; a loss that weighs others is refused."""
+
+    atomic_energies: bool
+    hessian_rows: bool
+
+    @model_validator(mode="after")
+    def _targets_are_made(self) -> Self:
+        loss = self.loss  # type: ignore[attr-defined]
+        for term, made in (("atomic_energy", "atomic_energies"), ("hessian", "hessian_rows")):
+            if getattr(loss, term) > 0 and not getattr(self, made):
+                raise ValueError(f"loss.{term} has a weight, but there are no such labels: set synthetic.{made}: true")
+        return self
 
 
 class Train(Stage):
@@ -39,9 +55,15 @@ class Train(Stage):
     inputs: ClassVar[dict[str, Any]] = {
         "train": {"distilled": "label.train", "direct": "check.train"},
         "valid": {"distilled": "label.valid", "direct": "check.valid"},
+        "train_targets": {"distilled": "label.train_targets"},
+        "valid_targets": {"distilled": "label.valid_targets"},
     }
     outputs: ClassVar[dict[str, str]] = {"model": "model", "curve": "curve.csv"}
     publish: ClassVar[dict[str, str]] = {"model": "models/{student}{suffix}"}
+    reads: ClassVar[Mapping[str, str]] = {
+        "atomic_energies": "synthetic.atomic_energies",
+        "hessian_rows": "synthetic.hessian_rows",
+    }
     hashed_labels: ClassVar[tuple[str, ...]] = ("variant", "seed")
 
     @classmethod
@@ -69,10 +91,14 @@ class Train(Stage):
         arch = entry.get("arch") if isinstance(entry, Mapping) else None
         where = f"students.{name}.arch"
         if not isinstance(arch, str):
-            raise UserError("the architecture is missing", where=where, remedy=f"One of {', '.join(names('student'))}")
-        if arch not in names("student"):
-            raise UserError(f"unknown architecture {arch!r}", where=where, remedy=nearest(arch, names("student")))
-        return create_model(f"{arch}_student", __base__=(POTENTIALS[arch].Settings, cls.Settings))
+            raise UserError("the architecture is missing", where=where, remedy=f"One of {', '.join(students())}")
+        try:
+            row = student_row(arch)
+            if ":" in arch:
+                check_module(arch)
+        except UserError as error:
+            raise UserError(error.what, where=where, remedy=error.remedy) from None
+        return create_model(f"{row.name}_student", __base__=(row.Settings, cls.Settings))
 
     @classmethod
     def fan_out(cls, section: Any) -> list[dict[str, Any]]:
@@ -88,25 +114,28 @@ class Train(Stage):
     @classmethod
     def settings_class(cls, section: Any, labels: Mapping[str, Any]) -> Any:
         """Return the settings of the labelled student: its architecture's and those of the fit."""
-        return cls._class(labels["student"], {"arch": getattr(section, labels["student"]).arch})
+        own = cls._class(labels["student"], {"arch": getattr(section, labels["student"]).arch})
+        return create_model(own.__name__, __base__=(own, NeedsTargets))
 
     @classmethod
     def select(cls, section: Any, labels: Mapping[str, Any]) -> dict[str, Any]:
         """Return the settings of the labelled student."""
-        student = getattr(section, labels["student"])
-        return {name: getattr(student, name) for name in cls.settings_class(section, labels).model_fields}
+        student, fields = getattr(section, labels["student"]), cls.settings_class(section, labels).model_fields
+        return {name: getattr(student, name) for name in fields if name not in cls.reads}
 
     def run(self, inputs: Paths, settings: Any, job: Job) -> Summary:
         """Write the trained potential and its learning curve."""
         from distill.potentials.potential import save
+        from distill.potentials.targets import Targets
         from distill.structures.read import read_frames
         from distill.training.curve import write_curve
         from distill.training.student import train_student
 
         train, valid = read_frames(inputs["train"])[0], read_frames(inputs["valid"])[0]
+        targets = tuple(Targets.load(p) if (p := inputs[f"{side}_targets"]) else None for side in ("train", "valid"))
         student, fitted = train_student(
             settings.arch,
-            {name: getattr(settings, name) for name in POTENTIALS[settings.arch].Settings.model_fields},
+            {name: getattr(settings, name) for name in student_row(settings.arch).Settings.model_fields},
             train,
             valid,
             seed=job.seed,
@@ -115,6 +144,7 @@ class Train(Stage):
             work=job.out / "work",
             device=job.device,
             progress=job.progress,
+            targets=targets,
             **settings.arguments(),
         )
         save(student, job.out / "model", {"made_by": f"{job.labels['variant']} training", "structures": len(train)})

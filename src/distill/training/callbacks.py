@@ -18,6 +18,12 @@ from distill.potentials.potential import Potential
 from distill.training.curve import FitResult, Point
 from distill.training.module import FitModule
 
+FAR = 10.0
+"""A validation loss so many times the best one is far above it ..."""
+
+FAR_FOR = 20
+"""... and a fit diverges when it has been so for this many rounds."""
+
 
 def averaging(decay: float) -> list[pl.Callback]:
     """Return the callback that averages the weights exponentially, or none for a decay of 0.
@@ -29,9 +35,9 @@ def averaging(decay: float) -> list[pl.Callback]:
 
     @torch.no_grad()
     def update(averaged: Any, current: Any, count: Any) -> None:
-        keep = min(decay, (1 + float(count)) / (10 + float(count)))
+        keep = ((1 + count) / (10 + count)).clamp(max=decay)  # a tensor: no device is waited for
         for old, new in zip(averaged, current, strict=True):
-            old.lerp_(new.to(old.dtype), 1 - keep)
+            old.lerp_(new.to(old.dtype), (1 - keep).to(old.dtype))
 
     return [WeightAveraging(use_buffers=False, multi_avg_fn=update)]
 
@@ -104,7 +110,7 @@ class Keeper(pl.Callback):
         newest, best = self.result.curve[-1], self.result.best
         if newest is best:
             self._keep(pl_module)
-        if not (math.isfinite(newest.valid_loss) and math.isfinite(newest.train_loss)):
+        if self._has_diverged():
             self.result.status = "diverged"
         elif self.patience is not None and best is not None and self._rounds_since(best) >= self.patience:
             self.result.status = "stopped early"
@@ -119,6 +125,14 @@ class Keeper(pl.Callback):
     def _keep(self, module: pl.LightningModule) -> None:
         with replacing(self.work / self.BEST) as temporary:
             torch.save(module.potential.state_dict(), temporary)
+
+    def _has_diverged(self) -> bool:
+        """Whether a loss is not finite, or has been far above the best for many rounds."""
+        curve, best = self.result.curve, self.result.best
+        if best is None or not (math.isfinite(curve[-1].valid_loss) and math.isfinite(curve[-1].train_loss)):
+            return True
+        recent = curve[-FAR_FOR:]
+        return len(recent) == FAR_FOR and all(point.valid_loss > FAR * best.valid_loss for point in recent)
 
     def _rounds_since(self, best: Point) -> int:
         return len(self.result.curve) - 1 - self.result.curve.index(best)

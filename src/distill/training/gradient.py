@@ -16,18 +16,24 @@ from typing import Literal
 
 import lightning.pytorch as pl
 import torch
-from torch.utils.data import DataLoader
 
 from distill.base.progress import Progress
-from distill.potentials.graph import Batch
+from distill.potentials.dataset import Dataset
 from distill.potentials.potential import Potential
-from distill.structures.frames import Frames
+from distill.potentials.targets import Targets
+from distill.structures.frames import Frames, concatenate
 from distill.training.callbacks import Keeper, Reporter, averaging
 from distill.training.curve import FitResult
 from distill.training.loaders import FixedBatches, ShuffledBatches
 from distill.training.losses import LossWeights
-from distill.training.module import FitModule
+from distill.training.module import FitModule, attach_targets
 from distill.training.schedule import Cosine, Plateau
+
+SMALL_BATCH = 20_000
+"""Atoms and pairs that validation evaluates together at least; larger training batches make larger ones."""
+
+SHARE = 0.3
+"""Share of the free memory of a device that a dataset may take."""
 
 
 def fit(
@@ -49,6 +55,7 @@ def fit(
     clip: float = 10.0,
     patience: int | None = None,
     max_time: float | None = None,
+    targets: tuple[Targets | None, Targets | None] = (None, None),
     replay: Frames | None = None,
     replay_share: float = 0.0,
     seed: int = 0,
@@ -63,7 +70,7 @@ def fit(
         train: structures to learn from.
         valid: structures that choose the best round.
         steps: optimiser steps at most, rounded up to whole rounds.
-        batch_size: structures per step.
+        batch_size: structures per step, on average: batches are cut so that they cost the same.
         learning_rate: its peak.
         weights: weights of the objective.
         steps_per_round: steps between two validations; None: one pass over the structures.
@@ -76,6 +83,7 @@ def fit(
         clip: largest norm of the gradient; 0 does not clip.
         patience: rounds without gain after which to stop, or None.
         max_time: minutes after which to stop at the end of a round, or None; the result then depends on the machine.
+        targets: further labels of the training and of the validation structures; not together with ``replay``.
         replay: labelled structures of other materials that are mixed in, so that they are not forgotten.
         replay_share: their share of all structures that are learnt from.
         seed: of the order of the batches.
@@ -87,29 +95,39 @@ def fit(
         The learning curve and how it ended. A run whose loss is not finite is ``diverged``; the potential then has the
         best weights seen before, or its initial ones.
     """
-    graphs = potential.prepare(train)
-    others = potential.prepare(replay) if replay is not None and replay_share else []
+    others = replay if replay is not None and replay_share else Frames.empty()
+    train_set, valid_set = (
+        place(attach_targets(potential.prepare(structures), further), device)
+        for structures, further in zip((concatenate([train, others]), valid), targets, strict=True)
+    )
     batches = ShuffledBatches(
-        graphs,
-        potential.collate,
+        train_set.costs,
         batch_size,
         seed,
         per_round=steps_per_round,
         first_step=lambda: module.current_epoch * batches.per_round,
-        others=others,
+        others=len(others),
         share=replay_share,
     )
     rounds = -(-steps // batches.per_round)
     total = rounds * batches.per_round
-    following = Cosine(total) if schedule == "cosine" else Plateau(decay, decay_patience)
-    module = FitModule(potential, weights or LossWeights(), learning_rate, weight_decay, following, optimiser)
-    module.train()
-    validation: DataLoader[Batch] = DataLoader(
-        FixedBatches(potential.prepare(valid), potential.collate), batch_size=None
+    module = FitModule(
+        potential,
+        train_set,
+        valid_set,
+        weights or LossWeights(),
+        total=total,
+        learning_rate=learning_rate,
+        weight_decay=weight_decay,
+        schedule=Cosine(total) if schedule == "cosine" else Plateau(decay, decay_patience),
+        optimiser=optimiser,
+        clip=clip,
     )
+    module.train()
+    validation = FixedBatches(valid_set.costs, max(SMALL_BATCH, 2 * batch_size * train_set.costs.mean()))
     keeper = Keeper(work, patience, None if max_time is None else 60 * max_time)
     with (progress or Progress()).phase("training", total, "step") as phase, quiet_lightning():
-        trainer = make_trainer(rounds, clip, device, [keeper, *averaging(average), Reporter(phase)])
+        trainer = make_trainer(rounds, device, [keeper, *averaging(average), Reporter(phase)])
         last = work / Keeper.LAST
         trainer.fit(module, batches, validation, ckpt_path=last if last.exists() else None, weights_only=True)
     keeper.restore_best(potential)
@@ -117,14 +135,23 @@ def fit(
     return keeper.result
 
 
-def make_trainer(rounds: int, clip: float, device: str, callbacks: list[pl.Callback]) -> pl.Trainer:
+def place(dataset: Dataset, device: str) -> Dataset:
+    """Return the dataset on the device where it takes a small share of the free memory, else where it is."""
+    if (
+        torch.device(device).type == "cuda"
+        and dataset.nbytes > SHARE * torch.cuda.mem_get_info(torch.device(device))[0]
+    ):
+        return dataset
+    return dataset.to(device)
+
+
+def make_trainer(rounds: int, device: str, callbacks: list[pl.Callback]) -> pl.Trainer:
     """Return a Lightning trainer for one device that writes and prints nothing by itself."""
     kind = torch.device(device)
     return pl.Trainer(
         max_epochs=rounds,
         accelerator="gpu" if kind.type == "cuda" else "cpu",
         devices=[kind.index or 0] if kind.type == "cuda" else 1,
-        gradient_clip_val=clip or None,
         callbacks=callbacks,
         logger=False,
         enable_checkpointing=False,

@@ -1,93 +1,117 @@
-"""Batches for training, in an order that depends only on the seed and the step.
+"""Which structures make a batch, in an order that depends only on the seed and the step.
 
-A run that is resumed at step *k* sees exactly the batches that the uninterrupted run would have seen.
+A run that is resumed at step *k* sees exactly the batches that the uninterrupted run would have seen. Batches of a pass
+are cut so that each costs about the same, by atoms and pairs instead of by structures: where sizes differ, a batch has
+fewer of the large ones.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 
-from torch.utils.data import Dataset
+import numpy as np
 
 from distill.base.random import stream
-from distill.potentials.graph import Batch, Graph
+from distill.structures.frames import Array
 
 
 class ShuffledBatches:
     """An iterable over the training batches that follow a given step, one round of them each time.
 
+    A batch is the indices of its structures.
+
     Args:
-        graphs: prepared structures.
-        collate: makes a batch of several graphs.
-        batch_size: structures per batch; the last batch of a pass over the data may be smaller.
+        costs: what each structure costs, ``[S]``.
+        batch_size: structures per batch on average.
         seed: shuffling seed.
         per_round: batches per iteration of this object; None: one pass over the data.
         first_step: returns the optimiser step at which an iteration begins.
-        others: prepared structures of which every pass takes some, the next ones each time.
-        share: the share of a pass that ``others`` make up, below 1.
+        others: how many of the structures, the last ones, are others, of which every pass takes some, the next ones
+            each time.
+        share: the share of a pass that the others make up, below 1.
     """
 
     def __init__(
         self,
-        graphs: Sequence[Graph],
-        collate: Callable[[list[Graph]], Batch],
+        costs: Array,
         batch_size: int,
         seed: int,
         per_round: int | None = None,
         first_step: Callable[[], int] = lambda: 0,
-        others: Sequence[Graph] = (),
+        others: int = 0,
         share: float = 0.0,
     ) -> None:
-        self.graphs = [*graphs, *others]
-        self.collate = collate
-        self.own = len(graphs)
-        self.extra = round(len(graphs) * share / (1 - share)) if others else 0
-        self.batch_size = min(batch_size, self.own + self.extra)
+        self.costs = costs
+        self.others = others
+        self.own = len(costs) - others
+        self.extra = round(self.own * share / (1 - share)) if others else 0
+        self.batches_per_pass = -(-(self.own + self.extra) // batch_size)
         self.seed = seed
         self.per_round = per_round or self.batches_per_pass
         self.first_step = first_step
 
-    @property
-    def batches_per_pass(self) -> int:
-        """Number of batches in one pass over the data."""
-        return -(-(self.own + self.extra) // self.batch_size)
-
     def __len__(self) -> int:
         return self.per_round
 
-    def __iter__(self) -> Iterator[Batch]:
+    def __iter__(self) -> Iterator[Array]:
         start = self.first_step()
-        order = self.order(start // self.batches_per_pass)
+        batches = self.batches(start // self.batches_per_pass)
         for step in range(start, start + self.per_round):
             lap, position = divmod(step, self.batches_per_pass)
             if position == 0:
-                order = self.order(lap)
-            chosen = order[position * self.batch_size : (position + 1) * self.batch_size]
-            yield self.collate([self.graphs[i] for i in chosen])
+                batches = self.batches(lap)
+            yield batches[position]
 
-    def order(self, lap: int) -> list[int]:
+    def batches(self, lap: int) -> list[Array]:
+        """Return the batches of one pass over the data."""
+        order = self.order(lap)
+        return cut(order, self.costs[order], self.batches_per_pass)
+
+    def order(self, lap: int) -> Array:
         """Return the order of the structures in one pass over the data."""
-        others = len(self.graphs) - self.own
-        turn = [self.own + (lap * self.extra + k) % others for k in range(self.extra)]
-        members = [*range(self.own), *turn]
-        return [members[i] for i in stream(self.seed, "shuffle", lap).permutation(len(members))]
+        turn = self.own + (lap * self.extra + np.arange(self.extra)) % max(self.others, 1)
+        members = np.concatenate([np.arange(self.own), turn])
+        return np.asarray(members[stream(self.seed, "shuffle", lap).permutation(len(members))])
 
 
-class FixedBatches(Dataset[Batch]):
-    """The same batches every time, each of at most ``max_atoms`` atoms (one structure at least): for validation."""
+def cut(order: Array, costs: Array, parts: int) -> list[Array]:
+    """Cut a list into ``parts`` pieces, each with at least one member, that cost about the same.
 
-    def __init__(self, graphs: Sequence[Graph], collate: Callable[[list[Graph]], Batch], max_atoms: int = 512) -> None:
-        self.batches: list[Batch] = []
-        waiting: list[Graph] = []
-        for graph in graphs:
-            if waiting and sum(len(g.numbers) for g in [*waiting, graph]) > max_atoms:
-                self.batches.append(collate(waiting))
-                waiting = []
-            waiting.append(graph)
-        self.batches += [collate(waiting)] if waiting else []
+    Args:
+        order: the members.
+        costs: what each costs.
+        parts: how many pieces; more than members give one piece a member.
+    """
+    parts = min(parts, len(order))
+    total = np.cumsum(costs)
+    ideal = np.searchsorted(total - costs / 2, total[-1] * np.arange(1, parts) / parts)
+    places = np.arange(1, parts)
+    bounds = np.maximum.accumulate(np.maximum(ideal, places) - places) + places
+    bounds = np.minimum(bounds, len(order) - parts + places)
+    return np.split(order, bounds)
+
+
+class FixedBatches:
+    """All structures in their order, every time, in batches that cost at most so much, or are one structure.
+
+    Args:
+        costs: what each structure costs, ``[S]``.
+        most: what a batch may cost.
+    """
+
+    def __init__(self, costs: Array, most: float) -> None:
+        found: list[list[int]] = []
+        spent = 0.0
+        for index, cost in enumerate(costs):
+            if not found or spent + cost > most:
+                found.append([])
+                spent = 0.0
+            found[-1].append(index)
+            spent += cost
+        self.batches = [np.array(batch) for batch in found]
 
     def __len__(self) -> int:
         return len(self.batches)
 
-    def __getitem__(self, index: int) -> Batch:
-        return self.batches[index]
+    def __iter__(self) -> Iterator[Array]:
+        return iter(self.batches)

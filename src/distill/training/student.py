@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from ase.data import chemical_symbols
+
 from distill.base.random import stream_seed
-from distill.potentials import POTENTIALS
+from distill.potentials import student_row
 from distill.potentials.student import Student
 from distill.structures.frames import Frames
 from distill.training.curve import FitResult
@@ -22,14 +24,14 @@ def train_student(
     *,
     seed: int,
     purpose: tuple[str | int, ...],
-    loss: Mapping[str, float],
+    loss: Mapping[str, Any],
     device: str = "cpu",
     **arguments: Any,
 ) -> tuple[Student, FitResult]:
     """Return a trained student and how its fit went.
 
     Args:
-        arch: its row in the table of potentials.
+        arch: its name in a recipe.
         settings: the architecture's own settings.
         train: structures to learn from.
         valid: structures that choose the best round.
@@ -39,8 +41,9 @@ def train_student(
         device: torch device.
         arguments: of :func:`distill.training.gradient.fit`.
     """
-    row = POTENTIALS[arch]
-    student = row.build(row.Settings(**settings), stream_seed(seed, *purpose, "weights")).to(device)
+    row = student_row(arch)
+    own = row.for_data(row.Settings(**settings), arch, [chemical_symbols[z] for z in train.elements])
+    student = row.build(own, stream_seed(seed, *purpose, "weights")).to(device)
     student.initialise(train)
     order = stream_seed(seed, *purpose, "order")
     fitted = fit(student, train, valid, weights=LossWeights(**loss), seed=order, device=device, **arguments)

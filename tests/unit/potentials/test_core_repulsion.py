@@ -17,7 +17,7 @@ from distill.structures.frames import Frames
 
 def repulsion(painn: Potential, atoms: Atoms) -> float:
     """Return the core repulsion of one structure, eV."""
-    batch: Batch = painn.collate(painn.prepare(Frames.from_atoms([atoms])))
+    batch: Batch = painn.prepare(Frames.from_atoms([atoms])).whole()
     return float(CoreRepulsion()(batch, batch.vectors()).sum())
 
 

@@ -41,7 +41,7 @@ def test_pairs_of_a_molecule_and_of_a_layer(water: Atoms) -> None:
 
 def test_vectors_of_a_batch_are_those_of_ase(painn: Potential, structures: dict[str, Atoms], water: Atoms) -> None:
     atoms = [*structures.values(), water]
-    batch = painn.collate(painn.prepare(Frames.from_atoms(atoms)))
+    batch = painn.prepare(Frames.from_atoms(atoms)).whole()
     expected = np.concatenate([np.sort(neighbor_list("d", a, painn.cutoff)) for a in atoms])
     of_edge = batch.structure[batch.centres]
     lengths = batch.vectors().norm(dim=-1).repeat(2)
@@ -55,7 +55,7 @@ def test_a_batch_made_at_once_is_that_of_prepared_structures(
 ) -> None:
     potential: Potential = POTENTIALS[name].build(POTENTIALS[name].Settings(), seed=0)
     frames = Frames.from_atoms([*structures.values(), water, Atoms("Si"), structures["silicon"]])
-    together, joined = potential.batch(frames), potential.collate(potential.prepare(frames))
+    together, joined = potential.batch(frames), potential.prepare(frames).whole()
     for field in ("numbers", "positions", "cells", "periodic", "structure"):
         assert torch.equal(getattr(together, field), getattr(joined, field))
     listed = [directed(batch.pairs.numpy(), batch.shifts.numpy()) for batch in (together, joined)]
@@ -86,7 +86,7 @@ def test_angles_are_those_of_every_two_bonds(structures: dict[str, Atoms], water
 def test_labels_travel_and_missing_stress_is_nan(painn: Potential, silicon: Atoms, water: Atoms) -> None:
     frames = Frames.from_atoms([silicon, water])
     labelled = frames.with_labels(np.array([1.0, 2.0]), frames.positions, np.ones((2, 3, 3)))
-    batch = painn.collate(painn.prepare(labelled))
+    batch = painn.prepare(labelled).whole()
     assert batch.energy is not None and batch.forces is not None and batch.stress is not None
     assert batch.energy.dtype == torch.float64 and batch.energy.tolist() == [1.0, 2.0]
     np.testing.assert_allclose(batch.forces.numpy(), frames.positions, rtol=1e-6)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 
 import numpy as np
@@ -14,6 +15,7 @@ from distill.potentials._painn_network import PaiNNPotential
 from distill.potentials._silu import silu
 from distill.potentials.painn import PaiNN
 from distill.potentials.potential import Potential
+from distill.potentials.tensornet import TensorNet
 from distill.structures.frames import Frames
 
 VERSIONS = {"chgnet-0.3": "0.3.0", "chgnet-r2scan": "r2scan"}
@@ -84,6 +86,54 @@ def test_painn_is_that_of_graph_pes(structures: dict[str, Atoms]) -> None:
     missing, unexpected = theirs.load_state_dict(graph_pes_state(ours), strict=False)
     parameters = {name for name, _ in theirs.named_parameters()}
     assert not unexpected and not parameters & set(missing)
+    for name, atoms in structures.items():
+        if len(atoms) == 1:
+            continue  # graph-pes cannot treat a single atom
+        found = ours.evaluate(Frames.from_atoms([atoms]))
+        expected = theirs.get_all_PES_predictions(AtomicGraph.from_ase(atoms, 4.0))
+        # a few hundred roundings in single precision of numbers of order one
+        assert float(found.energy[0]) == pytest.approx(expected["energy"].item(), rel=2e-5, abs=2e-5), name
+        np.testing.assert_allclose(found.forces, expected["forces"].detach().numpy(), atol=2e-5, err_msg=name)
+        np.testing.assert_allclose(found.stress[0], expected["stress"].detach().numpy(), atol=2e-6, err_msg=name)
+
+
+TENSORNET_NAMES = {
+    r"^embedding\.elements\.weight": "embedding.edge_embedding.z_embedding._embeddings",
+    r"^embedding\.pair_of_elements": "embedding.edge_embedding.z_map",
+    r"^embedding\.radial\.mapping": "embedding.edge_embedding.distance_embedding.components.0.1",
+    r"^embedding\.radial": "embedding.edge_embedding.distance_embedding.components.0.0",
+    r"^embedding\.norm": "embedding.layer_norm",
+    r"radial\.mapping": "distance_embedding.components.0.1",
+    r"radial": "distance_embedding.components.0.0",
+    r"centres$": "centers",
+    r"\.layers": ".linear_layers",
+    r"^norm": "energy_read_out.layer_norm",
+    r"^read_out": "energy_read_out.mlp",
+    r"^scales": "scaler.per_element_scaling",
+    **{rf"linear\.maps\.{k}": f"W_{part}.linear" for k, part in enumerate("IAS")},
+    **{rf"before\.maps\.{k}": f"W_{part}_pre.linear" for k, part in enumerate("IAS")},
+    **{rf"after\.maps\.{k}": f"W_{part}_post.linear" for k, part in enumerate("IAS")},
+}
+"""How graph-pes calls the parameters of TensorNet, rules in the order of their use."""
+
+
+def test_tensornet_is_that_of_graph_pes(structures: dict[str, Atoms]) -> None:
+    from graph_pes import AtomicGraph
+    from graph_pes.models.tensornet import TensorNet as Published
+
+    sizes = {"channels": 16, "layers": 2, "radial_features": 8, "cutoff": 4.0}
+    ours = TensorNet.build(TensorNet.Settings(**sizes, core=False), seed=1)
+    torch.nn.init.uniform_(ours.scales, 0.5, 2.0)
+    theirs = Published(**sizes)
+    state = {}
+    for name, value in ours.named_parameters():
+        if name == "offsets":
+            continue
+        for rule, other in TENSORNET_NAMES.items():
+            name = re.sub(rule, other, name)
+        state[name] = value.unsqueeze(-1) if name.startswith("scaler") else value
+    missing, unexpected = theirs.load_state_dict(state, strict=False)
+    assert not unexpected and not {name for name, _ in theirs.named_parameters()} & set(missing)
     for name, atoms in structures.items():
         if len(atoms) == 1:
             continue  # graph-pes cannot treat a single atom

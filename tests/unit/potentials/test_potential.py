@@ -46,7 +46,7 @@ def test_offsets_are_added_in_double_precision(painn: Potential, frames: Frames)
 
 
 def test_training_reaches_every_parameter_and_evaluation_none(painn: Potential, silicon: Atoms) -> None:
-    batch = painn.collate(painn.prepare(Frames.from_atoms([silicon])))
+    batch = painn.prepare(Frames.from_atoms([silicon])).whole()
     prediction: Prediction = painn(batch)
     assert not prediction.energy.requires_grad and not prediction.forces.requires_grad
     assert all(p.requires_grad for p in painn.parameters())
@@ -66,7 +66,7 @@ def test_force_loss_has_the_right_gradient(silicon: Atoms) -> None:
     potential = (
         PaiNN.build(PaiNN.Settings(channels=4, layers=2, radial_features=4, cutoff=3.5), seed=0).double().train()
     )
-    batch = potential.collate(potential.prepare(Frames.from_atoms([silicon])))
+    batch = potential.prepare(Frames.from_atoms([silicon])).whole()
     weight = potential.interactions[1].phi.first.weight
 
     def loss() -> torch.Tensor:

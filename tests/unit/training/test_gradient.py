@@ -10,11 +10,16 @@ import pytest
 import torch
 from ase.build import bulk
 
-from distill.base.progress import Progress, Record
+from distill.base.errors import WorkError
+from distill.base.progress import Phase, Progress, Record
 from distill.potentials import POTENTIALS
+from distill.potentials._painn_network import PaiNNPotential
+from distill.potentials.graph import Batch
 from distill.potentials.potential import Potential
+from distill.potentials.targets import make_targets
 from distill.structures.frames import Frames
-from distill.training.curve import FitResult
+from distill.training.callbacks import Keeper
+from distill.training.curve import FitResult, Point
 from distill.training.gradient import fit
 from distill.training.losses import LossWeights
 
@@ -49,9 +54,9 @@ def frames(n: int, seed: int) -> Frames:
     return Frames.from_atoms(structures).with_labels(np.array(energies), np.concatenate(forces), None)
 
 
-def student(channels: int = 8) -> Potential:
+def student(channels: int = 8, seed: int = 0) -> Potential:
     row = POTENTIALS["painn"]
-    built: Potential = row.build(row.Settings(cutoff=4.0, channels=channels, layers=1), 0)
+    built: Potential = row.build(row.Settings(cutoff=4.0, channels=channels, layers=1), seed)
     return built
 
 
@@ -108,6 +113,99 @@ def test_divergence_is_reported_and_leaves_finite_weights(tmp_path: Path) -> Non
     result = run(tmp_path, potential, learning_rate=1e6, clip=0.0, average=0.0)
     assert result.status == "diverged"
     assert all(torch.isfinite(p).all() for p in potential.parameters())
+
+
+class Tight(PaiNNPotential):
+    """A student whose memory holds a few structures."""
+
+    room = 3
+
+    def atomic_energies(self, batch: Batch) -> torch.Tensor:
+        if batch.n_structures > self.room:
+            raise torch.OutOfMemoryError("no room")
+        return super().atomic_energies(batch)
+
+
+def tight(room: int) -> Tight:
+    potential = student()
+    potential.__class__ = Tight
+    assert isinstance(potential, Tight)
+    potential.room = room
+    return potential
+
+
+def test_where_memory_is_short_batches_are_divided_and_the_result_is_the_same(tmp_path: Path) -> None:
+    options = {"steps": 20, "batch_size": 10, "average": 0.0}
+    ample, short = student(), tight(3)
+    reference, found = run(tmp_path / "ample", ample, **options), run(tmp_path / "short", short, **options)
+    assert found.status == "finished"
+    for one, other in zip(reference.curve, found.curve, strict=True):
+        # sums in another order, single precision
+        assert one.valid_loss == pytest.approx(other.valid_loss, rel=1e-4)
+        assert one.train_loss == pytest.approx(other.train_loss, rel=1e-4)
+
+
+def test_where_one_structure_does_not_fit_the_fit_fails_in_words(tmp_path: Path) -> None:
+    with pytest.raises(WorkError, match="one structure at a time"):
+        run(tmp_path, tight(0))
+
+
+def test_other_errors_are_not_taken_for_memory(tmp_path: Path) -> None:
+    potential = student()
+    potential.atomic_energies = lambda batch: (_ for _ in ()).throw(RuntimeError("something else"))  # type: ignore
+    with pytest.raises(RuntimeError, match="something else"):
+        run(tmp_path, potential)
+
+
+def test_a_loss_far_above_the_best_for_long_is_divergence(tmp_path: Path) -> None:
+    """The learning rate leaps after a good start, and the loss stays finite."""
+    keeper = Keeper(tmp_path, patience=None)
+    good = Point(0, 0.1, 0.1, 0.01, 0.01, 0.01, 1e-3, 0.0)
+    keeper.result.curve += [good] * 5 + [replace(good, valid_loss=1.1)] * 19
+    assert not keeper._has_diverged()
+    keeper.result.curve.append(replace(good, valid_loss=1.1))
+    assert keeper._has_diverged()
+    keeper.result.curve.append(replace(good, valid_loss=0.9))
+    assert not keeper._has_diverged()
+
+
+@pytest.mark.parametrize(
+    "weights",
+    [
+        LossWeights(kind="mae"),
+        LossWeights(kind="rmse"),
+        LossWeights(energy=0.0, later={"energy": 10.0}),
+        LossWeights(energy=1.0, forces=1.0, balance=True),
+    ],
+)
+def test_every_kind_of_objective_learns_and_resumes_exactly(tmp_path: Path, weights: LossWeights) -> None:
+    reference = run(tmp_path / "whole", student(), weights=weights)
+    assert reference.curve[-1].valid_forces_mae < 0.9 * reference.curve[0].valid_forces_mae
+    with pytest.raises(Interrupted):
+        run(tmp_path / "halted", student(), StopAt(37), weights=weights)
+    assert text(run(tmp_path / "halted", student(), weights=weights)) == text(reference)
+
+
+@pytest.mark.parametrize("term", ["atomic_energy", "hessian"])
+def test_a_student_learns_what_else_the_teacher_offers(term: str, tmp_path: Path) -> None:
+    """The teacher is a network of the same kind with other weights, so that all it says can be learnt."""
+    teacher = student(seed=7)
+    with torch.no_grad():
+        teacher.scales.fill_(5.0)
+    data, phase = [teacher.evaluate(frames(10, 0)), teacher.evaluate(frames(4, 1))], Phase(Progress(), Record())
+    wanted = {"atomic_energies": True, "hessian_rows": True, "seed": 0, "phase": phase}
+    targets = tuple(make_targets(teacher, part, **wanted) for part in data)
+    errors = []
+    for weight in (0.0, 10.0):
+        potential = student()
+        potential.initialise(data[0])
+        weights = LossWeights(forces=0.0 if term == "hessian" else 10.0, **{term: weight})
+        arguments = {"steps": 100, "batch_size": 5, "learning_rate": 5e-3, "work": tmp_path / str(weight)}
+        fit(potential, *data, targets=targets, weights=weights, **arguments)
+        found = make_targets(potential, data[1], **wanted)
+        name = "response" if term == "hessian" else term
+        errors.append(np.abs(getattr(found, name) - getattr(targets[1], name)).mean())
+    assert errors[1] < 0.7 * errors[0]
 
 
 def test_patience_stops_early(tmp_path: Path) -> None:
