@@ -1,9 +1,9 @@
 """Compare the speed of training a student with that of graph-pes-train: same network, data and batch, one table.
 
 Both run their own Lightning loop on the energies and forces of the same structures; an epoch is one pass over them,
-and its seconds are taken inside the loop, without the first one and without validation. The tools take turns, so that other
-work on the machine disturbs both alike, and medians count. The peak memory is that of a process of its own
-for each tool.
+and its seconds are taken inside the loop, without the first one and without validation. The tools take turns, so that
+other work on the machine disturbs both alike, and medians count. The peak memory is that of a process of its own for
+each tool.
 
     python tests/benchmarks/training.py --water FILE.xyz
 """

@@ -10,26 +10,20 @@ from graph_pes.models.eddp import EDDP as Network
 from graph_pes.utils.threebody import _cache_threebody_terms
 from torch import Tensor
 
-from distill.potentials._graph_pes import GraphPESPotential, elements_of
-from distill.potentials.eddp import EDDPSettings
+from distill.potentials._graph_pes import GraphPESPotential
 from distill.potentials.graph import Batch
 
 
 class EDDPPotential(GraphPESPotential):
-    """EDDP; raises :class:`UserError` where the settings name no elements."""
+    """EDDP as a student.
 
-    def __init__(self, settings: EDDPSettings) -> None:
-        network = Network(
-            elements=elements_of(settings),
-            cutoff=settings.cutoff,
-            features=settings.radial_features,
-            max_power=settings.largest_power,
-            mlp_width=settings.width,
-            mlp_layers=settings.layers,
-            three_body_cutoff=min(settings.three_body_cutoff or settings.cutoff, settings.cutoff),
-            three_body_features=settings.three_body_features,
-        )
-        super().__init__(network, settings.core)
+    Args:
+        network: graph-pes' model.
+        core: whether the repulsion of nuclei is added.
+    """
+
+    def __init__(self, network: Network, core: bool) -> None:
+        super().__init__(network, core)
         self.reach = float(network.three_body_cutoff)
 
     def complete(self, batch: Batch) -> Batch:

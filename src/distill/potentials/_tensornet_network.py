@@ -1,8 +1,8 @@
 """TensorNet (Simeon, De Fabritiis, arXiv:2306.06482), evaluated on pairs.
 
 The function is that of graph-pes' TensorNet (a test compares them); what differs is the order of work. A 3 × 3 tensor
-is kept as its nine independent components, one scalar, three of a vector, five of a symmetric traceless tensor, instead of
-three matrices: messages have a third of the numbers. Distances and radial functions are computed once for each pair
+is kept as its nine independent components, one scalar, three of a vector, five of a symmetric traceless tensor, instead
+of three matrices: messages have a third of the numbers. Distances and radial functions are computed once for each pair
 instead of for both directions, and embeddings of elements for each atom instead of for each edge.
 """
 

@@ -49,6 +49,19 @@ class EDDP(Architecture):
     @classmethod
     def network(cls, settings: EDDPSettings) -> Potential:
         """Return an untrained EDDP; raises :class:`UserError` where the settings name no elements."""
-        from distill.potentials._eddp import EDDPPotential
+        from graph_pes.models.eddp import EDDP as Network
 
-        return EDDPPotential(settings)
+        from distill.potentials._eddp import EDDPPotential
+        from distill.potentials._graph_pes import elements_of
+
+        network = Network(
+            elements=elements_of(settings),
+            cutoff=settings.cutoff,
+            features=settings.radial_features,
+            max_power=settings.largest_power,
+            mlp_width=settings.width,
+            mlp_layers=settings.layers,
+            three_body_cutoff=min(settings.three_body_cutoff or settings.cutoff, settings.cutoff),
+            three_body_features=settings.three_body_features,
+        )
+        return EDDPPotential(network, settings.core)

@@ -186,7 +186,7 @@ class FitModule(pl.LightningModule):
             torch.cuda.empty_cache()
 
     def _refuse(self, error: RuntimeError, size: int) -> None:
-        """Raise ``error`` again where it is not about the memory that ``size`` structures took, or where they are one."""
+        """Raise ``error`` again where it is not about the memory of ``size`` structures, or where they are one."""
         if not out_of_memory(error):
             raise error
         if size == 1:
