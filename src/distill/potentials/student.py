@@ -12,6 +12,7 @@ from torch import Tensor
 from distill.potentials.core_repulsion import CoreRepulsion
 from distill.potentials.graph import Batch
 from distill.potentials.potential import MAX_Z, Potential
+from distill.structures.composition import element_counts
 from distill.structures.frames import Array, Frames
 
 
@@ -72,7 +73,7 @@ def fit_offsets(frames: Frames) -> tuple[Array, Array]:
     """
     if frames.energy is None:
         raise ValueError("these structures have no energies")
-    counts = np.zeros((len(frames), MAX_Z + 1))
-    np.add.at(counts, (frames.structure_of_atom, frames.numbers), 1.0)
-    offsets = np.linalg.lstsq(counts, frames.energy, rcond=1e-8)[0]
-    return offsets, frames.energy - counts @ offsets
+    counts = element_counts(frames)
+    offsets = np.zeros(MAX_Z + 1)
+    offsets[list(frames.elements)] = np.linalg.lstsq(counts, frames.energy, rcond=1e-8)[0]
+    return offsets, frames.energy - counts @ offsets[list(frames.elements)]
