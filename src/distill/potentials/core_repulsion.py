@@ -40,16 +40,24 @@ class CoreRepulsion(nn.Module):
         self.register_buffer("radii", torch.tensor(covalent_radii, dtype=torch.float32), persistent=False)
 
     def forward(self, batch: Batch, vectors: Tensor) -> Tensor:
-        """Return the energy of each atom, ``[N]`` eV, half of its pairs'; ``vectors`` are the pairs', ``[P, 3]`` Å."""
-        energies = vectors.new_zeros(len(batch.numbers))
+        """Return the energy of each atom, ``[N]`` eV, half of its pairs'; ``vectors`` are the pairs', ``[P, 3]`` Å.
+
+        A processor looks for the few pairs that are close; a GPU, which would have to be waited for, takes all.
+        """
         reach = self.radii[batch.numbers][batch.pairs].sum(0)  # (P,)
+        if vectors.is_cuda:
+            return self.of_pairs(batch, batch.pairs, vectors, reach)
         close = (vectors.detach().square().sum(-1) < (OUTER * reach) ** 2).nonzero().squeeze(-1)
         if not len(close):
-            return energies
-        i, j = batch.pairs[:, close]
-        distances = vectors.index_select(0, close).norm(dim=-1)
-        pair = zbl(batch.numbers[i], batch.numbers[j], distances) * switch(distances / reach[close])
-        return energies.index_add(0, i, pair / 2).index_add(0, j, pair / 2)
+            return vectors.new_zeros(len(batch.numbers))
+        return self.of_pairs(batch, batch.pairs[:, close], vectors.index_select(0, close), reach[close])
+
+    def of_pairs(self, batch: Batch, pairs: Tensor, vectors: Tensor, reach: Tensor) -> Tensor:
+        """Return the energy that the given pairs, with these sums of covalent radii, give each atom, ``[N]`` eV."""
+        i, j = pairs
+        distances = vectors.norm(dim=-1)
+        pair = zbl(batch.numbers[i], batch.numbers[j], distances) * switch(distances / reach)
+        return pair.new_zeros(len(batch.numbers)).index_add(0, i, pair / 2).index_add(0, j, pair / 2)
 
 
 def zbl(numbers_i: Tensor, numbers_j: Tensor, distances: Tensor) -> Tensor:

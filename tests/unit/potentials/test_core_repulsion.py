@@ -49,3 +49,20 @@ def test_falls_with_distance_and_vanishes_at_bonds(painn: Potential) -> None:
     bonded = [molecule(name) for name in ("H2", "N2", "C2H2", "CO", "HCN", "H2O")]
     for atoms in [*bonded, bulk("Si"), bulk("NaCl", "rocksalt", a=5.64), bulk("C")]:
         assert repulsion(painn, atoms) == 0
+
+
+def test_all_pairs_give_what_the_close_ones_give(painn: Potential) -> None:
+    """On a GPU all pairs are taken; those beyond the switch add nothing, to the energy and to the forces."""
+    atoms = bulk("Si", cubic=True)
+    atoms.positions[0] += [1.0, 1.0, 0.9]  # close to its neighbour
+    batch = painn.prepare(Frames.from_atoms([atoms])).whole()
+    core = CoreRepulsion()
+    found = []
+    for everything in (False, True):
+        vectors = batch.vectors().detach().requires_grad_()
+        reach = core.radii[batch.numbers][batch.pairs].sum(0)
+        energies = core.of_pairs(batch, batch.pairs, vectors, reach) if everything else core(batch, vectors)
+        found.append((energies, *torch.autograd.grad(energies.sum(), vectors)))
+    assert float(found[0][0].sum()) > 1.0
+    for one, other in zip(*found, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-6, atol=1e-6)
