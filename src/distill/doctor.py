@@ -26,7 +26,7 @@ def model_rows() -> list[list[str]]:
     """
     return [
         [
-            name,
+            row.arch or name,
             row.role,
             _elements(row.elements),
             row.level_of_theory.partition(" (")[0] or "-",

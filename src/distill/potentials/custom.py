@@ -36,6 +36,7 @@ class Custom(Architecture):
 
     name = "custom"
     role = "student"
+    arch = "module:Class"
     reference = "J. L. A. Gardner, graph-pes, https://github.com/jla-gardner/graph-pes"
     licence = "of the class"
     requires = ("graph-pes",)
