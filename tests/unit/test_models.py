@@ -14,12 +14,15 @@ from distill.potentials import POTENTIALS
 
 
 def rows() -> dict[str, dict[str, str]]:
-    """The table by name and column."""
-    return {row[0]: dict(zip(MODEL_COLUMNS, row, strict=True)) for row in model_rows()}
+    """The table by the potential and column."""
+    return {
+        name: dict(zip(MODEL_COLUMNS, row, strict=True)) for name, row in zip(POTENTIALS, model_rows(), strict=True)
+    }
 
 
-def test_every_potential_has_a_row() -> None:
-    assert list(rows()) == list(POTENTIALS)
+def test_every_potential_has_the_name_that_recipes_use() -> None:
+    for name, row in rows().items():
+        assert row["name"] == {"mace-student": "mace", "custom": "module:Class"}.get(name, name)
 
 
 def test_says_what_a_chemist_asks() -> None:
