@@ -14,6 +14,7 @@ _PUBLIC = {
     "explain": "distill.api:explain",
     "run": "distill.api:run",
     "check": "distill.api:check",
+    "evaluate": "distill.api:evaluate",
     "status": "distill.api:status",
     "load_potential": "distill.potentials.potential:load",
     "Frames": "distill.structures.frames:Frames",

@@ -14,6 +14,7 @@ from distill.workflow.runner import RunResult, run_recipe, store_of
 from distill.workflow.status import TaskStatus, run_status
 
 if TYPE_CHECKING:
+    from distill.evaluation import Evaluation
     from distill.structures.checks.finding import Finding
 
 RECIPE_SUFFIXES = (".yaml", ".yml")
@@ -54,6 +55,17 @@ def check(source: str | Path | Recipe, overrides: Iterable[str] = ()) -> list[Fi
     task = make_plan(recipe)["check"]
     inputs = {name: getattr(origin, "path", None) for name, origin in task.inputs.items()}
     return check_data(inputs, task.settings, recipe.seed)
+
+
+def evaluate(model: str | Path, data: str | Path, **options: Any) -> Evaluation:
+    """Predict a file of structures with a saved potential, and compare with its labels where it has any.
+
+    ``model`` is a folder such as ``runs/quickstart/models/painn``, ``data`` an extended XYZ file; the options are those
+    of :func:`distill.evaluation.evaluate`: ``out``, ``device``, ``keys``, ``seed``, ``progress``.
+    """
+    from distill.evaluation import evaluate
+
+    return evaluate(model, data, **options)
 
 
 def status(run: str | Path, runs: str | Path = "runs") -> list[TaskStatus]:

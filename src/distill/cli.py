@@ -29,7 +29,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         return int(options.verb(options))
     except KeyboardInterrupt:
-        print(INTERRUPTED, file=sys.stderr)
+        print(options.interrupted, file=sys.stderr)
         return EXIT_INTERRUPTED
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
@@ -51,7 +51,7 @@ def _parser() -> argparse.ArgumentParser:
 
     def verb(name: str, function: Any, text: str, *parents: argparse.ArgumentParser) -> argparse.ArgumentParser:
         added = verbs.add_parser(name, help=text, description=f"{text}.", parents=[common, *parents])
-        added.set_defaults(verb=function)
+        added.set_defaults(verb=function, interrupted=INTERRUPTED)
         return added
 
     verb("run", _run, "Do everything of a recipe that is not done yet", _recipe_options(), _run_options())
@@ -60,6 +60,23 @@ def _parser() -> argparse.ArgumentParser:
     check.add_argument("source", metavar="RECIPE_OR_XYZ", help="a recipe (.yaml) or an extended XYZ file")
     check.add_argument("--set", **_SET)
     check.add_argument("--json", action="store_true", help="print the findings as JSON and nothing else")
+    evaluate = verb(
+        "evaluate", _evaluate, "Predict a file of structures and compare with its labels", _device_options()
+    )
+    evaluate.set_defaults(interrupted="Interrupted. No file is left half written.")
+    evaluate.add_argument("model", metavar="MODEL", help="folder of a model, e.g. runs/quickstart/models/painn")
+    evaluate.add_argument("data", metavar="DATA", help="extended XYZ file, with or without labels")
+    evaluate.add_argument(
+        "--out", metavar="FOLDER", help="where predictions.xyz and errors.csv go (default: DATA-MODEL)"
+    )
+    evaluate.add_argument(
+        "--key",
+        action="append",
+        default=[],
+        metavar="LABEL=NAME",
+        help="key of a label in the file, e.g. energy=my_energy; may be given for energy, forces and stress",
+    )
+    evaluate.add_argument("--json", action="store_true", help="print the errors as JSON and nothing else")
     status = verb("status", _status, "Show how far a run is")
     status.add_argument("run", metavar="RUN", help="the run's folder, or its name")
     status.add_argument("--runs", default="runs", metavar="DIR", help="folder of the runs (default: runs)")
@@ -93,6 +110,12 @@ def _recipe_options() -> argparse.ArgumentParser:
 
 
 def _run_options() -> argparse.ArgumentParser:
+    parser = _device_options()
+    parser.add_argument("--quiet", action="store_true", help="show errors only")
+    return parser
+
+
+def _device_options() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(add_help=False)
     parser.add_argument(
         "--device",
@@ -100,7 +123,6 @@ def _run_options() -> argparse.ArgumentParser:
         metavar="DEVICE",
         help="auto, cpu, cuda or cuda:N (default: auto, a GPU where there is one)",
     )
-    parser.add_argument("--quiet", action="store_true", help="show errors only")
     return parser
 
 
@@ -166,6 +188,47 @@ def _check(options: argparse.Namespace) -> int:
             print(finding.text())
         print(f"{counts['error']} errors, {counts['warning']} warnings.")
     return EXIT_BAD_INPUT if counts["error"] else EXIT_OK
+
+
+def _evaluate(options: argparse.Namespace) -> int:
+    from pathlib import Path
+
+    from distill.api import evaluate
+    from distill.bar import Bar
+
+    default = f"{Path(options.data).stem}-{Path(options.model).resolve().name}"
+    keys = dict(_label_key(text) for text in options.key)
+    with Bar() as bar:
+        result = evaluate(
+            options.model,
+            options.data,
+            out=default if options.out is None else options.out,
+            device=options.device,
+            keys=keys,
+            progress=bar,
+        )
+    strange = result.not_finite()
+    if strange:
+        print(f"warning: {len(strange)} predictions are not finite, the first for frame {strange[0]}", file=sys.stderr)
+    if options.json:
+        print(json.dumps(result.rows(), indent=2, ensure_ascii=False))
+        return EXIT_OK
+    n = len(result.predicted)
+    rate = n / max(result.seconds, 1e-9)
+    print(f"{n} structures in {result.seconds:.3g} s, {rate:.3g} a second; {result.labels.text()}.")
+    if result.errors:
+        _table(*result.table())
+        print("In brackets: 95 % bootstrap intervals over structures.")
+    for path in result.files:
+        print(f"  {path}")
+    return EXIT_OK
+
+
+def _label_key(text: str) -> tuple[str, str]:
+    label, equals, name = text.partition("=")
+    if not (label and equals and name):
+        raise UserError("must be LABEL=NAME", where=f"--key {text}", remedy="For example --key energy=my_energy")
+    return label, name
 
 
 def _status(options: argparse.Namespace) -> int:

@@ -31,6 +31,7 @@ TINY = {
     "students.painn.cutoff": 4.0,
     "students.painn.steps": 20,
     "students.painn.steps_per_round": 10,
+    "benchmark.seconds": 1,
     "simulate.0.ps": 0.02,
     "simulate.1.ps": 0.02,
 }
@@ -86,7 +87,16 @@ def test_recipe_plans_and_documents_every_key(path: Path) -> None:
 @pytest.mark.slow
 def test_published_results(runs: Path) -> None:
     run = runs / "quickstart"
-    for name in ("report.html", "metrics.csv", "summary.json", "synthetic.xyz", "models/teacher", "models/painn"):
+    for name in (
+        "report.html",
+        "metrics.csv",
+        "seeds.csv",
+        "speed.csv",
+        "summary.json",
+        "synthetic.xyz",
+        "models/teacher",
+        "models/painn",
+    ):
         assert (run / name).exists(), name
     assert (run / "models" / "painn-direct" / "weights.safetensors").exists()
     assert "<html" in (run / "report.html").read_text()
@@ -179,4 +189,4 @@ def test_summary_holds_the_cost_of_every_task(runs: Path) -> None:
 def test_status_of_a_finished_run(runs: Path) -> None:
     status = distill_cli("status", str(runs / "quickstart"))
     assert status.returncode == 0
-    assert "14 of 14 tasks are done" in status.stdout
+    assert "15 of 15 tasks are done" in status.stdout

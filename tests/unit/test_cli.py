@@ -11,7 +11,7 @@ import pytest
 
 from distill.cli import main
 
-VERBS = ["run", "plan", "check", "status", "models", "doctor"]
+VERBS = ["run", "plan", "check", "evaluate", "status", "models", "doctor"]
 
 
 def distill(*arguments: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:

@@ -1,13 +1,16 @@
 """Errors of predictions against references, with intervals that respect how the data hang together.
 
 The atoms of one structure are not independent, so whole structures are resampled: each structure is first reduced to
-a few sums, and a bootstrap resample is then a weighted sum of those.
+a few sums, and a bootstrap resample is then a weighted sum of those. Several seeds of one model are gathered without
+those that failed, which are counted and named instead.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import math
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from statistics import fmean, stdev
 
 import numpy as np
 
@@ -20,6 +23,9 @@ STATISTICS = ("mae", "rmse", "r2", "max")
 
 ALL = "all"
 """The name of the group that holds every structure."""
+
+FAILED = ("diverged", "not finite")
+"""What became of a seed that is in no mean: its training diverged, or what it predicts is not finite."""
 
 VOIGT = ([0, 1, 2, 1, 0, 0], [0, 1, 2, 2, 2, 1])
 """Rows and columns of the six independent components of a symmetric tensor: xx, yy, zz, yz, xz, xy."""
@@ -149,7 +155,7 @@ class Difference:
     """How much larger one model's mean absolute force error is than another's, eV/Å, with its interval.
 
     Attributes:
-        value: the first model's error minus the second's.
+        value: the first model's error minus the second's; of several seeds, the difference of the means over seeds.
         low: lower end of the interval, None for fewer than two structures.
         high: upper end.
     """
@@ -160,25 +166,126 @@ class Difference:
 
 
 def force_error_difference(
-    reference: Frames, first: Frames, second: Frames, *, resamples: int = 1000, seed: int = 0, level: float = 0.95
+    reference: Frames,
+    first: Sequence[Frames],
+    second: Sequence[Frames],
+    *,
+    resamples: int = 1000,
+    seed: int = 0,
+    level: float = 0.95,
 ) -> Difference:
-    """Compare the mean absolute force errors of two models on the same ``B`` structures.
+    """Compare the mean absolute force errors of two models, each in one or several seeds, on the same ``B`` structures.
 
-    Both are resampled together (paired bootstrap), so that what makes a structure hard for both cancels: the interval
-    is narrower than two separate ones, and a difference is real where it leaves out zero.
+    The difference is that of the two means over seeds. Each bootstrap resample draws structures, the same for both
+    models (paired, so that what makes a structure hard for both cancels), and for each model as many of its seeds as
+    there are, with replacement: the interval says what other structures and other seeds would give. A difference is
+    real where it leaves out zero. Drawing from ``s`` seeds makes their scatter too small by √((s - 1) / s) (Efron &
+    Tibshirani, An Introduction to the Bootstrap, 1993, sec. 5.3); with one seed it is not in the interval at all.
+
+    Args:
+        reference: the labels that count as true.
+        first: predictions of the first model, one set a seed.
+        second: likewise of the second.
+        resamples: bootstrap resamples.
+        seed: the recipe's seed.
+        level: probability content of the interval.
 
     Raises:
-        ValueError: a set has no forces.
+        ValueError: a set has no forces, or a model no seeds.
     """
-    if reference.forces is None or first.forces is None or second.forces is None:
-        raise ValueError("all three sets need forces")
-    excess = np.abs(first.forces - reference.forces) - np.abs(second.forces - reference.forces)
-    per_structure = np.bincount(reference.structure_of_atom, excess.sum(axis=1), len(reference))
+    errors = [np.array([_force_error_sums(reference, guess) for guess in model]) for model in (first, second)]  # [S, B]
+    if not all(map(len, errors)):
+        raise ValueError("both models need at least one seed")
     components = 3.0 * reference.n_atoms
-    rng = stream(seed, "bootstrap", "forces", ALL)
-    weights = resample(len(reference), resamples, rng)
-    sampled = weights @ per_structure / (weights @ components) if len(reference) > 1 else None
-    return Difference(float(per_structure.sum() / components.sum()), *_interval(sampled, level))
+    excess = errors[0].mean(axis=0) - errors[1].mean(axis=0)  # [B]
+    sampled = None
+    if len(reference) > 1:
+        weights = resample(len(reference), resamples, stream(seed, "bootstrap", "forces", ALL))  # [R, B]
+        drawn = []
+        for name, error in zip(("first", "second"), errors, strict=True):
+            seeds = resample(len(error), resamples, stream(seed, "bootstrap", "seeds", name)) / len(error)  # [R, S]
+            drawn.append(np.einsum("rs,rs->r", seeds, weights @ error.T))
+        sampled = (drawn[0] - drawn[1]) / (weights @ components)
+    return Difference(float(excess.sum() / components.sum()), *_interval(sampled, level))
+
+
+def _force_error_sums(reference: Frames, predicted: Frames) -> Array:
+    """Return the sum of the absolute errors of the force components of each structure, ``[B]`` eV/Å."""
+    if reference.forces is None or predicted.forces is None:
+        raise ValueError("all sets need forces")
+    error = np.abs(predicted.forces - reference.forces).sum(axis=1)
+    return np.bincount(reference.structure_of_atom, error, len(reference))
+
+
+@dataclass(frozen=True)
+class Seed:
+    """One training of a student.
+
+    Attributes:
+        status: how it ended: ``finished``, ``stopped early``, ``out of time``, or one of :data:`FAILED`.
+        valid_loss: its objective on the validation structures, dimensionless; None where it has none.
+    """
+
+    status: str = "finished"
+    valid_loss: float | None = None
+
+    @property
+    def failed(self) -> bool:
+        """Whether its numbers count for nothing."""
+        return self.status in FAILED
+
+
+@dataclass(frozen=True)
+class OverSeeds:
+    """One number of a student, gathered over its seeds.
+
+    Attributes:
+        mean: over the seeds that did not fail; None where none is left, or one of those has no number.
+        deviation: standard deviation over the same seeds (n - 1); None for fewer than two.
+        best: the number of the seed that validation prefers, which is not always the smallest.
+        best_seed: that seed; None where no seed is left or none has a validation loss.
+        each: the numbers of the seeds that did not fail, in order of the seeds.
+        seeds: how many were trained, failed ones included.
+        failed: the seeds that failed, in order.
+    """
+
+    mean: float | None
+    deviation: float | None
+    best: float | None
+    best_seed: int | None
+    each: tuple[float, ...]
+    seeds: int
+    failed: tuple[int, ...]
+
+
+def best_seed(seeds: Mapping[int, Seed]) -> int | None:
+    """Return the seed of lowest validation loss among those that did not fail, or None; the test set has no say."""
+    losses = {
+        name: seed.valid_loss
+        for name, seed in seeds.items()
+        if not seed.failed and seed.valid_loss is not None and math.isfinite(seed.valid_loss)
+    }
+    return min(losses, key=lambda name: (losses[name], name), default=None)
+
+
+def over_seeds(values: Mapping[int, float | None], seeds: Mapping[int, Seed]) -> OverSeeds:
+    """Gather one number over the seeds of a student; ``values`` and ``seeds`` have the same keys.
+
+    A failed seed enters no mean, whatever its number, and is always counted and named.
+    """
+    good = [name for name in sorted(values) if not seeds[name].failed]
+    each = tuple(value for name in good if (value := values[name]) is not None)
+    whole = bool(good) and len(each) == len(good)  # a mean over those that happen to have a number would flatter
+    best = best_seed({name: seeds[name] for name in values})
+    return OverSeeds(
+        mean=fmean(each) if whole else None,
+        deviation=stdev(each) if whole and len(each) > 1 else None,
+        best=None if best is None else values[best],
+        best_seed=best,
+        each=each,
+        seeds=len(values),
+        failed=tuple(name for name in sorted(values) if seeds[name].failed),
+    )
 
 
 def groups(labels: list[str]) -> dict[str, Array]:

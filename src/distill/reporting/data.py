@@ -199,6 +199,58 @@ class StageCost:
 
 
 @dataclass(frozen=True)
+class Speed:
+    """How long a step of molecular dynamics takes with one model.
+
+    Attributes:
+        of: the model.
+        atoms: sizes of the systems that were timed, ``[S]`` integers, ascending.
+        ms_per_step: ``[S]`` milliseconds.
+        stopped: why no larger system was timed.
+    """
+
+    of: Model
+    atoms: Array
+    ms_per_step: Array
+    stopped: str = ""
+
+
+@dataclass(frozen=True)
+class GivenSpeed:
+    """Timings of one model of a user's table: its name there, ``[S]`` ascending atoms, ``[S]`` milliseconds a step."""
+
+    name: str
+    atoms: Array
+    ms_per_step: Array
+
+
+@dataclass(frozen=True)
+class Speeds:
+    """All timings.
+
+    Attributes:
+        measured: one entry a model.
+        given: the user's table, one entry a model of it.
+        structure: what was repeated, e.g. ``"Si16"``.
+        machine: what it was timed on, e.g. ``"Intel Xeon, 2 threads"``.
+        given_on: what the user's table was measured on, or nothing.
+    """
+
+    measured: Sequence[Speed]
+    given: Sequence[GivenSpeed] = ()
+    structure: str = ""
+    machine: str = ""
+    given_on: str = ""
+
+    def faster(self, model: Model) -> tuple[int, float] | None:
+        """Return the largest size at which teacher and model were timed, and how many times faster the model is."""
+        of = {speed.of: dict(zip(speed.atoms.tolist(), speed.ms_per_step, strict=True)) for speed in self.measured}
+        teacher = of.get(Model("teacher", "finetuned"), {})
+        common = teacher.keys() & of.get(model, {}).keys()
+        return (max(common), teacher[max(common)] / of[model][max(common)]) if common else None
+
+
+@dataclass(frozen=True)
 class ReportData:
     """Everything that a report shows.
 
@@ -206,11 +258,13 @@ class ReportData:
         name: the run's name.
         recipe_text: the complete recipe, defaults included, as YAML.
         metrics: rows with the columns of ``metrics.csv``; numbers may be text, an absent number is None or empty.
-        gains: student to how much the distilled model lowers the force error of the direct one, on the same structures.
-        parity: predictions on the test set, one entry a model (the first seed).
+        gains: student to how much the distilled model lowers the force error of the direct one: means over the seeds
+            that did not fail, on the same structures.
+        parity: predictions on the test set, one entry a model (of several seeds the best by validation).
         curves: one entry a training.
         energy_volume: one entry a model and seed.
         dynamics: one entry a simulation, model and seed.
+        speed: milliseconds a step, or None where nothing was timed.
         tuning: reference energies and forgetting.
         growth: the synthetic structures.
         stages: tasks in the order of the pipeline.
@@ -230,6 +284,7 @@ class ReportData:
     curves: Sequence[Curve] = ()
     energy_volume: Sequence[EnergyVolume] = ()
     dynamics: Sequence[Dynamics] = ()
+    speed: Speeds | None = None
     tuning: Tuning | None = None
     growth: Growth | None = None
     stages: Sequence[StageCost] = ()

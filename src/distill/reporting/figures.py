@@ -5,6 +5,7 @@ Each function returns one figure with units on every axis and the number that ma
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -14,7 +15,7 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from distill.reporting.data import Curve, Model, Parity, name_with_seed
 from distill.reporting.style import COLOURS, GREY, Look, grid, look, new_figure, styled
-from distill.reporting.tables import QUANTITIES, ErrorTable, show
+from distill.reporting.tables import QUANTITIES, Cell, ErrorTable, show
 from distill.structures.frames import Array
 
 PARITY = {
@@ -39,13 +40,21 @@ def parity(entries: Sequence[Parity], quantity: str, table: ErrorTable) -> Figur
         name, unit = PARITY[quantity]
         panel.set_xlabel(f"DFT {name} ({unit})")
         panel.set_ylabel(f"predicted {name} ({unit})")
-        mae = show(table.cell(entry.of, quantity), quantity)
-        panel.set_title(f"{entry.of.label}\nMAE {mae} {QUANTITIES[quantity].unit}")
+        panel.set_title(f"{entry.of.label}\n{_mae(table.cell(entry.of, quantity), quantity)}")
     for panel in panels[len(pairs) :]:
         panel.set_visible(False)
     handles, labels = panels[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside upper left", ncols=min(len(labels), 6), markerscale=2)
     return figure
+
+
+def _mae(cell: Cell | None, quantity: str) -> str:
+    """Return the MAE of a model as the title of its panel, which shows one seed where the MAE is of several."""
+    if cell is None or cell.value is None:
+        return show(cell, quantity)
+    of = f"{len(cell.each)} of " if cell.failed else ""
+    seeds = f" ({of}{cell.seeds} seeds)" if cell.seeds > 1 else ""
+    return f"MAE {show(cell, quantity)} {QUANTITIES[quantity].unit}{seeds}"
 
 
 def _values(entry: Parity, quantity: str) -> tuple[Array, Array, Array] | None:
@@ -85,7 +94,11 @@ def _parity_panel(panel: Axes, families: list[str], family: Array, x: Array, y: 
 
 @styled
 def force_errors(table: ErrorTable, look_of: Mapping[Model, Look]) -> Figure | None:
-    """Return the headline figure: the force MAE of every model against DFT, with its interval or all its seeds."""
+    """Return the headline figure: the force MAE of every model against DFT.
+
+    One seed has its bootstrap interval, several have mean, standard deviation and a tick for each; seeds that failed
+    are not drawn but counted.
+    """
     cells = [(model, table.cell(model, "forces")) for model in table.models_against("dft")]
     found = [(model, cell) for model, cell in cells if cell is not None]
     if not found:
@@ -95,22 +108,40 @@ def force_errors(table: ErrorTable, look_of: Mapping[Model, Look]) -> Figure | N
     factor = QUANTITIES["forces"].factor
     for row, (model, cell) in enumerate(found):
         if cell.value is None:
-            axes.text(0.02, row, "  not finite", va="center", transform=axes.get_yaxis_transform())
+            axes.text(0.02, row, f"  {show(cell, 'forces')}", va="center", transform=axes.get_yaxis_transform())
             continue
         style, value = look_of[model], cell.value * factor
-        low, high = (value if end is None else end * factor for end in (cell.low, cell.high))
+        low, high = (end * factor for end in _bar(cell))
         spread = [[max(value - low, 0)], [max(high - value, 0)]]
         axes.errorbar(value, row, xerr=spread, fmt=style.marker, color=style.color, capsize=4, ms=7)
-        if cell.seeds > 1:
-            axes.plot(np.array(cell.each) * factor, np.full(cell.seeds, row), "|", color=style.color, ms=9)
-        axes.annotate(show(cell, "forces"), (high, row), (8, 0), textcoords="offset points", va="center", fontsize=8.5)
+        if len(cell.each) > 1:
+            axes.plot(
+                np.array(cell.each) * factor, np.full(len(cell.each), row), "|", color=style.color, ms=15, mew=1.3
+            )
+        lost = f", {len(cell.failed)} of {cell.seeds} seeds failed" if cell.failed else ""
+        beside = (max(high, factor * max(cell.each)), row)
+        label = f"{show(cell, 'forces')}{lost}"
+        axes.annotate(label, beside, (8, 0), textcoords="offset points", va="center", fontsize=8.5)
     axes.set_yticks(range(len(found)), [model.label for model, _ in found])
     axes.set_ylim(len(found) - 0.5, -0.5)
-    _force_scale(axes, [cell.high or cell.value for _, cell in found if cell.value is not None])
+    _force_scale(axes, [max(_bar(cell)[1], *cell.each) for _, cell in found if cell.value is not None])
+    if any(cell.failed and cell.each for _, cell in found):  # a longer text beside the number
+        axes.set_xlim(right=1.2 * axes.get_xlim()[1])
     axes.grid(axis="y", visible=False)
-    axes.set_xlabel(f"force MAE on the {table.split} set (meV/Å); bar: 95 % interval, or range over several seeds")
+    several = (
+        ";\nof several seeds: standard deviation, and a tick for each" if any(c.deviation for _, c in found) else ""
+    )
+    axes.set_xlabel(f"force MAE on the {table.split} set (meV/Å); bar: 95 % interval{several}")
     axes.set_title(_headline(table, found))
     return figure
+
+
+def _bar(cell: Cell) -> tuple[float, float]:
+    """Return the ends of the bar of a number that is there: its interval, or its standard deviation to both sides."""
+    value = cell.value or 0.0
+    if cell.deviation is not None:
+        return value - cell.deviation, value + cell.deviation
+    return (value if cell.low is None else cell.low), (value if cell.high is None else cell.high)
 
 
 def _force_scale(axes: Axes, values: Sequence[float]) -> None:
@@ -128,8 +159,8 @@ def _force_scale(axes: Axes, values: Sequence[float]) -> None:
 
 def _headline(table: ErrorTable, found: Sequence[tuple[Model, object]]) -> str:
     students = [m for m, _ in found if m.model != "teacher"] or [m for m, _ in found]
-    best = [f"{m.label}: {show(table.cell(m, 'forces'), 'forces').split(' ')[0]}" for m in students]
-    return "Force MAE in meV/Å: " + "; ".join(best[:4])
+    best = [f"{m.label}: {re.split(r' [±[]', show(table.cell(m, 'forces'), 'forces'))[0]}" for m in students]
+    return "Force MAE in meV/Å: " + ";\n".join("; ".join(best[i : i + 2]) for i in range(0, len(best[:4]), 2))
 
 
 @styled

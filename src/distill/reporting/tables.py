@@ -1,15 +1,16 @@
 """The numbers of ``metrics.csv`` as tables: selected, gathered over seeds, written with units for people.
 
-Several seeds of one student are one cell: the mean, and in brackets the smallest and largest of the seeds. A single
-seed shows its bootstrap interval instead.
+Several seeds of one student are one cell: mean ± standard deviation over the seeds that did not fail, beside it the
+number of the seed that validation prefers and how many failed. A single seed shows its bootstrap interval instead.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
+from distill.analysis.errors import OverSeeds, Seed, over_seeds
 from distill.base.conventions import EV_PER_A3_IN_GPA
 from distill.reporting.data import Model, in_order
 
@@ -29,14 +30,18 @@ QUANTITIES = {
     "stress": Quantity("stress", "GPa", EV_PER_A3_IN_GPA),
 }
 STATISTICS = {"mae": "MAE", "rmse": "RMSE", "r2": "R²", "max": "maximum"}
+PURE = {"r2": 3, "ratio": 2}
+"""Statistics without a unit, and the decimals that they are written with."""
 
 
 @dataclass(frozen=True)
 class Metric:
-    """One row of ``metrics.csv``; see there for the columns."""
+    """One row of ``metrics.csv``; see there for the columns. A row that says no status is of a finished training."""
 
     of: Model
-    seed: str
+    seed: int
+    status: str
+    valid_loss: float | None
     split: str
     reference: str
     config_type: str
@@ -52,7 +57,9 @@ class Metric:
         """Read one row, whose numbers may be text; None, an empty text and NaN mean that there is no number."""
         return cls(
             of=Model(str(row["model"]), str(row["variant"])),
-            seed=str(row["seed"]),
+            seed=int(row["seed"]),
+            status=str(row.get("status", "finished")),
+            valid_loss=_number(row.get("valid_loss")),
             split=str(row["split"]),
             reference=str(row["reference"]),
             config_type=str(row["config_type"]),
@@ -70,12 +77,15 @@ class Cell:
     """A number with its uncertainty, in the metric's own units.
 
     Attributes:
-        value: the number, the mean over seeds, or None where it is undefined.
-        low: lower end of the bootstrap interval (one seed) or smallest seed (several), or None.
-        high: upper end or largest seed.
-        seeds: how many seeds it stands for.
+        value: the number, the mean over the seeds that did not fail, or None where it is undefined.
+        low: lower end of the bootstrap interval; of several seeds the lowest of theirs; or None.
+        high: upper end, or the highest.
+        seeds: how many seeds were trained.
         n: structures that it rests on.
-        each: the value of every seed.
+        each: the number of every seed that did not fail.
+        deviation: standard deviation over the same seeds (n - 1), None for fewer than two.
+        best: the number of the seed with the lowest validation loss, None for a single seed and where it is unknown.
+        failed: what became of the seeds that failed, e.g. ``{1: "diverged"}``.
     """
 
     value: float | None
@@ -84,6 +94,14 @@ class Cell:
     seeds: int
     n: int
     each: tuple[float, ...]
+    deviation: float | None = None
+    best: float | None = None
+    failed: Mapping[int, str] = field(default_factory=dict)
+
+    @property
+    def all_failed(self) -> str:
+        """What became of the seeds where none is left, e.g. ``diverged``; else an empty text."""
+        return " and ".join(dict.fromkeys(self.failed.values())) if len(self.failed) == self.seeds else ""
 
 
 class ErrorTable:
@@ -117,28 +135,74 @@ class ErrorTable:
     ) -> Cell | None:
         """Return one number, gathered over seeds, or None where it was not measured."""
         found = self._rows.get((of, quantity, statistic, reference, config_type))
-        if not found:
+        return _cell({m.seed: m for m in found}, {m.seed: m.value for m in found}) if found else None
+
+    def ratio(self, of: Model, quantity: str) -> Cell | None:
+        """Return a student's MAE against its teacher divided by that against DFT, gathered over seeds, or None."""
+        against = [self._rows.get((of, quantity, "mae", reference, "all")) for reference in ("teacher", "dft")]
+        if not all(against):
             return None
-        values = tuple(m.value for m in found if m.value is not None)
-        if len(found) == 1:
-            return Cell(found[0].value, found[0].low, found[0].high, 1, found[0].n, values)
-        if len(values) < len(found):  # a mean over the seeds that happened to survive would flatter
-            return Cell(None, None, None, len(found), found[0].n, values)
-        return Cell(sum(values) / len(values), min(values), max(values), len(found), found[0].n, values)
+        teacher, dft = ({m.seed: m for m in found or ()} for found in against)
+        values = {
+            seed: m.value / dft[seed].value if m.value is not None and dft[seed].value else None  # type: ignore[operator]
+            for seed, m in teacher.items()
+        }
+        return _cell({seed: replace(m, low=None, high=None) for seed, m in teacher.items()}, values)
+
+    def seeds(self, of: Model) -> int:
+        """Return in how many seeds a model was trained."""
+        return len({m.seed for m in self._metrics if m.of == of})
+
+    def failed(self, of: Model) -> dict[int, str]:
+        """Return what became of the seeds of a model that failed."""
+        return {m.seed: m.status for m in self._metrics if m.of == of and Seed(m.status).failed}
+
+
+def _cell(metrics: Mapping[int, Metric], values: Mapping[int, float | None]) -> Cell:
+    """Gather the numbers of the seeds of one model."""
+    spread: OverSeeds = over_seeds(values, {name: Seed(m.status, m.valid_loss) for name, m in metrics.items()})
+    good = [m for name, m in metrics.items() if name not in spread.failed]
+    low, high = [m.low for m in good], [m.high for m in good]
+    known = spread.mean is not None and None not in low and None not in high
+    return Cell(
+        value=spread.mean,
+        low=min(low) if known else None,  # type: ignore[type-var]
+        high=max(high) if known else None,  # type: ignore[type-var]
+        seeds=spread.seeds,
+        n=next(iter(metrics.values())).n,
+        each=spread.each,
+        deviation=spread.deviation,
+        best=spread.best if len(good) > 1 else None,
+        failed={name: metrics[name].status for name in spread.failed},
+    )
 
 
 def show(cell: Cell | None, quantity: str, statistic: str = "mae") -> str:
-    """Return a cell as text in the units of :data:`QUANTITIES`, e.g. ``133 [121–146]``."""
+    """Return a cell as text in the units of :data:`QUANTITIES`: ``133 [121–146]``, or of several seeds ``133 ± 9``."""
     if cell is None:
         return "–"
     if cell.value is None:
-        return "undefined" if statistic == "r2" else "not finite"
-    factor = 1.0 if statistic == "r2" else QUANTITIES[quantity].factor
-    digits = 3 if statistic == "r2" else _digits(cell.value * factor)
+        return cell.all_failed or ("undefined" if statistic in PURE else "not finite")
+    factor = _factor(quantity, statistic)
+    digits = PURE[statistic] if statistic in PURE else _digits(cell.value * factor)
     text = number(cell.value * factor, digits)
+    if cell.deviation is not None:
+        return f"{text} ± {number(cell.deviation * factor, digits)}"
     if cell.low is None or cell.high is None:
         return text
     return f"{text} [{number(cell.low * factor, digits)}–{number(cell.high * factor, digits)}]"
+
+
+def show_best(cell: Cell, quantity: str, statistic: str = "mae") -> str:
+    """Return the number of the seed that validation prefers, with as many digits as the mean; or an empty text."""
+    if cell.best is None or cell.value is None:
+        return ""
+    factor = _factor(quantity, statistic)
+    return number(cell.best * factor, PURE[statistic] if statistic in PURE else _digits(cell.value * factor))
+
+
+def _factor(quantity: str, statistic: str) -> float:
+    return 1.0 if statistic in PURE else QUANTITIES[quantity].factor
 
 
 class Entry(NamedTuple):
@@ -158,9 +222,27 @@ class Table:
 
 
 def entry(cell: Cell | None, quantity: str, statistic: str = "mae") -> Entry:
-    """Return a cell for a printed table, the interval aside."""
-    main, bracket, aside = show(cell, quantity, statistic).partition(" [")
-    return Entry(main, bracket.strip() + aside)
+    """Return a cell for a printed table; aside are the interval, or the best seed, and how many seeds failed."""
+    main, _, interval = show(cell, quantity, statistic).partition(" [")
+    if cell is None or cell.all_failed:
+        return Entry(main)
+    best = show_best(cell, quantity, statistic)
+    lost = f"{len(cell.failed)} of {cell.seeds} failed" if cell.failed else ""
+    return Entry(main, "; ".join(filter(None, (interval and f"[{interval}", best and f"best {best}", lost))))
+
+
+def say_failed(failed: Mapping[int, str], *, alone: bool = False) -> str:
+    """Return what became of seeds, e.g. ``seeds 0 and 1 diverged, seed 2 gave numbers that are not finite``.
+
+    Where the model has but one, ``alone``, the seed is not named: ``diverged``.
+    """
+    words = {"diverged": "diverged", "not finite": "gave numbers that are not finite"}
+    clauses = []
+    for status in dict.fromkeys(failed.values()):
+        *others, last = [str(seed) for seed, why in failed.items() if why == status]
+        names = f"seeds {', '.join(others)} and {last}" if others else f"seed {last}"
+        clauses.append(words[status] if alone else f"{names} {words[status]}")
+    return ", ".join(clauses)
 
 
 def main_table(table: ErrorTable, without_numbers: Mapping[Model, str]) -> Table:
@@ -169,28 +251,45 @@ def main_table(table: ErrorTable, without_numbers: Mapping[Model, str]) -> Table
     rows = []
     for model in in_order([*measured, *without_numbers]):
         if model in measured:
-            cells = [entry(table.cell(model, q), q) for q in table.quantities]
-            most = max((c.seeds for q in table.quantities if (c := table.cell(model, q))), default=1)
-            rows.append((Entry(model.label, f"{most} seeds" if most > 1 else ""), *cells))
+            rows.append((_named(model, table), *[entry(table.cell(model, q), q) for q in table.quantities]))
         else:
             rows.append((Entry(model.label), *[Entry(without_numbers[model])] * len(table.quantities)))
     header = ("model", *[f"{QUANTITIES[q].title} MAE ({QUANTITIES[q].unit})" for q in table.quantities])
-    return Table(f"Mean absolute error against DFT, {table.split} set", header, tuple(rows))
+    caption = f"Mean absolute error against DFT, {table.split} set"
+    if any(table.seeds(model) > 1 for model in measured):
+        caption += "; of several seeds mean ± standard deviation, and the one that is best by validation"
+    return Table(caption, header, tuple(rows))
+
+
+def _named(model: Model, table: ErrorTable) -> Entry:
+    """Return the first entry of a row: the model, aside how many seeds it has and which of them failed."""
+    if (seeds := table.seeds(model)) == 1:
+        return Entry(model.label)
+    return Entry(model.label, "; ".join(filter(None, (f"{seeds} seeds", say_failed(table.failed(model))))))
 
 
 def full_tables(table: ErrorTable, reference: str) -> list[Table]:
-    """Return every statistic of every model, one table a quantity, against ``"dft"`` or ``"teacher"``."""
+    """Return every statistic of every model, one table a quantity, against ``"dft"`` or ``"teacher"``.
+
+    Against the teacher, the second number is the MAE divided by that against DFT.
+    """
     tables = []
     for q in table.quantities:
-        header = ("model", *[f"{STATISTICS[s]}{'' if s == 'r2' else f' ({QUANTITIES[q].unit})'}" for s in STATISTICS])
-        rows = [
-            (Entry(m.label), *[entry(table.cell(m, q, s, reference), q, s) for s in STATISTICS])
-            for m in table.models_against(reference)
-            if table.cell(m, q, reference=reference)
-        ]
+        titles = [f"{STATISTICS[s]}{'' if s == 'r2' else f' ({QUANTITIES[q].unit})'}" for s in STATISTICS]
+        if reference == "teacher":
+            titles.insert(1, "MAE / MAE against DFT")
+        rows = []
+        for m in table.models_against(reference):
+            if table.cell(m, q, reference=reference):
+                cells = [entry(table.cell(m, q, s, reference), q, s) for s in STATISTICS]
+                if reference == "teacher":
+                    cells.insert(1, entry(table.ratio(m, q), q, "ratio"))
+                rows.append((Entry(m.label), *cells))
         if rows:
             against = "DFT" if reference == "dft" else "the teacher"
-            tables.append(Table(f"{QUANTITIES[q].title.capitalize()} against {against}", header, tuple(rows)))
+            tables.append(
+                Table(f"{QUANTITIES[q].title.capitalize()} against {against}", ("model", *titles), tuple(rows))
+            )
     return tables
 
 

@@ -1,18 +1,19 @@
 """The verdict in plain sentences: was distillation worth it, did the models survive, what went wrong.
 
-A sentence is good, bad or a note; a failure is always said, and the headline never claims more than was measured.
+A sentence is good, bad or a note; a failure is always said, also that of one seed among several, and the headline never
+claims more than was measured.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Literal
 
 from distill.analysis.energy_volume import EnergyVolumeFit
 from distill.analysis.errors import Difference
-from distill.reporting.data import Dynamics, EnergyVolume, Model, ReportData, Tuning, in_order, name_with_seed
-from distill.reporting.tables import QUANTITIES, Cell, ErrorTable, show
+from distill.reporting.data import Curve, Dynamics, EnergyVolume, Model, ReportData, Tuning, in_order, name_with_seed
+from distill.reporting.tables import QUANTITIES, Cell, ErrorTable, say_failed, show, show_best
 
 Tone = Literal["good", "bad", "note"]
 
@@ -35,14 +36,15 @@ class Conclusion:
 
 
 def conclude(data: ReportData, table: ErrorTable) -> Conclusion:
-    """Return the verdict on a run."""
+    """Return the verdict on a run; of a seed that failed it says that, and nothing of its simulations."""
     judged = [
         *_students(table, data.gains),
         *_against_zero_shot(table),
         *_finetuning(table),
-        *_simulations(data.dynamics),
-        *_equations_of_state(data.energy_volume),
+        *_simulations([run for run in data.dynamics if run.seed not in table.failed(run.of)]),
+        *_equations_of_state([curve for curve in data.energy_volume if curve.seed not in table.failed(curve.of)]),
         *_trainings(data),
+        *_failed_seeds(table, data.curves),
     ]
     notes = [Sentence("note", text) for text in (*_forgetting(data.tuning), *data.findings)]
     bad, good = (sum(s.tone == tone for s in judged) for tone in ("bad", "good"))
@@ -61,7 +63,7 @@ def _students(table: ErrorTable, gains: Mapping[str, Difference]) -> list[Senten
         teacher = table.cell(Model("teacher", "finetuned"), "forces")
         if distilled is None:
             continue
-        text = f"The distilled {name} has a force error of {_forces(distilled)} on the {table.split} set"
+        text = f"The distilled {name} {_has(distilled, f' on the {table.split} set')}"
         text += f"; its fine-tuned teacher has {_forces(teacher)}." if teacher else "."
         if distilled.value is None:
             sentences.append(Sentence("bad", text))
@@ -109,17 +111,23 @@ def _where_direct_is_better(name: str, table: ErrorTable) -> list[Sentence]:
 
 
 def _against_direct(text: str, distilled: Cell, direct: Cell, gain: Difference | None) -> Sentence:
-    """Say whether distillation helped; judged by the paired difference where it is known, else by the two ranges."""
-    said = f"{text} The same architecture trained directly on the DFT structures has {_forces(direct)}"
+    """Say whether distillation helped, judged by the means over the seeds that did not fail.
+
+    Certain is what the paired difference of these means says where it is known (its interval draws structures and
+    seeds, see :func:`distill.analysis.errors.force_error_difference`), else two ranges that do not meet (of several
+    seeds, the hull of their intervals).
+    """
+    said = f"{text} The same architecture trained directly on the DFT structures {_has(direct, short=True)}"
     if direct.value is None or distilled.value is None:
-        return Sentence("good", f"{said}: it gave no finite numbers.")
+        return Sentence("good", f"{said}.")
     change = 100 * (1 - distilled.value / direct.value)
     if change <= 0:
         return Sentence("bad", f"{said}: distillation did not help, its error is {-change:.0f} % higher.")
     lowers = f"{said}: distillation lowers the error by {change:.0f} %"
     if gain is not None and gain.low is not None and gain.high is not None:
-        paired = replace(distilled, value=gain.value, low=gain.low, high=gain.high)
-        lowers += f", by {_forces(paired)} where both are compared structure by structure"
+        paired = Cell(gain.value, gain.low, gain.high, 1, distilled.n, ())
+        seeds = " and over these seeds" if max(len(distilled.each), len(direct.each)) > 1 else ""
+        lowers += f", by {_forces(paired)} where both are compared structure by structure{seeds}"
         certain = gain.low > 0
     else:
         certain = distilled.high is not None and direct.low is not None and distilled.high < direct.low
@@ -198,6 +206,36 @@ def _trainings(data: ReportData) -> list[Sentence]:
             tone: Tone = "note" if curve.of.variant == "direct" else "bad"
             sentences.append(Sentence(tone, f"The training of {name} {curve.status}{why}."))
     return sentences
+
+
+def _failed_seeds(table: ErrorTable, curves: Sequence[Curve]) -> list[Sentence]:
+    """Name the seeds that gave no usable model and of which no learning curve tells."""
+    told = {(curve.of, curve.seed) for curve in curves if curve.status != "finished"}
+    sentences = []
+    for model in table.models:
+        lost = {seed: status for seed, status in table.failed(model).items() if (model, seed) not in told}
+        if lost:
+            tone: Tone = "note" if model.variant == "direct" else "bad"
+            text = say_failed(lost, alone=table.seeds(model) == 1)
+            sentences.append(Sentence(tone, f"{model.label}: {text}."))
+    return sentences
+
+
+def _has(cell: Cell, where: str = "", *, short: bool = False) -> str:
+    """Return what a model has: its force error, with what is to be said of its seeds, or why it has none."""
+    if cell.value is None:
+        why = "its numbers are not finite"
+        if cell.all_failed:
+            why = say_failed(cell.failed) if cell.seeds > 1 else f"it {say_failed(cell.failed, alone=True)}"
+        return f"has no force error{where}: {why}"
+    said = f"has {'' if short else 'a force error of '}{_forces(cell)}{where}"
+    if cell.seeds == 1:
+        return said
+    good = f"{len(cell.each)} of {cell.seeds} seeds" if cell.failed else f"{cell.seeds} seeds"
+    notes = [f"mean ± standard deviation of {good}" if cell.deviation is not None else good]
+    notes += [f"best by validation: {best}"] if (best := show_best(cell, "forces")) else []
+    notes += [say_failed(cell.failed)] if cell.failed else []
+    return f"{said} ({'; '.join(notes)})"
 
 
 def _forces(cell: Cell) -> str:

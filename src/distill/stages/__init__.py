@@ -14,6 +14,7 @@ STAGES = Registry(
         "train": "distill.stages.train:Train",
         "evaluate": "distill.stages.evaluate:Evaluate",
         "simulate": "distill.stages.simulate:Simulate",
+        "benchmark": "distill.stages.benchmark:Benchmark",
         "report": "distill.stages.report:Report",
     },
 )

@@ -29,6 +29,7 @@ class Report(Stage):
         "train": "train",
         "evaluate": "evaluate",
         "simulate": "simulate",
+        "benchmark": "benchmark",
         "test": "check.test",
     }
     outputs: ClassVar[dict[str, str]] = {"page": "report.html", "figures": "figures"}
@@ -52,9 +53,11 @@ class Report(Stage):
             curves=list(curves(inputs)),
             energy_volume=list(energy_volume(inputs["simulate"])),
             dynamics=list(dynamics(inputs["simulate"])),
+            speed=speeds(inputs["benchmark"], summaries["benchmark"]),
             tuning=tuning(inputs["finetune"], summaries["finetune"]),
             growth=growth(inputs["generate"]),
             stages=list(costs(manifests)),
+            findings=list(speed_sentences(summaries["benchmark"])),
             warnings=[f"{name}: {text}" for name, m in manifests for text in m["warnings"]],
             versions={"Python": manifests[-1][1]["python"]} | manifests[-1][1]["versions"],
             hashes={name: manifest["hash"][:16] for name, manifest in manifests},
@@ -111,15 +114,21 @@ def read_table(path: Path) -> list[dict[str, str]]:
 
 
 def parity(inputs: Paths) -> Iterator[Any]:
-    """Yield the predictions of each model (first seed) beside the DFT labels of the test set."""
+    """Yield the predictions of each model (of several seeds the best by validation) beside the DFT labels."""
     from distill.reporting.data import Model, Parity
     from distill.structures.read import read_frames
 
     test = read_frames(inputs["test"])[0]
-    models = [("teacher", "zero_shot"), ("teacher", "finetuned")]
-    models += [(s.labels["student"], s.labels["variant"]) for s in inputs["train"] if s.labels["seed"] == 0]
-    for model, variant in models:
-        guess = read_frames(inputs["evaluate"] / "predictions" / f"{model}-{variant}-0.xyz")[0]
+    students = read_json(inputs["evaluate"] / "manifest.json")["summary"]["students"]
+    models = [("teacher", "zero_shot", 0), ("teacher", "finetuned", 0)]
+    models += [
+        (name, variant, one["best_seed"])
+        for name, variants in students.items()
+        for variant, one in variants.items()
+        if one["best_seed"] is not None
+    ]
+    for model, variant, seed in models:
+        guess = read_frames(inputs["evaluate"] / "predictions" / f"{model}-{variant}-{seed}.xyz")[0]
         yield Parity(
             of=Model(model, variant),
             n_atoms=test.n_atoms,
@@ -162,7 +171,7 @@ def curve(path: Path, summary: dict[str, Any], model: Any, seed: int) -> Any:
         best_step=summary.get("best_step"),
         status="diverged" if summary["status"] == "diverged" else "finished",
         seed=seed,
-        note="the loss was not finite" if summary["status"] == "diverged" else "",
+        note="the loss was not finite, or stayed ten times above its best" if summary["status"] == "diverged" else "",
     )
 
 
@@ -220,6 +229,40 @@ def dynamics(sources: Iterable[Source]) -> Iterator[Any]:
             verdict=Verdict(**result["verdict"] | {"reasons": tuple(result["verdict"]["reasons"])}),
             seed=source.labels["seed"],
         )
+
+
+def speeds(folder: Path, summary: dict[str, Any]) -> Any:
+    """Return the timings of every model, and those of the user's table."""
+    import numpy as np
+
+    from distill.reporting.data import GivenSpeed, Model, Speed, Speeds
+
+    def columns(rows: list[dict[str, str]]) -> tuple[Any, Any]:
+        rows = sorted((row for row in rows if row["ms_per_step"]), key=lambda row: int(row["atoms"]))
+        return np.array([int(r["atoms"]) for r in rows]), np.array([float(r["ms_per_step"]) for r in rows])
+
+    measured: dict[Model, list[dict[str, str]]] = {}
+    for row in read_table(folder / "speed.csv"):
+        measured.setdefault(Model(row["model"], row["variant"]), []).append(row)
+    given: dict[str, list[dict[str, str]]] = {}
+    for row in read_table(folder / "timings.csv"):
+        given.setdefault(row["model"], []).append(row)
+    return Speeds(
+        measured=[Speed(of, *columns(rows), stopped=rows[-1]["note"]) for of, rows in measured.items()],
+        given=[GivenSpeed(name, *columns(rows)) for name, rows in given.items()],
+        structure=summary["structure"],
+        machine=summary["machine"],
+        given_on=summary["timings_machine"],
+    )
+
+
+def speed_sentences(summary: dict[str, Any]) -> Iterator[str]:
+    """Yield for each student how much faster than its teacher it is."""
+    for name, found in summary["students"].items():
+        ratio = found["times_faster"]
+        said = f"{ratio:.3g} times faster" if ratio >= 1 else f"{1 / ratio:.3g} times slower"
+        steps = f"{found['ms_per_step']:.3g} instead of {found['teacher_ms_per_step']:.3g} ms a step"
+        yield f"{name} is {said} than its teacher at {found['atoms']} atoms ({steps}; {summary['machine']})."
 
 
 def tuning(folder: Path, summary: dict[str, Any]) -> Any:

@@ -9,7 +9,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from distill.analysis.errors import ErrorRow, error_table, force_error_difference, resample
+from distill.analysis.errors import (
+    ErrorRow,
+    OverSeeds,
+    Seed,
+    best_seed,
+    error_table,
+    force_error_difference,
+    over_seeds,
+    resample,
+)
 from distill.base.random import stream
 from distill.structures.frames import Frames
 
@@ -167,7 +176,7 @@ def test_a_paired_difference_is_that_of_the_errors_and_narrower_than_they_are():
     hard = np.repeat(rng.uniform(0.1, 1.0, 40), 4)[:, None]  # some structures are hard for every model
     better = make_frames([4] * 40, forces=hard + np.zeros((160, 3)))
     worse = make_frames([4] * 40, forces=1.2 * hard + np.zeros((160, 3)))
-    found = force_error_difference(truth, worse, better)
+    found = force_error_difference(truth, [worse], [better])
     errors = [pick(error_table(truth, model), "forces", "mae") for model in (worse, better)]
     assert found.value == pytest.approx(errors[0].value - errors[1].value, abs=EXACT)
     assert found.low > 0, "a model that is worse on every structure is worse in every resample"
@@ -177,5 +186,75 @@ def test_a_paired_difference_is_that_of_the_errors_and_narrower_than_they_are():
 def test_a_model_does_not_differ_from_itself():
     truth = make_frames([2, 3], forces=np.zeros((5, 3)))
     guess = make_frames([2, 3], forces=np.ones((5, 3)))
-    found = force_error_difference(truth, guess, guess)
+    found = force_error_difference(truth, [guess], [guess])
     assert (found.value, found.low, found.high) == (0.0, 0.0, 0.0)
+
+
+def off_by(*errors):
+    """Predictions of forces that are zero in truth, each wrong by the same amount everywhere."""
+    return [make_frames([2] * 6, forces=np.full((12, 3), error)) for error in errors]
+
+
+def test_seeds_are_compared_by_their_means_and_drawn_for_the_interval():
+    # Every structure has the same error, so the interval is that of the seeds: drawing two of 0.1 and 0.3 gives 0.1 on
+    # average with probability 1/4, and so 0.3, with 1/2 0.2.
+    truth = make_frames([2] * 6, forces=np.zeros((12, 3)))
+    found = force_error_difference(truth, off_by(0.5), off_by(0.1, 0.3))
+    assert (found.value, found.low, found.high) == pytest.approx((0.3, 0.2, 0.4), abs=EXACT)
+    several = force_error_difference(truth, off_by(0.5, 0.5, 0.5), off_by(0.1, 0.1))
+    assert (several.value, several.low, several.high) == pytest.approx((0.4, 0.4, 0.4), abs=EXACT)
+
+
+def test_the_difference_of_seeds_is_that_of_their_mean_errors():
+    rng = np.random.default_rng(3)
+    n_atoms = [1, 3, 2, 5]
+    truth = make_frames(n_atoms, forces=rng.normal(size=(11, 3)))
+    first, second = ([make_frames(n_atoms, forces=rng.normal(size=(11, 3))) for _ in range(s)] for s in (3, 2))
+    maes = [[np.abs(guess.forces - truth.forces).mean() for guess in model] for model in (first, second)]
+    found = force_error_difference(truth, first, second)
+    assert found.value == pytest.approx(np.mean(maes[0]) - np.mean(maes[1]), abs=EXACT)
+    assert found.low < found.value < found.high
+
+
+def test_a_model_without_seeds_cannot_be_compared():
+    truth = make_frames([2] * 6, forces=np.zeros((12, 3)))
+    with pytest.raises(ValueError, match="at least one seed"):
+        force_error_difference(truth, off_by(0.5), [])
+
+
+def test_seeds_of_a_case_worked_by_hand():
+    # 1, 2 and 6 are good: mean 3, deviation sqrt((4 + 1 + 9) / 2); validation prefers the seed whose number is 6.
+    seeds = {
+        0: Seed("finished", 0.3),
+        1: Seed("diverged", 0.01),
+        2: Seed("stopped early", 0.2),
+        3: Seed("out of time", 0.1),
+        4: Seed("not finite", 0.02),
+    }
+    found = over_seeds({3: 6.0, 0: 1.0, 1: 0.5, 2: 2.0, 4: None}, seeds)
+    assert found == OverSeeds(pytest.approx(3), pytest.approx(7**0.5), 6.0, 3, (1.0, 2.0, 6.0), 5, (1, 4))
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.lists(st.tuples(st.floats(0, 1e3), st.booleans()), min_size=1, max_size=6))
+def test_a_failed_seed_changes_no_mean(trained):
+    seeds = {i: Seed("diverged" if failed else "finished", value) for i, (value, failed) in enumerate(trained)}
+    found = over_seeds({i: value for i, (value, _) in enumerate(trained)}, seeds)
+    good = [value for value, failed in trained if not failed]
+    assert (found.seeds, len(found.failed)) == (len(trained), len(trained) - len(good))
+    assert found.each == tuple(good)
+    # 1e-9 of up to six numbers below a thousand: rounding of their sums
+    assert found.mean == (pytest.approx(np.mean(good), abs=1e-9) if good else None)
+    assert found.deviation == (pytest.approx(np.std(good, ddof=1), abs=1e-9) if len(good) > 1 else None)
+    assert found.best == (min(good) if good else None)  # here the validation loss is the number itself
+
+
+def test_a_good_seed_without_a_number_leaves_no_mean():
+    found = over_seeds({0: 1.0, 1: None}, {0: Seed(), 1: Seed()})
+    assert (found.mean, found.deviation, found.failed) == (None, None, ())
+
+
+def test_validation_alone_chooses_the_best_seed():
+    assert best_seed({0: Seed("finished", 0.2), 1: Seed("finished", 0.2), 2: Seed("diverged", 0.1)}) == 0
+    assert best_seed({0: Seed("finished", np.nan), 1: Seed("finished", None), 2: Seed("finished", 9.0)}) == 2
+    assert best_seed({0: Seed("diverged", 0.1), 1: Seed("finished", None)}) is None

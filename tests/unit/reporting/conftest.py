@@ -8,7 +8,20 @@ import pytest
 from distill.analysis.energy_volume import birch_murnaghan, fit_energy_volume
 from distill.analysis.errors import error_table
 from distill.analysis.stability import judge
-from distill.reporting.data import Curve, Dynamics, EnergyVolume, Growth, Model, Parity, ReportData, StageCost, Tuning
+from distill.reporting.data import (
+    Curve,
+    Dynamics,
+    EnergyVolume,
+    GivenSpeed,
+    Growth,
+    Model,
+    Parity,
+    ReportData,
+    Speed,
+    Speeds,
+    StageCost,
+    Tuning,
+)
 from distill.structures.frames import Frames
 
 FORCE_NOISE = {
@@ -44,6 +57,7 @@ def report_data() -> ReportData:
         curves=_curves(rng),
         energy_volume=[_energy_volume(rng, of) for of in FORCE_NOISE],
         dynamics=[_dynamics(rng, of, t) for t in (300.0, 1200.0) for of in list(FORCE_NOISE)[2:]],
+        speed=_speeds(),
         tuning=_tuning(rng),
         growth=_growth(rng),
         stages=_stages(),
@@ -53,6 +67,22 @@ def report_data() -> ReportData:
         hashes={"data/train.xyz": "3f" * 32, "teacher weights": "a1" * 32},
         counts={"DFT training structures": 25, "synthetic structures": 300, "test structures": 60, "atoms a test": 16},
         created="2025-01-31 12:00",
+    )
+
+
+def _speeds() -> Speeds:
+    sizes = 16 * 2 ** np.arange(9)
+    return Speeds(
+        measured=[
+            Speed(
+                Model("teacher", "finetuned"), sizes[:5], 20 + 3.0 * sizes[:5], "512 atoms would have exceeded the time"
+            ),
+            Speed(Model("painn", "distilled"), sizes, 10 + 0.1 * sizes, "no more than 4096 atoms were asked for"),
+        ],
+        given=[GivenSpeed("ACE", np.array([192, 648, 1536]), np.array([1.4, 2.6, 5.0]))],
+        structure="Si16",
+        machine="a processor, 2 threads",
+        given_on="RTX A6000",
     )
 
 

@@ -9,7 +9,7 @@ import matplotlib as mpl
 import numpy as np
 import pytest
 
-from distill.reporting import figures, figures_physics, figures_work
+from distill.reporting import figures, figures_physics, figures_speed, figures_work
 from distill.reporting.data import Growth, Model
 from distill.reporting.style import MARKERS, looks
 from distill.reporting.tables import ErrorTable
@@ -25,6 +25,7 @@ def all_figures(data):
         "learning_curves": figures.learning_curves(data.curves),
         "energy_volume": figures_physics.energy_volume(data.energy_volume, look_of),
         "dynamics": figures_physics.dynamics(data.dynamics, look_of),
+        "speed": figures_speed.speed(data.speed, look_of),
         "growth": figures_work.growth(data.growth),
         "costs": figures_work.costs(data.stages),
     }
@@ -39,7 +40,7 @@ def drawn(report_data):
     return all_figures(report_data)
 
 
-@pytest.mark.parametrize("name", ["force_errors", "parity_forces", "parity_energy", "growth", "costs"])
+@pytest.mark.parametrize("name", ["force_errors", "parity_forces", "parity_energy", "speed", "growth", "costs"])
 def test_every_axis_has_a_unit(drawn, name):
     for axes in visible(drawn[name]):
         assert re.search(r"\(.+\)", axes.get_xlabel())
@@ -65,7 +66,8 @@ def test_titles_hold_the_number_that_matters(drawn, report_data):
     table = ErrorTable(report_data.metrics)
     mae = 1000 * table.cell(Model("painn", "distilled"), "forces").value
     assert f"painn, distilled: {mae:.0f}" in visible(drawn["force_errors"])[0].get_title(loc="left")
-    assert f"MAE {mae:.0f} [" in visible(drawn["parity_forces"])[2].get_title(loc="left")
+    assert f"MAE {mae:.0f} ± " in visible(drawn["parity_forces"])[2].get_title(loc="left")
+    assert "meV/Å (2 seeds)" in visible(drawn["parity_forces"])[2].get_title(loc="left")
     assert "total 9 min 21 s" in visible(drawn["costs"])[0].get_title(loc="left")
 
 
@@ -91,6 +93,27 @@ def test_a_broken_model_does_not_hide_the_others(report_data):
     table = ErrorTable(rows)
     (axes,) = figures.force_errors(table, looks(table.models)).get_axes()
     assert axes.get_xscale() == "log"
+
+
+def test_several_seeds_are_mean_deviation_and_a_tick_each_and_failed_ones_are_not_drawn(report_data):
+    failed = {("painn", "distilled", 2), *(("painn", "direct", seed) for seed in range(3))}
+    rows = [
+        row | {"seed": seed, "value": value, "status": "diverged" if key in failed else "finished"}
+        for row in report_data.metrics
+        if row["quantity"] == "forces" and row["statistic"] == "mae" and row["seed"] == 0 and row["model"] == "painn"
+        for seed, value in enumerate((0.1, 0.2, 0.9))
+        if (key := (row["model"], row["variant"], seed))
+    ]
+    table = ErrorTable(rows)
+    (axes,) = figures.force_errors(table, looks(table.models)).get_axes()
+    ((bar,),) = [container.lines[2] for container in axes.containers]
+    deviation = 1000 * 0.005**0.5  # of 100 and 200 meV/Å around 150
+    assert bar.get_segments()[0][:, 0] == pytest.approx([150 - deviation, 150 + deviation], rel=1e-9)
+    (ticks,) = [line for line in axes.lines if line.get_marker() == "|" and line.get_markersize() > 10]
+    assert list(ticks.get_xdata()) == pytest.approx([100, 200])
+    texts = [text.get_text().strip() for text in axes.texts]
+    assert texts == ["150 ± 71, 1 of 3 seeds failed", "diverged"]
+    assert axes.get_xlim()[1] < 500, "the failed seed at 900 has no place on the scale"
 
 
 def test_predictions_that_are_not_finite_are_counted(report_data):

@@ -24,6 +24,7 @@ FIGURES = {
     "learning_curves",
     "parity_energy",
     "parity_forces",
+    "speed",
     "tuning",
 }
 
@@ -170,6 +171,7 @@ def test_a_report_of_nothing_is_a_page(tmp_path):
         ("curves", "Training", 1),
         ("energy_volume", "Physics", 1),
         ("dynamics", "Physics", 1),
+        ("speed", "Speed", 1),
         ("tuning", "Training", 1),
         ("growth", "Synthetic structures", 1),
         ("stages", "Time and memory", 1),
@@ -177,10 +179,10 @@ def test_a_report_of_nothing_is_a_page(tmp_path):
 )
 def test_each_part_stands_alone(report_data, tmp_path, part, heading, images):
     value = getattr(report_data, part)
-    few = value if part in ("metrics", "growth", "tuning") else value[-1:]
+    few = value if part in ("metrics", "growth", "tuning", "speed") else value[-1:]
     page = page_of(ReportData(name="x", **{part: few}), tmp_path)
     assert len(page.all("img")) == images
-    sections = {"Accuracy", "Training", "Physics", "Synthetic structures", "Time and memory"}
+    sections = {"Accuracy", "Training", "Physics", "Speed", "Synthetic structures", "Time and memory"}
     assert {line for line in page.text.splitlines() if line in sections} == {heading}
 
 
@@ -207,3 +209,15 @@ def test_a_failed_fit_is_shown_with_its_reason(tmp_path):
 
 def test_growth_without_arrays_has_no_figure(tmp_path):
     assert page_of(ReportData(name="x", growth=Growth()), tmp_path).all("img") == []
+
+
+def test_several_seeds_of_which_some_failed(report_data, tmp_path):
+    rows = [
+        row | {"status": "diverged" if row["seed"] == 1 else "finished", "valid_loss": 0.1}
+        for row in report_data.metrics
+    ]
+    text = page_of(ReportData(name="x", metrics=rows), tmp_path).text
+    assert "2 seeds; seed 1 diverged" in text
+    assert "1 of 2 failed" in text
+    assert "painn, distilled: seed 1 diverged." in text
+    assert "MAE / MAE against DFT" in text

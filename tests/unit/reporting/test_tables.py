@@ -7,7 +7,7 @@ import pytest
 
 from distill.analysis.errors import Difference
 from distill.reporting.data import Curve, Model, ReportData, in_order
-from distill.reporting.tables import Cell, ErrorTable, entry, main_table, show
+from distill.reporting.tables import Cell, ErrorTable, entry, full_tables, main_table, say_failed, show
 from distill.reporting.verdict import conclude
 
 ROW = {
@@ -55,12 +55,70 @@ def test_order_is_teacher_then_distilled_then_direct():
     ]
 
 
-def test_one_seed_shows_its_interval_and_several_their_range():
+def seeds(row, *values, diverged=(), losses=()):
+    """Rows of one model in several seeds; each has an interval of 0.01 to both sides."""
+    return [
+        row
+        | {"seed": seed, "value": value, "low": value - 0.01, "high": value + 0.01}
+        | {"status": "diverged" if seed in diverged else "finished", "valid_loss": losses[seed] if losses else ""}
+        for seed, value in enumerate(values)
+    ]
+
+
+def test_one_seed_shows_its_interval_and_several_their_spread():
     one = ErrorTable([ROW]).cell(STUDENT, "forces")
     assert show(one, "forces") == "150 [140–160]"
-    three = ErrorTable([ROW | {"seed": s, "value": v} for s, v in enumerate((0.1, 0.2, 0.18))]).cell(STUDENT, "forces")
-    assert (three.value, three.low, three.high) == pytest.approx((0.16, 0.1, 0.2), rel=1e-12)
-    assert show(three, "forces") == "160 [100–200]"
+    three = ErrorTable(seeds(ROW, 0.1, 0.2, 0.18)).cell(STUDENT, "forces")
+    assert (three.value, three.deviation) == pytest.approx((0.16, 0.0028**0.5), rel=1e-12)  # (36 + 16 + 4) / 2 = 28
+    assert (three.low, three.high) == pytest.approx((0.09, 0.21), rel=1e-12)
+    assert show(three, "forces") == "160 ± 53"
+
+
+def test_a_failed_seed_is_in_no_mean_and_always_counted():
+    rows = seeds(ROW, 0.1, 0.9, 0.2, diverged=(1,), losses=(2, 1, 3))
+    cell = ErrorTable(rows).cell(STUDENT, "forces")
+    assert (cell.value, cell.best, cell.failed) == (pytest.approx(0.15, rel=1e-12), 0.1, {1: "diverged"})
+    assert entry(cell, "forces") == ("150 ± 71", "best 100; 1 of 3 failed")
+    ((name, value),) = main_table(ErrorTable(rows), {}).rows
+    assert name == ("painn, distilled", "3 seeds; seed 1 diverged")
+    assert value.main == "150 ± 71"
+
+
+def test_the_best_seed_is_that_of_validation_not_of_the_test_set():
+    cell = ErrorTable(seeds(ROW, 0.1, 0.2, losses=(2.0, 1.0))).cell(STUDENT, "forces")
+    assert entry(cell, "forces") == ("150 ± 71", "best 200")
+
+
+def test_one_good_seed_of_several_keeps_its_interval():
+    cell = ErrorTable(seeds(ROW, 0.1, 0.9, diverged=(1,), losses=(2, 1))).cell(STUDENT, "forces")
+    assert entry(cell, "forces") == ("100", "[90–110]; 1 of 2 failed")
+
+
+@pytest.mark.parametrize("values", [(0.1,), (0.1, 0.2, 0.3)])
+def test_a_model_whose_seeds_all_failed_has_no_number(values):
+    table = ErrorTable(seeds(ROW, *values, diverged=(0, 1, 2)))
+    assert entry(table.cell(STUDENT, "forces"), "forces") == ("diverged", "")
+    ((_, value),) = main_table(table, {STUDENT: "finished"}).rows
+    assert value == ("diverged", "")
+
+
+def test_failed_seeds_are_named_by_what_became_of_them():
+    failed = {0: "diverged", 1: "not finite", 2: "diverged", 4: "diverged"}
+    assert say_failed(failed) == "seeds 0, 2 and 4 diverged, seed 1 gave numbers that are not finite"
+    assert say_failed({0: "diverged"}, alone=True) == "diverged"
+
+
+def test_the_student_against_its_teacher_is_compared_with_dft():
+    """Per seed 0.1/0.2 and 0.1/0.1; their mean is not the ratio of the means. A failed seed has no part in it."""
+    teacher = seeds(ROW | {"reference": "teacher"}, 0.1, 0.1, 0.7, diverged=(2,))
+    table = ErrorTable([*seeds(ROW, 0.2, 0.1, 0.1, diverged=(2,)), *teacher])
+    ratio = table.ratio(STUDENT, "forces")
+    assert (ratio.value, ratio.deviation) == pytest.approx((0.75, 0.125**0.5), rel=1e-12)
+    (printed,) = full_tables(table, "teacher")
+    assert printed.header[2] == "MAE / MAE against DFT"
+    assert printed.rows[0][2] == ("0.75 ± 0.35", "1 of 3 failed")
+    assert "MAE / MAE against DFT" not in full_tables(table, "dft")[0].header
+    assert ErrorTable([ROW]).ratio(STUDENT, "forces") is None
 
 
 def test_a_seed_without_a_number_spoils_the_mean():
@@ -207,3 +265,64 @@ def test_what_the_direct_student_does_better_is_said():
     assert any(
         "The direct painn is better in energy (10.0 [5.0–20.0] against 40.0 [30.0–50.0] meV/atom)." in t for t in texts
     )
+
+
+def test_seeds_that_failed_are_named_and_never_pass_for_a_result():
+    rows = [
+        *seeds(ROW, 0.1, 0.9, 0.2, diverged=(1,), losses=(2, 1, 3)),
+        *seeds(DIRECT, 0.3, 0.4, 0.1, diverged=(2,), losses=(1, 2, 3)),
+    ]
+    data = ReportData(name="x", metrics=rows, gains={"painn": Difference(0.2, 0.1, 0.3)})
+    conclusion = conclude(data, ErrorTable(rows))
+    compared, distilled, direct = conclusion.sentences
+    said = "(mean ± standard deviation of 2 of 3 seeds; best by validation: 100; seed 1 diverged)"
+    assert f"The distilled painn has a force error of 150 ± 71 meV/Å on the test set {said}" in compared.text
+    assert "has 350 ± 71 meV/Å (mean ± standard deviation of 2 of 3 seeds; best by validation: 300" in compared.text
+    assert "lowers the error by 57 %, by 200 [100–300] meV/Å where both are compared structure by" in compared.text
+    assert compared.text.endswith("structure and over these seeds.")
+    assert (distilled.tone, distilled.text) == ("bad", "painn, distilled: seed 1 diverged.")
+    assert (direct.tone, direct.text) == ("note", "painn, direct: seed 2 diverged.")
+    assert conclusion.tone == "bad"
+
+
+def test_simulations_of_a_failed_seed_speak_for_nothing(report_data):
+    """What was kept of a diverged training may well survive."""
+    survived = replace(next(run for run in report_data.dynamics if run.verdict.survived), of=STUDENT)
+    curve = replace(report_data.energy_volume[0], of=STUDENT)
+    rows = seeds(ROW, 0.1, 0.2, diverged=(1,))
+    of_failed = {"dynamics": [replace(survived, seed=1)], "energy_volume": [replace(curve, seed=1)]}
+    assert sentences(*rows, **of_failed) == sentences(*rows)
+    assert ("good", "painn, distilled: survived the simulation.") in sentences(*rows, dynamics=[survived])
+
+
+def test_a_failed_seed_is_said_once():
+    rows = seeds(ROW, 0.1, 0.9, diverged=(1,))
+    curves = [Curve(STUDENT, *np.zeros((4, 0)), seed=s, status=st) for s, st in enumerate(("finished", "diverged"))]
+    texts = [text for _, text in sentences(*rows, curves=curves)]
+    assert texts[1:] == ["The training of painn, distilled, seed 1 diverged."]
+
+
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [((0.1,), "it diverged"), ((0.1, 0.2), "seeds 0 and 1 diverged")],
+)
+def test_a_student_without_a_good_seed_fails(values, said):
+    rows = [*seeds(ROW, *values, diverged=(0, 1)), DIRECT]
+    (tone, text), _ = sentences(*rows)
+    assert tone == "bad"
+    assert text == f"The distilled painn has no force error on the test set: {said}."
+
+
+def test_a_baseline_without_a_good_seed_loses():
+    (tone, text), _ = sentences(ROW, *seeds(DIRECT, 0.1, diverged=(0,)))
+    assert tone == "good"
+    assert text.endswith("trained directly on the DFT structures has no force error: it diverged.")
+
+
+def test_several_seeds_are_better_than_the_foundation_model_if_each_is():
+    """The interval of the worst seed counts: 0.27 + 0.01 lies within that of the foundation model, 0.27 to 0.31."""
+    _, (tone, text) = sentences(*seeds(ROW, 0.1, 0.27), ZERO_SHOT)
+    assert tone == "note"
+    assert "may be better" in text
+    _, (tone, _) = sentences(*seeds(ROW, 0.1, 0.25), ZERO_SHOT)
+    assert tone == "good"

@@ -1,0 +1,196 @@
+"""Time molecular dynamics with the teacher and with every student: milliseconds a step against the number of atoms.
+
+Speed is what a student is made for, so it is measured where the run is made and not promised. It waits for the
+evaluation and the simulations, so that nothing of the same run competes for the machine.
+"""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any, ClassVar
+
+from pydantic import Field
+
+from distill.base.settings import Settings
+from distill.stages.base import Job, Paths, Stage, StageSettings, Summary
+
+SPEED = ("model", "variant", "atoms", "ms_per_step", "n_steps", "note")
+"""Columns of ``speed.csv``: one row a model and size; the note of a model's last row says why none is larger."""
+
+GIVEN = ("model", "atoms", "ms_per_step")
+"""Columns of ``timings.csv``, the user's table in our units."""
+
+
+class Timings(Settings):
+    """A table of timings to draw beside ours: CSV with the columns model, atoms (or molecules) and ms_per_step (or
+    mins_per_ps)."""
+
+    file: str = Field(exclude=True)
+    """The CSV file, relative to the recipe."""
+    atoms_per_molecule: int | None = Field(None, ge=1)
+    """Atoms of a molecule, e.g. 3 for water, where the table counts molecules."""
+    timestep_fs: float | None = Field(None, gt=0)
+    """Time step that was timed, fs, where the table has minutes per picosecond."""
+    machine: str = ""
+    """What the table was measured on, for the legend."""
+
+
+class Benchmark(Stage):
+    """Time steps of the fine-tuned teacher and of every distilled student (first seed)."""
+
+    class Settings(StageSettings):
+        """What is timed, and for how long."""
+
+        seconds: float = Field(10.0, ge=0)
+        """Seconds for each model; a size that would not fit into what is left is not begun. 0 leaves all out."""
+        largest: int | None = Field(4096, ge=1)
+        """Atoms at most; null: until the time or the memory ends."""
+        structure: str | None = Field(None, exclude=True)
+        """Extended XYZ file whose first structure is repeated; absent: the first training structure that is periodic
+        in most directions."""
+        temperature: float = Field(300.0, gt=0)
+        """K at the start; how fast atoms move decides how often their neighbours are listed anew."""
+        timestep_fs: float = Field(1.0, gt=0)
+        """Time step, fs; as for the temperature."""
+        timings: Timings | None = None
+        """Timings of your own, drawn beside ours."""
+
+    section: ClassVar[str] = "benchmark"
+    inputs: ClassVar[dict[str, Any]] = {
+        "frames": "check.train",
+        "structure": "recipe:benchmark.structure",
+        "timings": "recipe:benchmark.timings.file",
+        "teacher": "finetune.model",
+        "students": "train.model",
+        "evaluated": "evaluate",  # this and the next are waited for, not read
+        "simulated": "simulate",
+    }
+    outputs: ClassVar[dict[str, str]] = {"speed": "speed.csv", "timings": "timings.csv"}
+    publish: ClassVar[dict[str, str]] = {"speed": "speed.csv"}
+
+    def run(self, inputs: Paths, settings: Settings, job: Job) -> Summary:
+        """Write ``speed.csv``, and ``timings.csv`` with what the user's table says.
+
+        Raises:
+            UserError: the user's table cannot be read, before anything is timed.
+        """
+        given = _given(inputs["timings"], settings.timings)
+        models = list(_models(inputs)) if settings.seconds else []
+        atoms = _structure(inputs)
+        speeds: dict[str, Any] = {}
+        with job.progress.phase("timing", len(models), "model") as phase:
+            for done, (path, name) in enumerate(models):
+                speeds[name] = _timed(path, name, atoms, settings, job, phase)
+                phase.update(done + 1)
+        rows = [row for name in speeds for row in _rows(name, speeds[name])]
+        _write(job.out / "speed.csv", SPEED, rows)
+        _write(job.out / "timings.csv", GIVEN, given)
+        return _summary(speeds, atoms, settings, job.device)
+
+
+def _models(inputs: Paths) -> Iterator[tuple[Path, str]]:
+    """Yield folder and name of the teacher and of every distilled student, of several seeds the first."""
+    yield inputs["teacher"], "teacher"
+    for source in inputs["students"]:
+        if source.labels["variant"] == "distilled" and source.labels["seed"] == 0:
+            yield source.path, source.labels["student"]
+
+
+def _structure(inputs: Paths) -> Any:
+    """Return what is repeated: the first structure of the file that the recipe names, or one of the training set."""
+    from distill.structures.read import read_frames
+
+    if inputs["structure"] is not None:
+        return read_frames(inputs["structure"], labels="none")[0].to_atoms()[0]
+    frames = read_frames(inputs["frames"])[0]
+    return frames[int(frames.pbc.sum(axis=1).argmax())].to_atoms()[0]
+
+
+def _timed(path: Path, name: str, atoms: Any, settings: Benchmark.Settings, job: Job, phase: Any) -> Any:
+    """Return the speed of one saved potential; a student whose dynamics break is worth a warning."""
+    from distill.base.random import stream
+    from distill.potentials.potential import load
+    from distill.potentials.speed import Timing, measure
+
+    def report(timing: Timing) -> None:
+        phase.advance(0, f"{name}, {timing.atoms} atoms: {timing.ms_per_step:.3g} ms a step")
+
+    speed = measure(
+        load(path, job.device),
+        atoms,
+        seconds=settings.seconds,
+        largest=settings.largest,
+        temperature=settings.temperature,
+        timestep_fs=settings.timestep_fs,
+        rng=stream(job.seed, "benchmark"),
+        report=report,
+    )
+    if speed.broke:
+        job.warnings.append(f"{name} was not timed further: {speed.stopped}")
+    return speed
+
+
+def _given(path: Path | None, settings: Timings | None) -> list[dict[str, Any]]:
+    """Return the user's timings in our units."""
+    from dataclasses import asdict
+
+    from distill.potentials.speed import read_timings
+
+    if path is None or settings is None:
+        return []
+    return [asdict(row) for row in read_timings(path, settings.atoms_per_molecule, settings.timestep_fs)]
+
+
+def _rows(name: str, speed: Any) -> list[dict[str, Any]]:
+    """Return the rows of one model, the note on the last; a row without numbers where nothing could be timed."""
+    from dataclasses import asdict
+
+    head = {"model": name, "variant": "finetuned" if name == "teacher" else "distilled"}
+    rows = [head | asdict(timing) | {"note": ""} for timing in speed.timings]
+    rows = rows or [head | {"atoms": "", "ms_per_step": "", "n_steps": 0}]
+    rows[-1]["note"] = speed.stopped
+    return rows
+
+
+def _write(path: Path, columns: tuple[str, ...], rows: Iterable[dict[str, Any]]) -> None:
+    from distill.base.files import replacing
+
+    with replacing(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, fieldnames=columns)
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+def _summary(speeds: dict[str, Any], atoms: Any, settings: Benchmark.Settings, device: str) -> Summary:
+    """Return what was timed where, and how many times faster each student is than the teacher."""
+    import torch
+
+    from distill.potentials.speed import describe_machine, times_faster
+
+    students: dict[str, Any] = {}
+    for name, speed in speeds.items():
+        found = times_faster(speeds["teacher"], speed) if name != "teacher" else None
+        if found is not None:
+            size, teacher, student = found
+            students[name] = {
+                "atoms": size,
+                "teacher_ms_per_step": teacher,
+                "ms_per_step": student,
+                "times_faster": teacher / student,
+            }
+    said = [f"{name} {s['times_faster']:.3g} times at {s['atoms']} atoms" for name, s in students.items()]
+    headline = f"faster than the teacher: {', '.join(said)}" if said else "no student was timed beside the teacher"
+    return {
+        "structure": atoms.get_chemical_formula(),
+        "machine": describe_machine(torch.device(device)),
+        "device": device,
+        "threads": torch.get_num_threads(),
+        "timestep_fs": settings.timestep_fs,
+        "temperature": settings.temperature,
+        "timings_machine": settings.timings.machine if settings.timings else "",
+        "stopped": {name: speed.stopped for name, speed in speeds.items()},
+        "students": students,
+        "headline": headline if settings.seconds else "left out (benchmark.seconds: 0)",
+    }

@@ -1,0 +1,251 @@
+"""``distill evaluate``: right numbers, whole files, and one sentence for whatever cannot be used."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import pty
+import shutil
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from ase.build import bulk, molecule
+
+from distill.api import evaluate
+from distill.cli import main
+from distill.evaluation import COLUMNS
+from distill.potentials.painn import PaiNN
+from distill.potentials.potential import Potential, load, save
+from distill.structures.frames import Frames
+from distill.structures.read import read_frames
+from distill.structures.write import write_frames
+
+TEST = Path(__file__).parents[2] / "data" / "silicon" / "test.xyz"
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small student that was never trained but knows silicon."""
+    folder = tmp_path_factory.mktemp("run") / "models" / "painn"
+    potential = PaiNN.build(PaiNN.Settings(channels=8, layers=2, radial_features=6, cutoff=4.5), seed=0)
+    potential.initialise(read_frames(TEST)[0])
+    save(potential, folder, {})
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def in_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every test has its own current folder."""
+    monkeypatch.chdir(tmp_path)
+
+
+def run(*arguments: Any) -> int:
+    return main(["evaluate", *map(str, arguments), "--device", "cpu"])
+
+
+def refusal(capsys: pytest.CaptureFixture[str], *arguments: Any) -> str:
+    """Run what must be refused: status 2, one line, and nothing in the current folder that was not there."""
+    before = sorted(Path.cwd().rglob("*"))
+    assert run(*arguments) == 2
+    captured = capsys.readouterr()
+    assert captured.out == "" and captured.err.startswith("distill: ") and captured.err.count("\n") == 1
+    assert sorted(Path.cwd().rglob("*")) == before
+    return captured.err
+
+
+def rows_of(path: Path) -> list[dict[str, str]]:
+    with path.open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+def test_numbers_are_those_that_anyone_computes(model: Path, tmp_path: Path) -> None:
+    assert run(model, TEST) == 0
+    reference, predicted = read_frames(TEST)[0], read_frames(tmp_path / "test-painn" / "predictions.xyz")[0]
+    expected = load(model).evaluate(reference)
+    # the file keeps every bit; batches of the two calls are the same
+    np.testing.assert_array_equal(predicted.forces, expected.forces)
+    np.testing.assert_array_equal(predicted.energy, expected.energy)
+    rows = rows_of(tmp_path / "test-painn" / "errors.csv")
+    assert tuple(rows[0]) == COLUMNS
+    assert {r["config_type"] for r in rows} == {"all", "strained", "thermal", "liquid"}
+    found = {(r["quantity"], r["statistic"]): r for r in rows if r["config_type"] == "all"}
+    mae = np.abs(predicted.forces - reference.forces).mean()
+    rmse = np.sqrt(np.square(predicted.energy / predicted.n_atoms - reference.energy_per_atom).mean())
+    assert float(found["forces", "mae"]["value"]) == pytest.approx(mae, rel=1e-12)
+    assert float(found["energy_per_atom", "rmse"]["value"]) == pytest.approx(rmse, rel=1e-12)
+    assert float(found["forces", "mae"]["low"]) < mae < float(found["forces", "mae"]["high"])
+
+
+def test_the_terminal_shows_a_table_in_the_units_of_the_report(model: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(model, TEST, "--out", "here") == 0
+    captured = capsys.readouterr()
+    lines = captured.out.splitlines()
+    assert lines[0].startswith("60 structures in ") and "energy from 'energy'" in lines[0] and captured.err == ""
+    assert lines[1].split() == ["structures", "error", "of", "MAE", "RMSE", "R²", "maximum"]
+    mae = 1000 * float(rows_of(Path("here/errors.csv"))[4]["value"])
+    (row,) = [line for line in lines if line.startswith("all (60)") and "forces (meV/Å)" in line]
+    assert f"  {mae:.0f} [" in row
+    assert lines[-2:] == ["  here/predictions.xyz", "  here/errors.csv"]
+
+
+def test_json_is_the_table_and_nothing_else(model: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(model, TEST, "--json") == 0
+    rows = json.loads(capsys.readouterr().out)
+    assert [{k: "" if v is None else str(v) for k, v in row.items()} for row in rows] == rows_of(
+        Path("test-painn/errors.csv")
+    )
+
+
+def test_a_file_without_labels_has_predictions_only(model: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_frames("some.xyz", Frames.from_atoms([bulk("Si"), bulk("Si", cubic=True)]))
+    Path("some-painn").mkdir()
+    Path("some-painn/errors.csv").write_text("of an earlier file")
+    assert run(model, "some.xyz") == 0
+    assert "no energy, no forces, no stress" in capsys.readouterr().out
+    assert [p.name for p in Path("some-painn").iterdir()] == ["predictions.xyz"]
+    assert run(model, "some.xyz", "--json") == 0
+    assert json.loads(capsys.readouterr().out) == []
+
+
+def test_what_labels_there_are_is_compared(model: Path) -> None:
+    frames = read_frames(TEST)[0][:4]
+    write_frames("energies.xyz", frames.with_labels(frames.energy, None, None))
+    result = evaluate(model, "energies.xyz")
+    assert {row.quantity for row in result.errors} == {"energy_per_atom"}
+    assert result.files == () and sorted(p.name for p in Path.cwd().iterdir()) == ["energies.xyz"]
+    assert result.predicted.forces is not None and len(result.predicted) == 4
+
+
+def test_a_stress_that_cannot_be_predicted_is_not_an_error(model: Path) -> None:
+    """Of a slab only, whose stress no potential here defines; that of the crystals is compared."""
+    frames = read_frames(TEST)[0][:4]
+    pbc = np.array(frames.pbc)
+    pbc[1] = [True, True, False]
+    write_frames("slab.xyz", replace(frames, pbc=pbc))
+    (mae,) = [
+        r
+        for r in evaluate(model, "slab.xyz").errors
+        if (r.config_type, r.quantity, r.statistic) == ("all", "stress", "mae")
+    ]
+    assert mae.n == 3 and mae.value is not None
+
+
+def test_keys_of_the_users_own(model: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    text = TEST.read_text().replace("energy=", "mine=").replace("forces:R:3", "pull:R:3")
+    Path("own.xyz").write_text(text)
+    assert run(model, "own.xyz", "--key", "energy=mine", "--key", "forces=pull", "--out", "a") == 0
+    assert "energy from 'mine', forces from 'pull'" in capsys.readouterr().out
+    assert run(model, TEST, "--out", "b") == 0
+    numbers = [[r["value"] for r in rows_of(Path(folder, "errors.csv"))] for folder in "ab"]
+    assert numbers[0] == numbers[1]
+
+
+def test_wrong_keys_are_refused(model: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    said = refusal(capsys, model, TEST, "--key", "energy=mine")
+    assert "no energy" in said and "--key energy=NAME" in said and "recipe" not in said
+    assert "Did you mean 'energy'?" in refusal(capsys, model, TEST, "--key", "energi=mine")
+    assert "must be LABEL=NAME" in refusal(capsys, model, TEST, "--key", "energy")
+
+
+def test_what_is_no_model_is_refused(model: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert "gone: there is no such folder" in refusal(capsys, "gone", TEST)
+    assert f"Give one of these: {model}" in refusal(capsys, model.parents[1], TEST)
+    assert f"Give one of these: {model}" in refusal(capsys, model.parent, TEST)
+    assert f"Give its folder, {model}" in refusal(capsys, model / "weights.safetensors", TEST)
+    Path("empty").mkdir()
+    assert "it has no model.json" in refusal(capsys, "empty", TEST)
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("weights.safetensors", b"short"),
+        ("weights.safetensors", None),
+        ("model.json", b"{"),
+        ("model.json", b"[]"),
+        ("model.json", b"\xff\x00"),
+        ("model.json", b'{"format": 1}'),
+    ],
+)
+def test_a_damaged_model_is_refused(
+    model: Path, capsys: pytest.CaptureFixture[str], name: str, content: bytes | None
+) -> None:
+    shutil.copytree(model, "damaged")
+    if content is None:
+        Path("damaged", name).unlink()
+    else:
+        Path("damaged", name).write_bytes(content)
+    assert "damaged" in refusal(capsys, "damaged", TEST)
+
+
+def test_structures_that_cannot_be_used_are_refused(model: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert "gone.xyz: no such file" in refusal(capsys, model, "gone.xyz")
+    Path("cut.xyz").write_text(TEST.read_text()[:3000])
+    assert "truncated" in refusal(capsys, model, "cut.xyz")
+    write_frames("mixed.xyz", Frames.from_atoms([bulk("Si"), bulk("Ge")]))
+    said = refusal(capsys, model, "mixed.xyz")
+    assert "mixed.xyz, frame 1 (counted from 0): the potential does not know the element Ge. It knows Si" in said
+
+
+def test_places_that_cannot_be_written_are_refused(model: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    Path("file").write_text("")
+    assert "is not a folder" in refusal(capsys, model, TEST, "--out", "file")
+    assert "is not a folder" in refusal(capsys, model, TEST, "--out", "file/deeper")
+    shutil.copy(TEST, "predictions.xyz")
+    said = refusal(capsys, model, "predictions.xyz", "--out", ".")
+    assert "would be overwritten by the predictions" in said
+
+
+def test_an_unknown_device_is_refused(model: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["evaluate", str(model), str(TEST), "--device", "gpu"]) == 2
+    assert "unknown device 'gpu'" in capsys.readouterr().err
+
+
+def test_an_interruption_leaves_nothing_and_says_so(
+    model: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*arguments: Any, **options: Any) -> Frames:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Potential, "evaluate", interrupted)
+    assert run(model, TEST) == 130
+    assert "continues" not in capsys.readouterr().err
+    assert list(Path.cwd().iterdir()) == []
+
+
+def test_predictions_that_are_not_finite_are_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    potential = PaiNN.build(PaiNN.Settings(channels=8, layers=1, radial_features=6, cutoff=4.0), seed=0)
+    potential.offsets.data[8] = np.nan
+    save(potential, tmp_path / "broken", {})
+    write_frames("some.xyz", Frames.from_atoms([bulk("Si"), molecule("H2O")]))
+    assert run("broken", "some.xyz") == 0
+    assert capsys.readouterr().err == "warning: 1 predictions are not finite, the first for frame 1\n"
+
+
+def test_a_terminal_shows_rate_and_time_left(model: Path) -> None:
+    frames = read_frames(TEST)[0]
+    write_frames("many.xyz", frames[np.arange(300) % len(frames)])
+    here, there = pty.openpty()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "distill.cli", "evaluate", model, "many.xyz", "--device", "cpu"],
+        stdout=subprocess.PIPE,
+        stderr=there,
+        env=os.environ | {"TERM": "xterm", "COLUMNS": "120"},
+    )
+    os.close(there)
+    shown = b""
+    while True:
+        try:
+            shown += os.read(here, 65536)
+        except OSError:  # the other side of a terminal that closes is an input/output error
+            break
+    os.close(here)
+    assert process.wait(timeout=60) == 0
+    text = shown.decode()
+    assert "━" in text and "/300 structures" in text and "structures/s" in text and " left" in text
