@@ -12,6 +12,8 @@ from typing import Any, Literal
 import torch
 from torch import nn
 
+from distill.training.muon import Muon
+
 SMALLEST = 9
 """Rows and columns that a matrix must have for Muon; thinner ones are vectors in effect."""
 
@@ -35,11 +37,11 @@ def _adamw(parameters: Sequence[nn.Parameter], learning_rate: float, weight_deca
         {"params": [p for p in parameters if p.dim() >= 2], "weight_decay": weight_decay},
         {"params": [p for p in parameters if p.dim() < 2], "weight_decay": 0.0},
     ]
-    return torch.optim.AdamW([g for g in groups if g["params"]], lr=learning_rate)
+    return torch.optim.AdamW([g for g in groups if g["params"]], lr=learning_rate, fused=True)
 
 
 class MuonAndAdamW(torch.optim.Optimizer):
-    """PyTorch's Muon and AdamW side by side, as one optimiser with the parameter groups of both.
+    """Muon and AdamW side by side, as one optimiser with the parameter groups of both.
 
     Args:
         parameters: what is fitted.
@@ -53,14 +55,7 @@ class MuonAndAdamW(torch.optim.Optimizer):
         others = [p for p in parameters if id(p) not in chosen]
         self.parts: list[torch.optim.Optimizer] = []
         if matrices:
-            muon = torch.optim.Muon(
-                matrices,
-                lr=learning_rate,
-                weight_decay=weight_decay,
-                momentum=MOMENTUM,
-                adjust_lr_fn="match_rms_adamw",
-            )
-            self.parts.append(muon)
+            self.parts.append(Muon(matrices, learning_rate, weight_decay, MOMENTUM))
         if others:
             self.parts.append(_adamw(others, OTHERS * learning_rate if matrices else learning_rate, weight_decay))
         super().__init__(parameters, {"lr": learning_rate})
