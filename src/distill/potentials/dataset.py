@@ -121,6 +121,10 @@ class Dataset:
     def __len__(self) -> int:
         return len(self.n_atoms)
 
+    def __deepcopy__(self, memo: dict[int, object]) -> Dataset:
+        """Return the dataset itself: what averages weights copies a whole module, and data are only read."""
+        return self
+
     @property
     def device(self) -> torch.device:
         """Where the tensors are."""

@@ -9,10 +9,11 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from distill.base.progress import Progress
 from distill.base.settings import Settings
@@ -59,7 +60,7 @@ class FitSettings(StageSettings):
     steps: int = Field(5000, ge=1)
     """Optimisation steps at most."""
     batch_size: int = Field(8, ge=1)
-    """Structures per step."""
+    """Structures per step, for each of trainer.devices."""
     learning_rate: float = Field(2e-3, gt=0)
     """Peak of the learning rate."""
     optimiser: Literal["adamw", "muon"] = "adamw"
@@ -89,6 +90,39 @@ class FitSettings(StageSettings):
     def arguments(self) -> dict[str, Any]:
         """Return what the fit takes as plain arguments: all but ``loss``, and nothing that a subclass adds."""
         return self.model_dump(include=set(FitSettings.model_fields) - {"loss"})
+
+
+class TrainerSettings(StageSettings):
+    """On what potentials are fitted, and where the course of a fit is written: the same for all fits of a recipe."""
+
+    devices: int = Field(1, ge=1)
+    """Processes that train together, each on a GPU of its own, or on its share of the cores; a step learns from
+    batch_size structures for each of them."""
+    loggers: tuple[Literal["tensorboard", "wandb"], ...] = Field((), exclude=True)
+    """Where the course of a fit is written besides its curve.csv: tensorboard, wandb (Weights & Biases)."""
+    matmul: Literal["highest", "high", "medium"] = "highest"
+    """Precision of products of matrices in float32: highest keeps it all, high takes TensorFloat32 and medium bfloat16
+    where the GPU has them."""
+
+    @field_validator("loggers")
+    @classmethod
+    def _can_log(cls, loggers: tuple[str, ...]) -> tuple[str, ...]:
+        """Refuse what is named twice or not installed."""
+        for name in loggers:
+            if loggers.count(name) > 1:
+                raise ValueError(f"{name} is named twice")
+            try:
+                version(name)
+            except PackageNotFoundError:
+                raise ValueError(f"{name} is not installed: pip install 'mlip-distill[logging]'") from None
+        return loggers
+
+
+class TrainedSettings(StageSettings):
+    """Base of the settings of every stage that fits a potential."""
+
+    trainer: TrainerSettings = TrainerSettings()
+    """The recipe's ``trainer`` section."""
 
 
 @dataclass(frozen=True)
@@ -137,7 +171,9 @@ class Stage(ABC):
     Class attributes:
         version: raise it when the stage's results change for equal inputs; it is part of the hash.
         section: the recipe key that holds this stage's settings; stages may share a section, each reads its own fields.
-        reads: settings field to dotted recipe path, for single values that live in another section.
+        shared: further sections of the recipe, by name, that belong to no stage; all that name one agree on its type.
+        reads: settings field to dotted recipe path, for values that live in another section, or a whole shared one.
+            What must not change the hash, because it does not change the result, is a field with ``exclude=True``.
         inputs: input name to what it is: ``"stage.output"``, ``"stage"`` for the whole artifact folder, or
             ``"recipe:data.train"`` for a file that the recipe names (None where it names none). A mapping by variant
             where variants differ. An input from a fanned-out stage is the path of the task with the same labels where
@@ -153,6 +189,7 @@ class Stage(ABC):
 
     version: ClassVar[int] = 1
     section: ClassVar[str] = ""
+    shared: ClassVar[Mapping[str, type[StageSettings]]] = {}
     reads: ClassVar[Mapping[str, str]] = {}
     inputs: ClassVar[Mapping[str, str | Mapping[str, str]]] = {}
     outputs: ClassVar[Mapping[str, str]] = {}

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import math
 import shutil
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -20,7 +21,17 @@ from distill.base.files import read_json, replacing
 from distill.base.random import stream_seed
 from distill.base.settings import Settings
 from distill.potentials import POTENTIALS, teacher_row
-from distill.stages.base import FitSettings, Job, LossSettings, Paths, Stage, StageSettings, Summary
+from distill.stages.base import (
+    FitSettings,
+    Job,
+    LossSettings,
+    Paths,
+    Stage,
+    StageSettings,
+    Summary,
+    TrainedSettings,
+    TrainerSettings,
+)
 
 
 class Lora(Settings):
@@ -48,7 +59,7 @@ class FinetuneSettings(FitSettings):
     steps: int = Field(1000, ge=1)
     """Optimisation steps at most."""
     batch_size: int = Field(2, ge=1)
-    """Structures per step."""
+    """Structures per step, for each of trainer.devices."""
     learning_rate: float = Field(1e-3, gt=0)
     """Peak of the learning rate."""
     schedule: Literal["cosine", "plateau"] = "plateau"
@@ -115,10 +126,20 @@ class LabelOnly(Teacher):
 class Finetune(Stage):
     """Move the teacher to the data's reference energies and fine-tune it; the best validation loss is kept."""
 
-    Settings = TeacherSettings
+    class Settings(TeacherSettings, TrainedSettings):
+        """Which foundation model teaches, and how and on what it is fine-tuned."""
+
+        @model_validator(mode="after")
+        def _lora_is_fitted_alone(self) -> Self:
+            """Refuse what cannot be passed on to other processes."""
+            if self.finetune is not None and self.finetune.lora is not None and self.trainer.devices > 1:
+                raise ValueError("finetune.lora is fitted on one device: set trainer.devices: 1, or leave lora out")
+            return self
 
     version: ClassVar[int] = 2
     section: ClassVar[str] = "teacher"
+    shared: ClassVar[Mapping[str, type[StageSettings]]] = {"trainer": TrainerSettings}
+    reads: ClassVar[Mapping[str, str]] = {"trainer": "trainer"}
     inputs: ClassVar[dict[str, Any]] = {
         "train": "check.train",
         "valid": "check.valid",
@@ -157,12 +178,14 @@ class Finetune(Stage):
             raise UserError(f"{model} cannot be fine-tuned: {why}", "teacher.finetune", "Remove it, or write null")
         return LabelOnly
 
-    def run(self, inputs: Paths, settings: TeacherSettings, job: Job) -> Summary:
+    def run(self, inputs: Paths, settings: Settings, job: Job) -> Summary:
         """Write both potentials, the residuals of the energies and the learning curve."""
         from distill.potentials.potential import save
         from distill.structures.read import read_frames
         from distill.training.curve import write_curve
+        from distill.training.distributed import check_devices
 
+        check_devices(job.device, settings.trainer.devices)
         train, valid = read_frames(inputs["train"])[0], read_frames(inputs["valid"])[0]
         teacher = _open(inputs, settings, job)
         if "derivatives" in teacher.breaks:
@@ -181,7 +204,7 @@ class Finetune(Stage):
                 "headline": f"{':'.join(filter(None, (settings.model, settings.function)))}, {NOT_TUNED}",
             }
         replay = _replay(inputs["replay"], settings.finetune, teacher, summary["reference_shift_eV"], train)
-        fitted, tuned = _fit(teacher, train, valid, replay, settings.finetune, job)
+        fitted, tuned = _fit(teacher, train, valid, replay, settings.trainer, settings.finetune, job)
         save(teacher, job.out / "model", {"made_by": "fine-tuning"})
         write_curve(job.out / "curve.csv", fitted.curve)
         shutil.rmtree(job.out / "work", ignore_errors=True)
@@ -236,13 +259,14 @@ def _replay(file: Path | None, settings: FinetuneSettings, teacher: Any, shift: 
 
 
 def _fit(
-    teacher: Any, train: Any, valid: Any, replay: Any, settings: FinetuneSettings, job: Job
+    teacher: Any, train: Any, valid: Any, replay: Any, trainer: TrainerSettings, settings: FinetuneSettings, job: Job
 ) -> tuple[Any, dict[str, Any]]:
     """Fine-tune in place; returns how it went, and in numbers what was fitted and what was forgotten."""
     from distill.structures.materials import ordinary_materials
     from distill.training.adapt import add_lora, freeze, merge_lora
     from distill.training.forgetting import forgetting
     from distill.training.gradient import fit
+    from distill.training.loggers import Logs
     from distill.training.losses import LossWeights
 
     others = ordinary_materials("test", teacher.elements, train.elements)
@@ -261,6 +285,9 @@ def _fit(
         work=job.out / "work",
         device=job.device,
         progress=job.progress,
+        devices=trainer.devices,
+        matmul=trainer.matmul,
+        logs=Logs(job.out / "logs", trainer.loggers, "teacher"),
         **settings.arguments(),
     )
     merge_lora(teacher)

@@ -8,14 +8,23 @@ from __future__ import annotations
 import math
 import shutil
 from collections.abc import Mapping
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Literal, Self
 
 from pydantic import Field, create_model, model_validator
 
 from distill.base.errors import UserError
 from distill.potentials import student_row, students
 from distill.potentials.custom import check_module
-from distill.stages.base import FitSettings, Job, Paths, Stage, StageSettings, Summary
+from distill.stages.base import (
+    FitSettings,
+    Job,
+    Paths,
+    Stage,
+    StageSettings,
+    Summary,
+    TrainedSettings,
+    TrainerSettings,
+)
 
 
 class StudentExtent(FitSettings):
@@ -50,6 +59,13 @@ class Train(Stage):
 
         arch: str
         """Architecture; ``distill models`` lists them."""
+        steps: int = Field(3000, ge=1)
+        """Optimisation steps at most."""
+        optimiser: Literal["adamw", "muon"] = "muon"
+        """muon, which makes the updates of weight matrices orthogonal and needs fewer steps; or adamw, with a learning
+        rate of about 0.004."""
+        learning_rate: float = Field(1e-2, gt=0)
+        """Peak of the learning rate."""
 
     section: ClassVar[str] = "students"
     inputs: ClassVar[dict[str, Any]] = {
@@ -60,7 +76,9 @@ class Train(Stage):
     }
     outputs: ClassVar[dict[str, str]] = {"model": "model", "curve": "curve.csv"}
     publish: ClassVar[dict[str, str]] = {"model": "models/{student}{suffix}"}
+    shared: ClassVar[Mapping[str, type[StageSettings]]] = {"trainer": TrainerSettings}
     reads: ClassVar[Mapping[str, str]] = {
+        "trainer": "trainer",
         "atomic_energies": "synthetic.atomic_energies",
         "hessian_rows": "synthetic.hessian_rows",
     }
@@ -113,9 +131,9 @@ class Train(Stage):
 
     @classmethod
     def settings_class(cls, section: Any, labels: Mapping[str, Any]) -> Any:
-        """Return the settings of the labelled student: its architecture's and those of the fit."""
+        """Return the settings of the labelled student: its architecture's, those of the fit, and what it reads."""
         own = cls._class(labels["student"], {"arch": getattr(section, labels["student"]).arch})
-        return create_model(own.__name__, __base__=(own, NeedsTargets))
+        return create_model(own.__name__, __base__=(own, NeedsTargets, TrainedSettings))
 
     @classmethod
     def select(cls, section: Any, labels: Mapping[str, Any]) -> dict[str, Any]:
@@ -129,8 +147,11 @@ class Train(Stage):
         from distill.potentials.targets import Targets
         from distill.structures.read import read_frames
         from distill.training.curve import write_curve
+        from distill.training.distributed import check_devices
+        from distill.training.loggers import Logs
         from distill.training.student import train_student
 
+        check_devices(job.device, settings.trainer.devices)
         train, valid = read_frames(inputs["train"])[0], read_frames(inputs["valid"])[0]
         targets = tuple(Targets.load(p) if (p := inputs[f"{side}_targets"]) else None for side in ("train", "valid"))
         student, fitted = train_student(
@@ -145,6 +166,9 @@ class Train(Stage):
             device=job.device,
             progress=job.progress,
             targets=targets,
+            devices=settings.trainer.devices,
+            matmul=settings.trainer.matmul,
+            logs=Logs(job.out / "logs", settings.trainer.loggers, " ".join(map(str, job.labels.values()))),
             **settings.arguments(),
         )
         save(student, job.out / "model", {"made_by": f"{job.labels['variant']} training", "structures": len(train)})

@@ -15,7 +15,7 @@ from lightning.pytorch.callbacks import WeightAveraging
 from distill.base.files import replacing
 from distill.base.progress import Phase
 from distill.potentials.potential import Potential
-from distill.training.curve import FitResult, Point
+from distill.training.curve import FitResult, Point, write_curve
 from distill.training.module import FitModule
 
 FAR = 10.0
@@ -43,36 +43,68 @@ def averaging(decay: float) -> list[pl.Callback]:
 
 
 class Reporter(pl.Callback):
-    """Passes the steps done and the latest validation errors on to a progress phase."""
+    """Passes the steps done, the losses and the latest validation errors on to a progress phase.
 
-    def __init__(self, phase: Phase) -> None:
+    The training loss is that of the running round; asking for it waits for the device, so it is asked for rarely.
+
+    Args:
+        phase: where to report.
+        per_pass: batches in a pass over the data, an epoch; a round may be less or more.
+        interval: seconds between two looks at the training loss.
+    """
+
+    def __init__(self, phase: Phase, per_pass: int, interval: float = 5.0) -> None:
         self.phase = phase
+        self.per_pass = per_pass
+        self.interval = interval
+        self._looked = time.monotonic()
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Begin to count where a resumed run continues."""
         self.phase.resume(trainer.global_step)
+        self._show(trainer, pl_module)
 
-    def on_train_batch_end(self, trainer: pl.Trainer, *args: Any, **kwargs: Any) -> None:
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
         """Count one step."""
-        self.phase.update(trainer.global_step)
+        if time.monotonic() - self._looked >= self.interval:
+            self._show(trainer, pl_module)
+        else:
+            self.phase.update(trainer.global_step)
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Show the newest validation errors."""
+        self._show(trainer, pl_module)
+
+    def _show(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
         keeper = next(c for c in trainer.callbacks if isinstance(c, Keeper))
-        point = keeper.result.curve[-1]
-        note = f"validation {1000 * point.valid_energy_mae:.1f} meV/atom, {1000 * point.valid_forces_mae:.0f} meV/Å"
-        self.phase.update(trainer.global_step, note)
+        curve, step = keeper.result.curve, trainer.global_step
+        parts = [
+            f"epoch {step / self.per_pass:.1f}, round {min(len(curve) + 1, trainer.max_epochs)}/{trainer.max_epochs}"
+        ]
+        loss = module.train_loss
+        if not math.isnan(loss):
+            parts.append(f"loss {loss:.3g}")
+        if curve:
+            energy, forces = 1000 * curve[-1].valid_energy_mae, 1000 * curve[-1].valid_forces_mae
+            parts.append(f"validation {energy:.1f} meV/atom, {forces:.0f} meV/Å")
+        parts.append(f"learning rate {trainer.optimizers[0].param_groups[0]['lr']:.2g}")
+        self.phase.update(step, ", ".join(parts))
+        self._looked = time.monotonic()
 
 
 class Keeper(pl.Callback):
     """Keeps the learning curve, the best weights and the last state to resume from; stops a fit that should stop.
 
     It stands before the callback that averages weights, so that the weights it sees after a validation are the
-    averaged ones that were validated. The best weights are on disk before the state that mentions them.
+    averaged ones that were validated. The best weights are on disk before the state that mentions them. Where several
+    processes train, the first one's clock counts and it alone writes.
     """
 
     LAST = "last.ckpt"
     BEST = "best.pt"
+    CURVE = "curve.csv"
 
     def __init__(self, work: Path, patience: int | None, max_time: float | None = None) -> None:
         self.work = work
@@ -96,7 +128,7 @@ class Keeper(pl.Callback):
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Keep the initial weights of a new run, and do not go on where an interrupted one had come to its end."""
-        if not (self.work / self.BEST).exists():
+        if trainer.is_global_zero and not (self.work / self.BEST).exists():
             self._keep(pl_module)
         self._start, self._earlier = time.monotonic(), self.result.curve[-1].seconds if self.result.curve else 0.0
         self._follow(pl_module)
@@ -105,10 +137,11 @@ class Keeper(pl.Callback):
     def on_validation_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Add a row to the curve, keep the weights if they are the best so far, and decide whether to go on."""
         assert isinstance(pl_module, FitModule)  # noqa: S101 - this callback serves no other module
-        self.result.curve.append(pl_module.point(trainer.global_step, self._seconds))
+        point = pl_module.point(trainer.global_step, self._seconds)
+        self.result.curve.append(trainer.strategy.broadcast(point))
         self._follow(pl_module)
         newest, best = self.result.curve[-1], self.result.best
-        if newest is best:
+        if newest is best and trainer.is_global_zero:
             self._keep(pl_module)
         if self._has_diverged():
             self.result.status = "diverged"
@@ -138,9 +171,18 @@ class Keeper(pl.Callback):
         return len(self.result.curve) - 1 - self.result.curve.index(best)
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Write the state to resume from."""
+        """Write the curve so far and the state to resume from."""
+        if not trainer.is_global_zero:
+            trainer.save_checkpoint(self.work / self.LAST)  # all processes take part, the first one writes
+            return
+        write_curve(self.work / self.CURVE, self.result.curve)
         with replacing(self.work / self.LAST) as temporary:
             trainer.save_checkpoint(temporary)
+
+    def take_up(self) -> None:
+        """Learn how the fit went that other processes did in the same folder."""
+        state = torch.load(self.work / self.LAST, map_location="cpu", weights_only=True)
+        self.load_state_dict(state["callbacks"][self.state_key])
 
     def restore_best(self, potential: Potential) -> None:
         """Load the best weights into ``potential``: its initial ones where no round was finite."""

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Literal
 
 import lightning.pytorch as pl
 import torch
-from torch import Tensor
+from torch import Tensor, distributed
 
 from distill.base.errors import WorkError
 from distill.potentials.batch_size import out_of_memory
@@ -20,9 +20,10 @@ from distill.potentials.targets import STEP, Targets
 from distill.structures.frames import Array
 from distill.training.curve import Point
 from distill.training.loaders import cut
-from distill.training.losses import TERMS, LossWeights, combine, mean_penalty, part_terms, penalties, residuals
+from distill.training.losses import TERMS, LossWeights, combine, part_terms, residuals
 from distill.training.optimiser import make_optimiser
 from distill.training.schedule import Schedule
+from distill.training.sums import Sums
 
 MEMORY = 0.99
 """Decay of the running means that terms are balanced by."""
@@ -32,7 +33,8 @@ class FitModule(pl.LightningModule):
     """The Lightning module of every fit: an optimiser with a schedule on the objective of ``losses.py``.
 
     A batch is the indices of its structures in a dataset. Where memory does not suffice for it, it is worked off in
-    parts from then on, whose gradients add up to that of the batch.
+    parts from then on, whose gradients add up to that of the batch. Several processes each take a share of every batch
+    and of the validation structures.
 
     Args:
         potential: what is fitted.
@@ -128,23 +130,53 @@ class FitModule(pl.LightningModule):
         self._remember(terms)
 
     def accumulate(self, chosen: Array, weights: Mapping[str, float]) -> dict[str, Tensor]:
-        """Add the gradient of the objective on a batch to that of the parameters; return its terms, detached."""
+        """Add the gradient of the objective on a batch to that of the parameters; return its terms, detached.
+
+        Several processes each take a share of the batch; they have the gradient and the terms of the whole batch then.
+        """
         whole = self.train_set.counts(chosen)
+        share, times = self._share(chosen)
         sums: dict[str, Tensor] = {}
-        for part in cut(chosen, self.train_set.costs[chosen], self.parts):
+        for part in cut(share, self.train_set.costs[share], self.parts):
             batch = self.train_set.take(part, self.device)
             counts = self.train_set.counts(part)
-            terms = part_terms(self._errors(batch), self.weights, counts, whole)
+            errors = self._errors(batch)
+            terms = part_terms(errors, self.weights, counts, whole)
+            found = self._of_all(terms if times else {}, [name for name in errors if whole[name]])
+            for name, term in found.items():
+                sums[name] = sums.get(name, 0.0) + term
             if self.weights.balance:
-                divided = {
-                    name: term / self._mean(name, term * (whole[name] / counts[name])) for name, term in terms.items()
+                of = counts if self._processes == 1 else whole
+                terms = {
+                    name: t / self._mean(name, found[name] * (whole[name] / of[name])) for name, t in terms.items()
                 }
-                self.manual_backward(combine(divided, weights))
-            else:
-                self.manual_backward(combine(terms, weights))
-            for name, term in terms.items():
-                sums[name] = sums.get(name, 0.0) + term.detach()
+            loss = combine(terms, weights)
+            self.manual_backward(loss if times == 1 else times * loss)
         return sums
+
+    @property
+    def _processes(self) -> int:
+        """How many processes train together."""
+        return distributed.get_world_size() if distributed.is_initialized() else 1
+
+    def _share(self, chosen: Array) -> tuple[Array, int]:
+        """Return the structures of a batch that this process takes, and how many times their gradient counts.
+
+        DDP averages the gradients of the processes; hence the factor makes it their sum. All have to take part: where
+        there are fewer structures than processes, some take one that counts nothing.
+        """
+        shares = cut(chosen, self.train_set.costs[chosen], self._processes)
+        rank = distributed.get_rank() if distributed.is_initialized() else 0
+        return (shares[rank], self._processes) if rank < len(shares) else (chosen[:1], 0)
+
+    def _of_all(self, terms: Mapping[str, Tensor], names: Sequence[str]) -> dict[str, Tensor]:
+        """Return the terms of so many names, detached and summed over all processes, of which some may lack one."""
+        if self._processes == 1:
+            return {name: term.detach() for name, term in terms.items()}
+        absent = torch.zeros((), device=self.device)
+        summed = torch.stack([terms[name].detach() if name in terms else absent for name in names])
+        distributed.all_reduce(summed)
+        return dict(zip(names, summed, strict=True))
 
     def _errors(self, batch: Batch) -> dict[str, Tensor]:
         wants_stress = batch.stress is not None and self.potential.predicts_stress and self.weights.wants("virial")
@@ -180,7 +212,14 @@ class FitModule(pl.LightningModule):
 
     def _make_room(self, error: RuntimeError, size: int) -> None:
         """Work batches off in twice as many parts, where memory did not suffice for the last one."""
-        self._refuse(error, -(-size // self.parts))
+        size = -(-size // (self._processes * self.parts))
+        self._refuse(error, size)
+        if self._processes > 1:
+            raise WorkError(
+                f"the memory of {self.device} does not suffice for {size} structures a step",
+                where=f"potential {self.potential.architecture}",
+                remedy="Lower batch_size; several processes do not work it off in parts as one does",
+            ) from error
         self.parts *= 2
         if self.device.type == "cuda":
             torch.cuda.empty_cache()
@@ -201,8 +240,8 @@ class FitModule(pl.LightningModule):
         self.sums = Sums(self.weights)
 
     def validation_step(self, chosen: Array, batch_idx: int) -> None:
-        """Add up the residuals of one validation batch; forces need gradients even here."""
-        waiting = [chosen]
+        """Add up the residuals of one validation batch, which may be empty; forces need gradients even here."""
+        waiting = [chosen] if len(chosen) else []
         while waiting:
             part = waiting.pop()
             try:
@@ -214,12 +253,22 @@ class FitModule(pl.LightningModule):
                 continue
             self.sums.add({name: error.detach() for name, error in errors.items()}, self.valid_set.counts(part))
 
+    @property
+    def train_loss(self) -> float:
+        """Mean objective over the batches of the round so far, NaN before the first."""
+        return float(torch.stack(self.round_losses).mean()) if self.round_losses else math.nan
+
     def point(self, step: int, seconds: float) -> Point:
-        """Return the row of the learning curve for the round just validated, ``seconds`` after the start."""
+        """Return the row of the learning curve for the round just validated, ``seconds`` after the start.
+
+        Where several processes train, all have to call this.
+        """
+        if self._processes > 1:
+            self.sums.add_up(self.device)
         errors = self.sums.mean_absolute()
         return Point(
             step=step,
-            train_loss=float(torch.stack(self.round_losses).mean()) if self.round_losses else math.nan,
+            train_loss=self.train_loss,
             valid_loss=self.sums.objective(),
             valid_energy_mae=errors.get("energy", math.nan),
             valid_forces_mae=errors.get("forces", math.nan),
@@ -237,36 +286,3 @@ def attach_targets(dataset: Dataset, targets: Targets | None) -> Dataset:
         dataset.attach("probe", targets.probe)
         dataset.attach("hessian", targets.response, 3 * dataset.n_atoms)
     return dataset
-
-
-class Sums:
-    """Sums over validation batches, kept on their device until they are asked for.
-
-    Args:
-        weights: of the objective that the sums end in.
-    """
-
-    def __init__(self, weights: LossWeights) -> None:
-        self.weights = weights
-        self.values: dict[str, Tensor] = {}
-        self.counts: dict[str, int] = {}
-
-    def add(self, errors: Mapping[str, Tensor], counts: Mapping[str, int]) -> None:
-        """Add the residuals of a batch that has so many labelled numbers of each quantity."""
-        for name, error in errors.items():
-            found = torch.stack([error.abs().sum().double(), penalties(error, self.weights).double()])
-            self.values[name] = self.values[name] + found if name in self.values else found
-            self.counts[name] = self.counts.get(name, 0) + counts[name]
-
-    def mean_absolute(self) -> dict[str, float]:
-        """Return the mean absolute residual of each quantity."""
-        return {name: float(value[0]) / self.counts[name] for name, value in self.values.items() if self.counts[name]}
-
-    def objective(self) -> float:
-        """Return the objective over all that was added, by the final weights."""
-        terms = {
-            name: mean_penalty(value[1], self.counts[name], self.weights)
-            for name, value in self.values.items()
-            if self.counts[name]
-        }
-        return float(combine(terms, self.weights.final, balance=self.weights.balance))

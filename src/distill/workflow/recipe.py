@@ -1,7 +1,8 @@
 """A recipe: one YAML file, validated against the settings of every stage.
 
 The recipe has no schema of its own. Its sections are those that the stages declare; stages that share a section each
-contribute their fields. An unknown key, a wrong type or a missing value is refused with its line and dotted key.
+contribute their fields, and a section that belongs to no stage may be read by several. An unknown key, a wrong type or
+a missing value is refused with its line and dotted key.
 """
 
 from __future__ import annotations
@@ -160,8 +161,9 @@ def build_recipe(
 
 
 def section_names(stages: Registry) -> list[str]:
-    """Return the names of the sections that the stages declare, in the order of the pipeline."""
-    return list(dict.fromkeys(stage.section for stage in stages.values() if stage.section))
+    """Return the names of the sections that the stages declare, in the order of the pipeline, shared ones at last."""
+    own = [stage.section for stage in stages.values() if stage.section]
+    return list(dict.fromkeys(own + [name for stage in stages.values() for name in stage.shared]))
 
 
 def recipe_schema(raw: Mapping[str, Any], stages: Registry) -> type[Settings]:
@@ -178,8 +180,9 @@ def recipe_schema(raw: Mapping[str, Any], stages: Registry) -> type[Settings]:
         "executor": (executor_type, executor_type()),
     }
     for section in section_names(stages):
-        sharing = [stage for stage in stages.values() if stage.section == section]
-        fields[section] = (_compose(section, [s.section_type(raw.get(section)) for s in sharing]), ...)
+        types = [s.section_type(raw.get(section)) for s in stages.values() if s.section == section]
+        types += [s.shared[section] for s in stages.values() if section in s.shared]
+        fields[section] = (_compose(section, types), ...)
     return create_model("Recipe", __base__=Settings, **fields)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +16,13 @@ from ase.build import bulk
 from distill.base.errors import UserError
 from distill.potentials import POTENTIALS
 from distill.potentials.potential import load
-from distill.stages.base import Job
-from distill.stages.finetune import Finetune, FinetuneSettings, TeacherSettings
+from distill.stages.base import Job, TrainerSettings
+from distill.stages.finetune import Finetune, FinetuneSettings
 from distill.structures.frames import Frames
 from distill.structures.read import read_frames
 from distill.structures.write import write_frames
+from distill.workflow.plan import Plan, make_plan
+from distill.workflow.recipe import load_recipe
 
 SHORT = {"steps": 2, "steps_per_round": 1}
 
@@ -48,7 +51,7 @@ def inputs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
 
 
 def run(inputs: dict[str, Any], out: Path, **finetune: Any) -> dict[str, Any]:
-    settings = TeacherSettings(finetune=FinetuneSettings(**SHORT | finetune))
+    settings = Finetune.Settings(finetune=FinetuneSettings(**SHORT | finetune))
     return Finetune().run(inputs, settings, Job(out))
 
 
@@ -57,7 +60,7 @@ def section(**raw: Any) -> Any:
 
 
 def test_the_reference_shift_and_its_residuals_are_written(inputs: dict[str, Any], tmp_path: Path) -> None:
-    summary = Finetune().run(inputs, TeacherSettings(finetune=None), Job(tmp_path))
+    summary = Finetune().run(inputs, Finetune.Settings(finetune=None), Job(tmp_path))
     assert summary["status"] == "not fine-tuned"
     assert summary["reference_shift_eV"]["Si"] == pytest.approx(2.0, abs=1e-5)  # single precision of -5 eV
     with (tmp_path / "reference.csv").open(newline="") as file:
@@ -128,3 +131,72 @@ def test_a_teacher_that_only_labels_is_not_fine_tuned() -> None:
 def test_a_teacher_that_cannot_be_opened_is_refused(raw: dict[str, Any], said: str) -> None:
     with pytest.raises(UserError, match=said):
         section(**raw)
+
+
+def plan(inputs: dict[str, Any], folder: Path, trainer: str, finetune: str = "{}") -> Plan:
+    files = ", ".join(f"{name}: {inputs[which]}" for name, which in [("train", "train"), ("valid", "valid")])
+    path = folder / "recipe.yaml"
+    path.write_text(
+        f"name: r\ndata: {{{files}, test: {inputs['valid']}}}\nteacher: {{finetune: {finetune}}}\n"
+        f"students: {{painn: {{arch: painn}}}}\ntrainer: {trainer}\n"
+    )
+    return make_plan(load_recipe(path))
+
+
+def test_teacher_and_students_share_the_section_of_the_trainer(inputs: dict[str, Any], tmp_path: Path) -> None:
+    tasks = plan(inputs, tmp_path, "{devices: 2, loggers: [tensorboard], matmul: high}")
+    default, logged = plan(inputs, tmp_path, "{}"), plan(inputs, tmp_path, "{loggers: [wandb]}")
+    for name in ("finetune", "train[painn,distilled,0]", "train[painn,direct,0]"):
+        assert tasks[name].settings.trainer == TrainerSettings(devices=2, loggers=("tensorboard",), matmul="high")
+        assert default[name].settings.trainer == TrainerSettings()
+        assert tasks[name].hash != default[name].hash
+        assert logged[name].hash == default[name].hash, "where a fit is logged does not change it"
+    assert tasks["generate"].ingredients["settings"] == default["generate"].ingredients["settings"]
+
+
+@pytest.mark.parametrize(
+    ("trainer", "finetune", "said"),
+    [
+        ("{device: 2}", "{}", r"yaml:5: trainer\.device is not a known key\. Did you mean 'devices'"),
+        ("{devices: 0}", "{}", r"trainer\.devices must be greater than or equal to 1"),
+        ("{loggers: [tensorbord]}", "{}", r"'tensorboard' or 'wandb', got \"tensorbord\"\. Did you mean 'tensorboard'"),
+        ("{loggers: [wandb, wandb]}", "{}", r"trainer\.loggers: wandb is named twice"),
+        ("{matmul: low}", "{}", r"trainer\.matmul must be 'highest', 'high' or 'medium'"),
+        ("{devices: 2}", "{lora: {}}", r"lora is fitted on one device"),
+    ],
+)
+def test_a_wrong_trainer_is_refused_by_the_plan(
+    inputs: dict[str, Any], tmp_path: Path, trainer: str, finetune: str, said: str
+) -> None:
+    with pytest.raises(UserError, match=said):
+        plan(inputs, tmp_path, trainer, finetune)
+
+
+def test_a_logger_that_is_not_installed_is_refused_by_the_plan(
+    inputs: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.path", [entry for entry in sys.path if "site-packages" not in entry])
+    with pytest.raises(UserError, match=r"tensorboard is not installed: pip install 'mlip-distill\[logging\]'"):
+        plan(inputs, tmp_path, "{loggers: [tensorboard]}")
+
+
+def test_more_devices_than_gpus_are_refused_before_anything_is_read(
+    inputs: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Their number is made up, since the machine may have none."""
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    settings = Finetune.Settings(trainer=TrainerSettings(devices=2))
+    with pytest.raises(UserError, match="2 devices are asked for, but there is one GPU"):
+        Finetune().run({"train": tmp_path / "absent"}, settings, Job(tmp_path, device="cuda"))
+
+
+@pytest.mark.slow
+def test_two_processes_fine_tune_chgnet_and_log_it(inputs: dict[str, Any], tmp_path: Path) -> None:
+    trainer = TrainerSettings(devices=2, loggers=("tensorboard",))
+    settings = Finetune.Settings(finetune=FinetuneSettings(**SHORT, batch_size=1), trainer=trainer)
+    summary = Finetune().run(inputs, settings, Job(tmp_path / "two"))
+    alone = run(inputs, tmp_path / "one", batch_size=2)
+    # sums in another order, single precision
+    assert summary["valid_loss"] == pytest.approx(alone["valid_loss"], rel=1e-4)
+    assert list((tmp_path / "two" / "logs" / "tensorboard").glob("events.*"))
+    assert not (tmp_path / "two" / "work").exists()

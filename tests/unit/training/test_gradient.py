@@ -20,7 +20,7 @@ from distill.potentials.targets import make_targets
 from distill.structures.frames import Frames
 from distill.training.callbacks import Keeper
 from distill.training.curve import FitResult, Point
-from distill.training.gradient import fit
+from distill.training.gradient import fit, valid_batches
 from distill.training.losses import LossWeights
 
 
@@ -230,3 +230,33 @@ def test_best_weights_are_those_returned(tmp_path: Path) -> None:
 def test_weights_of_absent_labels_are_harmless(tmp_path: Path) -> None:
     result = run(tmp_path, student(), weights=LossWeights(virial=100.0))
     assert result.curve[-1].valid_loss < 100
+
+
+class Precision(Progress):
+    """Remembers how matrices are multiplied while a fit runs."""
+
+    def __init__(self) -> None:
+        self.seen: set[str] = set()
+
+    def publish(self, record: Record, force: bool = False) -> None:
+        if 0 < record.done < record.total:
+            self.seen.add(torch.get_float32_matmul_precision())
+
+
+def test_the_precision_of_products_is_set_for_the_fit_alone(tmp_path: Path) -> None:
+    progress = Precision()
+    before = torch.get_float32_matmul_precision()
+    run(tmp_path, student(), progress, steps=10, matmul="medium")
+    assert progress.seen == {"medium"}
+    assert torch.get_float32_matmul_precision() == before
+
+
+@pytest.mark.parametrize("processes", [1, 2, 3, 7])
+def test_processes_share_out_the_validation_structures(processes: int) -> None:
+    """Each is taken once, by batches that cost no more than they may; nobody is without a batch."""
+    costs = np.array([5, 1, 1, 9, 2])
+    batches = [list(valid_batches(costs, 6, rank, processes)) for rank in range(processes)]
+    assert all(batches)
+    taken = [int(index) for own in batches for batch in own for index in batch]
+    assert taken == list(range(5))
+    assert all(costs[batch].sum() <= 6 or len(batch) == 1 for own in batches for batch in own)

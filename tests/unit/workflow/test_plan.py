@@ -87,6 +87,8 @@ name: renamed
         ("data.scale=3", {"read", "count", "fit", "judge", "dynamics", "total"}),
         ("simulate=[{kind: scan}]", {"dynamics", "total"}),
         ("seed=4", {"read", "count", "fit", "judge", "dynamics", "total"}),
+        ("machinery.parts=2", {"fit", "judge", "dynamics", "total"}),
+        ("machinery.logs=[paper]", set()),
         ("name=other", set()),
         ("executor.workers=2", set()),
     ],
@@ -100,6 +102,13 @@ def test_a_shared_value_reaches_the_stage_that_reads_it(toy: Toy) -> None:
     plan = make_plan(toy.load("data.scale=3"))
     assert plan["count"].settings.scale == 3.0
     assert plan["count"].keys["scale"] == "data.scale"
+
+
+def test_a_section_of_no_stage_is_read_by_several(toy: Toy) -> None:
+    plan = make_plan(toy.load("machinery.parts=2", "machinery.logs=[stone]"))
+    assert plan["fit[big,distilled,0]"].settings.machinery.logs == ("stone",)
+    assert plan["judge[big,distilled,0]"].settings.parts == 2
+    assert plan["judge[big,distilled,0]"].keys["parts"] == "machinery.parts"
 
 
 def test_content_of_files_is_hashed(toy: Toy) -> None:
@@ -149,6 +158,7 @@ def remembered(toy: Toy, plan: Plan) -> Any:
         ("data.keys=[e]", "read", 'data.keys: ["energy"] -> ["e"]'),
         ("count.fail=bug", "count", "count.fail: no -> bug"),
         ("seed=4", "count", "seed: 3 -> 4"),
+        ("machinery.parts=2", "fit[big,distilled,0]", "machinery.parts: 1 -> 2"),
         ("students.big.direct=true", "fit[big,direct,0]", "never run"),
         ("name=toy", "read", "not finished yet"),
     ],

@@ -24,7 +24,8 @@ def refusal(toy: Toy, text: str = RECIPE, *overrides: str) -> str:
 def test_a_recipe_is_composed_from_the_stages_that_share_it(toy: Toy) -> None:
     recipe = toy.load()
     assert (recipe.name, recipe.seed, recipe.executor.workers) == ("toy", 3, "auto")
-    assert list(recipe.sections) == ["data", "count", "students", "simulate"]
+    assert list(recipe.sections) == ["data", "count", "students", "simulate", "machinery"]
+    assert recipe.value("machinery.parts") == 1
     assert recipe.value("data.scale") == 2.0 and isinstance(recipe.value("data.scale"), float)
     assert recipe.value("students.small.seeds") == 2
     assert recipe.sections["simulate"] == ()
@@ -66,6 +67,8 @@ def test_absent_sections_have_their_defaults(toy: Toy) -> None:
             "simulate:\n  - kind: scan\n    strein: 0.1",
             "toy.yaml:4: simulate.0.strein is not a known key. Did you mean 'strain'?",
         ),
+        ("seed: 3", "machinery: {part: 2}", "machinery.part is not a known key. Did you mean 'parts'?"),
+        ("seed: 3", "machinery: {logs: [papyr]}", "machinery.logs.0 must be 'paper' or 'stone', got \"papyr\""),
         ("seed: 3", "simulate: 5", "simulate must be a list, got 5"),
         ("seed: 3", "data: 5", "'data' is given twice"),
         ("scale: 2 ", "scale: .nan ", "data.scale: nan is not a number"),

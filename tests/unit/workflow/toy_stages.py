@@ -131,6 +131,11 @@ class CountSection(StageSettings):
     fail: Literal["no", "segfault", "bug", "user", "nothing written"] = "no"
 
 
+class Machinery(StageSettings):
+    parts: int = Field(1, ge=1)
+    logs: tuple[Literal["paper", "stone"], ...] = Field((), exclude=True)
+
+
 class Student(StageSettings):
     cutoff: float = 5.0
     seeds: int = 1
@@ -139,6 +144,8 @@ class Student(StageSettings):
 
 class Fit(Stage):
     section = "students"
+    shared = {"machinery": Machinery}
+    reads = {"machinery": "machinery"}
     inputs = {"data": {"distilled": "count.result", "direct": "read.numbers"}}
     outputs = {"model": "model"}
     publish = {"model": "models/{student}{suffix}"}
@@ -160,7 +167,7 @@ class Fit(Stage):
 
     @classmethod
     def settings_class(cls, section: Any, labels: Mapping[str, Any]) -> Any:
-        return create_model("FitSettings", __base__=StageSettings, cutoff=(float, ...))
+        return create_model("FitSettings", __base__=StageSettings, cutoff=(float, ...), machinery=(Machinery, ...))
 
     @classmethod
     def select(cls, section: Any, labels: Mapping[str, Any]) -> dict[str, Any]:
@@ -174,6 +181,11 @@ class Fit(Stage):
 
 
 class Judge(Stage):
+    class Settings(StageSettings):
+        parts: int = 1
+
+    shared = {"machinery": Machinery}
+    reads = {"parts": "machinery.parts"}
     each = "fit"
     inputs = {"model": "fit.model", "truth": "read.numbers"}
     outputs = {"error": "error.txt"}
