@@ -27,7 +27,7 @@ TEXTS = {
     "force_errors": (
         "Force error of every model with its uncertainty",
         "Mean absolute error of the force components. Bars: 95 % bootstrap interval over structures; where a student "
-        "was trained with several seeds, mean, standard deviation and a tick for each seed. Seeds that failed are not drawn.",
+        "was trained with several seeds, mean, standard deviation and a tick for each seed that did not fail.",
     ),
     "parity_forces": (
         "Predicted against DFT force components, one panel a model",
