@@ -18,7 +18,7 @@ from ase.build import bulk
 
 from distill.base.errors import UserError
 from distill.base.files import hash_file
-from distill.potentials import POTENTIALS
+from distill.potentials import POTENTIALS, names
 from distill.potentials.check import check_potential
 from distill.potentials.mace import MACE, MACESettings
 from distill.potentials.potential import Potential, load, save
@@ -299,7 +299,7 @@ def test_settings_are_plain_data() -> None:
     assert MACESettings(**settings.model_dump(mode="json")) == settings
 
 
-PUBLISHED = [name for name in POTENTIALS if name.startswith("mace-")]
+PUBLISHED = [name for name in names("teacher") if name.startswith("mace-")]
 
 
 def test_published_models_are_those_of_the_package() -> None:
