@@ -153,7 +153,9 @@ def task_settings(recipe: Recipe, stage: type[Stage], labels: Mapping[str, Any])
         return settings_class(**values)
     except ValidationError as error:
         found = problems(error, settings_class, values)[0]
-        raise UserError(found.what, where=f"{recipe.path}: {stage.section}", remedy=found.remedy) from None
+        own = [str(label) for label in labels.values() if hasattr(section, str(label))][:1]
+        place = ".".join([stage.section, *own])
+        raise UserError(found.what, where=f"{recipe.path}: {place}", remedy=found.remedy) from None
 
 
 def _make_task(plan: Plan, name: str, stage: type[Stage], labels: Mapping[str, Any]) -> Task:

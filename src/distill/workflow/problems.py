@@ -85,7 +85,8 @@ def _problem(place: Place, details: list[Any], schema: Any, raw: Any) -> Problem
         what = f"{key}.{context['discriminator'].strip(chr(39))} is {context['tag']!r}, which is not known"
         return Problem(place, what, _nearest_of(context["tag"], context["expected_tags"]))
     if kind in ("value_error", "assertion_error"):
-        return Problem(place, f"{key}: {first['msg'].partition(', ')[2]}")
+        what = first["msg"].partition(", ")[2]
+        return Problem(place, f"{key}: {what}" if place else what)
     expected = " or ".join(dict.fromkeys(_expected(d) for d in details))
     got = first["input"]
     remedy = _nearest_of(got, context["expected"]) if kind == "literal_error" and len(details) == 1 else None
