@@ -5,7 +5,6 @@ What can be wrong with the input is found before the potential works: folder, fi
 
 from __future__ import annotations
 
-import csv
 import os
 import re
 import time
@@ -15,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from distill.base.errors import UserError, nearest
-from distill.base.files import replacing
+from distill.base.files import write_table
 from distill.base.progress import Progress
 
 if TYPE_CHECKING:
@@ -228,8 +227,5 @@ def _written(result: Evaluation, predictions: Path, errors: Path) -> Evaluation:
     write_frames(predictions, result.predicted)
     if not result.errors:
         return replace(result, files=(predictions,))
-    with replacing(errors) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, fieldnames=COLUMNS)
-        writer.writeheader()
-        writer.writerows(result.rows())
+    write_table(errors, COLUMNS, result.rows())
     return replace(result, files=(predictions, errors))

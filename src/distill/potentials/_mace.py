@@ -73,7 +73,7 @@ class MACEPotential(Potential):
 
     def inputs(self, batch: Batch) -> dict[str, Tensor]:
         """Return the batch as the package's network reads it, differentiable in the same positions and cells."""
-        counts = torch.bincount(batch.structure, minlength=batch.n_structures)
+        counts = batch.atoms_per_structure()
         cells = batch.cells.index_select(0, batch.structure.index_select(0, batch.pairs[0]))
         translations = torch.bmm(batch.shifts.unsqueeze(1), cells).squeeze(1)
         species = self.species.index_select(0, batch.numbers)

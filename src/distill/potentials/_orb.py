@@ -20,7 +20,6 @@ from distill.potentials._orb_network import (
     OrbNetwork,
     PairRepulsion,
     Perceptron,
-    atoms_of,
     mean,
     nearest,
     removed_torque,
@@ -105,7 +104,9 @@ class OrbPotential(Potential):
         graph = Edges(batch)
         energy = self.mean_energy(self.network(batch.numbers, graph), batch)
         if self.repulsion is not None:  # the published models were trained with its mean over the atoms as the energy
-            energy = energy + total(self.repulsion(batch.numbers, graph).double(), batch) / atoms_of(batch) ** 2
+            energy = (
+                energy + total(self.repulsion(batch.numbers, graph).double(), batch) / batch.atoms_per_structure() ** 2
+            )
         return energy.index_select(0, batch.structure) + self.reference.index_select(0, batch.numbers)
 
     def mean_energy(self, features: Tensor, batch: Batch) -> Tensor:
@@ -136,7 +137,7 @@ class OrbDirect(OrbPotential):
         """
         with torch.set_grad_enabled(self.training):
             features = self.network(batch.numbers, Edges(batch))
-            energy = self.mean_energy(features, batch) * atoms_of(batch)
+            energy = self.mean_energy(features, batch) * batch.atoms_per_structure()
             energy = energy + self._sum((self.reference + self.offsets).index_select(0, batch.numbers), batch)
             forces = self.force_head(features)
             forces = removed_torque(forces - mean(forces, batch).index_select(0, batch.structure), batch)

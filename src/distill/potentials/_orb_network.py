@@ -229,9 +229,4 @@ def total(per_atom: Tensor, batch: Batch) -> Tensor:
 
 def mean(per_atom: Tensor, batch: Batch) -> Tensor:
     """Return the mean over the atoms of each structure, ``(B, D)``."""
-    return total(per_atom, batch) / atoms_of(batch).to(per_atom.dtype).unsqueeze(-1)
-
-
-def atoms_of(batch: Batch) -> Tensor:
-    """Return the number of atoms of each structure, ``(B,)``."""
-    return batch.structure.bincount(minlength=batch.n_structures)
+    return total(per_atom, batch) / batch.atoms_per_structure().to(per_atom.dtype).unsqueeze(-1)

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import inspect
 import os
-import sys
 from importlib import import_module
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 from distill.base.errors import UserError
 from distill.potentials.base import Architecture, PotentialSettings
+from distill.potentials.worker_main import see
 
 if TYPE_CHECKING:
     from distill.potentials.potential import Potential
@@ -78,7 +78,7 @@ class Custom(Architecture):
 def check_module(reference: str) -> None:
     """Raise :class:`UserError` where ``module:Class`` names no module; nothing of it is run."""
     module, _, name = reference.partition(":")
-    _see_current_folder()
+    see(os.getcwd())
     if not name or not module or find_spec(module.partition(".")[0]) is None:
         what = f"there is no module {module!r}" if name else f"{reference!r} names no class"
         raise UserError(what, remedy="Write module:Class, and put the module's folder on PYTHONPATH")
@@ -92,9 +92,3 @@ def named_class(reference: str) -> Any:
         return getattr(import_module(module), name)
     except (ImportError, AttributeError) as error:
         raise UserError(f"there is no class {name!r} in {module} ({error})", remedy="Write module:Class") from error
-
-
-def _see_current_folder() -> None:
-    """Let modules be imported from the current folder, after everything else."""
-    if os.getcwd() not in sys.path:
-        sys.path.append(os.getcwd())

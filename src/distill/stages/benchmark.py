@@ -6,13 +6,13 @@ evaluation and the simulations, so that nothing of the same run competes for the
 
 from __future__ import annotations
 
-import csv
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, ClassVar
 
 from pydantic import Field
 
+from distill.base.files import write_table
 from distill.base.settings import Settings
 from distill.stages.base import Job, Paths, Stage, StageSettings, Summary
 
@@ -85,8 +85,8 @@ class Benchmark(Stage):
                 speeds[name] = _timed(path, name, atoms, settings, job, phase)
                 phase.update(done + 1)
         rows = [row for name in speeds for row in _rows(name, speeds[name])]
-        _write(job.out / "speed.csv", SPEED, rows)
-        _write(job.out / "timings.csv", GIVEN, given)
+        write_table(job.out / "speed.csv", SPEED, rows)
+        write_table(job.out / "timings.csv", GIVEN, given)
         return _summary(speeds, atoms, settings, job.device)
 
 
@@ -152,15 +152,6 @@ def _rows(name: str, speed: Any) -> list[dict[str, Any]]:
     rows = rows or [head | {"atoms": "", "ms_per_step": "", "n_steps": 0}]
     rows[-1]["note"] = speed.stopped
     return rows
-
-
-def _write(path: Path, columns: tuple[str, ...], rows: Iterable[dict[str, Any]]) -> None:
-    from distill.base.files import replacing
-
-    with replacing(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, fieldnames=columns)
-        writer.writeheader()
-        writer.writerows(rows)
 
 
 def _summary(speeds: dict[str, Any], atoms: Any, settings: Benchmark.Settings, device: str) -> Summary:

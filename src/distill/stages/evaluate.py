@@ -7,7 +7,6 @@ finite, keeps its rows, is marked in them, and is in no mean over seeds.
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -15,7 +14,7 @@ from typing import Any, ClassVar
 
 from pydantic import Field
 
-from distill.base.files import read_json, replacing
+from distill.base.files import read_json, write_table
 from distill.stages.base import Job, Paths, Stage, StageSettings, Summary
 
 COLUMNS = (
@@ -119,8 +118,8 @@ class Evaluate(Stage):
                     rows += [key | row for row in _errors(truth, guess, settings, job.seed)]
                 write_frames(job.out / "predictions" / f"{one.model}-{one.variant}-{one.seed}.xyz", predicted)
                 phase.advance(note=f"{one.model} {one.variant}")
-        _write(job.out / "metrics.csv", COLUMNS, rows)
-        _write(job.out / "seeds.csv", SEED_COLUMNS, gathered(rows))
+        write_table(job.out / "metrics.csv", COLUMNS, rows)
+        write_table(job.out / "seeds.csv", SEED_COLUMNS, gathered(rows))
         students = of_students(rows)
         job.warnings += failures(students)
         return {
@@ -305,10 +304,3 @@ def _errors(truth: Any, guess: Any, settings: Any, seed: int) -> list[dict[str, 
 
     table = error_table(truth, guess, resamples=settings.resamples, level=settings.level, seed=seed)
     return [asdict(row) for row in table]
-
-
-def _write(path: Path, columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> None:
-    with replacing(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, fieldnames=columns)
-        writer.writeheader()
-        writer.writerows(rows)

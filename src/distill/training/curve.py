@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import csv
 import math
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 
-from distill.base.files import replacing
+from distill.base.files import write_table
 
 
 @dataclass(frozen=True)
@@ -55,7 +54,4 @@ class FitResult:
 
 def write_curve(path: Path, curve: list[Point]) -> None:
     """Write one row per round of training; the columns are the fields of :class:`Point`."""
-    with replacing(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, fieldnames=[f.name for f in fields(Point)])
-        writer.writeheader()
-        writer.writerows(asdict(point) for point in curve)
+    write_table(path, [f.name for f in fields(Point)], (asdict(point) for point in curve))

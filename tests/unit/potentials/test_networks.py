@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
+from typing import Any
 
 import numpy as np
 import pytest
@@ -74,8 +75,22 @@ def graph_pes_state(ours: PaiNNPotential) -> dict[str, torch.Tensor]:
     return state
 
 
-def test_painn_is_that_of_graph_pes(structures: dict[str, Atoms]) -> None:
+def assert_predicts_alike(ours: Potential, theirs: Any, structures: dict[str, Atoms]) -> None:
+    """Compare energies, forces and stresses with those of a graph-pes model whose cutoff is 4 Å."""
     from graph_pes import AtomicGraph
+
+    for name, atoms in structures.items():
+        if len(atoms) == 1:
+            continue  # graph-pes cannot treat a single atom
+        found = ours.evaluate(Frames.from_atoms([atoms]))
+        expected = theirs.get_all_PES_predictions(AtomicGraph.from_ase(atoms, 4.0))
+        # a few hundred roundings in single precision of numbers of order one
+        assert float(found.energy[0]) == pytest.approx(expected["energy"].item(), rel=2e-5, abs=2e-5), name
+        np.testing.assert_allclose(found.forces, expected["forces"].detach().numpy(), atol=2e-5, err_msg=name)
+        np.testing.assert_allclose(found.stress[0], expected["stress"].detach().numpy(), atol=2e-6, err_msg=name)
+
+
+def test_painn_is_that_of_graph_pes(structures: dict[str, Atoms]) -> None:
     from graph_pes.models.painn import PaiNN as Published
 
     settings = PaiNN.Settings(channels=16, layers=3, radial_features=8, cutoff=4.0, core=False)
@@ -86,15 +101,7 @@ def test_painn_is_that_of_graph_pes(structures: dict[str, Atoms]) -> None:
     missing, unexpected = theirs.load_state_dict(graph_pes_state(ours), strict=False)
     parameters = {name for name, _ in theirs.named_parameters()}
     assert not unexpected and not parameters & set(missing)
-    for name, atoms in structures.items():
-        if len(atoms) == 1:
-            continue  # graph-pes cannot treat a single atom
-        found = ours.evaluate(Frames.from_atoms([atoms]))
-        expected = theirs.get_all_PES_predictions(AtomicGraph.from_ase(atoms, 4.0))
-        # a few hundred roundings in single precision of numbers of order one
-        assert float(found.energy[0]) == pytest.approx(expected["energy"].item(), rel=2e-5, abs=2e-5), name
-        np.testing.assert_allclose(found.forces, expected["forces"].detach().numpy(), atol=2e-5, err_msg=name)
-        np.testing.assert_allclose(found.stress[0], expected["stress"].detach().numpy(), atol=2e-6, err_msg=name)
+    assert_predicts_alike(ours, theirs, structures)
 
 
 TENSORNET_NAMES = {
@@ -118,7 +125,6 @@ TENSORNET_NAMES = {
 
 
 def test_tensornet_is_that_of_graph_pes(structures: dict[str, Atoms]) -> None:
-    from graph_pes import AtomicGraph
     from graph_pes.models.tensornet import TensorNet as Published
 
     sizes = {"channels": 16, "layers": 2, "radial_features": 8, "cutoff": 4.0}
@@ -134,15 +140,7 @@ def test_tensornet_is_that_of_graph_pes(structures: dict[str, Atoms]) -> None:
         state[name] = value.unsqueeze(-1) if name.startswith("scaler") else value
     missing, unexpected = theirs.load_state_dict(state, strict=False)
     assert not unexpected and not {name for name, _ in theirs.named_parameters()} & set(missing)
-    for name, atoms in structures.items():
-        if len(atoms) == 1:
-            continue  # graph-pes cannot treat a single atom
-        found = ours.evaluate(Frames.from_atoms([atoms]))
-        expected = theirs.get_all_PES_predictions(AtomicGraph.from_ase(atoms, 4.0))
-        # a few hundred roundings in single precision of numbers of order one
-        assert float(found.energy[0]) == pytest.approx(expected["energy"].item(), rel=2e-5, abs=2e-5), name
-        np.testing.assert_allclose(found.forces, expected["forces"].detach().numpy(), atol=2e-5, err_msg=name)
-        np.testing.assert_allclose(found.stress[0], expected["stress"].detach().numpy(), atol=2e-6, err_msg=name)
+    assert_predicts_alike(ours, theirs, structures)
 
 
 @pytest.mark.parametrize("name", VERSIONS)
