@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import http.server
 import multiprocessing
-import os
+import random
 import socket
 import threading
 from collections.abc import Iterator
@@ -17,8 +17,9 @@ from distill.base.errors import DistillError, UserError, WorkError
 from distill.base.progress import Progress, Record
 from distill.potentials.weights import BLOCK, Weights, cache_folder, fetch, reporting
 
-CONTENT = os.urandom(3 * BLOCK + 17)
+CONTENT = random.Random(0).randbytes(3 * BLOCK + 17)
 SHA256 = hashlib.sha256(CONTENT).hexdigest()
+CHANGED = CONTENT[:-1] + bytes([CONTENT[-1] ^ 1])
 
 
 class Handler(http.server.BaseHTTPRequestHandler):
@@ -143,10 +144,10 @@ def test_other_content_is_refused(server: str, folder: Path) -> None:
 def test_a_cached_file_is_checked_at_every_use(server: str) -> None:
     wanted = weights(f"{server}/good.model")
     path = fetch(wanted)
-    path.write_bytes(CONTENT[:-1] + b"x")
+    path.write_bytes(CHANGED)
     with pytest.raises(UserError) as caught:
         fetch(wanted)
-    found = hashlib.sha256(CONTENT[:-1] + b"x").hexdigest()
+    found = hashlib.sha256(CHANGED).hexdigest()
     assert found in str(caught.value) and SHA256 in str(caught.value) and str(path) in str(caught.value)
 
 
