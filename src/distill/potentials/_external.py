@@ -15,8 +15,8 @@ from ase.stress import full_3x3_to_voigt_6_stress
 
 from distill.base.errors import DistillError, UserError, WorkError
 from distill.base.files import hash_file
-from distill.potentials import worker_main
-from distill.potentials._worker_process import Worker
+from distill.potentials import calculator_worker
+from distill.potentials._worker_process import CalculatorWorker
 from distill.potentials.batch_size import CPU_ATOMS, BatchSize
 from distill.potentials.calculator import PotentialCalculator
 from distill.potentials.dataset import Dataset
@@ -37,7 +37,7 @@ class Engine(Protocol):
         """Return ``versions`` and whether there is a ``stress``; opens the calculator if need be."""
 
     def evaluate(self, batch: Mapping[str, Any]) -> dict[str, Any]:
-        """Return ``energy``, ``forces`` and ``stress`` of a batch as :func:`worker_main.evaluate` does."""
+        """Return ``energy``, ``forces`` and ``stress`` of a batch as :func:`calculator_worker.evaluate` does."""
 
 
 class Local:
@@ -53,12 +53,12 @@ class Local:
     def open(self) -> dict[str, Any]:
         """Return the versions of the packages that the calculator is made of, and whether it has a stress."""
         if self._calculator is None:
-            self._calculator = worker_main.open_calculator(*self._source)
-        return {"versions": worker_main.versions(), "stress": worker_main.has_stress(self._calculator)}
+            self._calculator = calculator_worker.open_calculator(*self._source)
+        return calculator_worker.facts(self._calculator)
 
     def evaluate(self, batch: Mapping[str, Any]) -> dict[str, Any]:
         """Return what the calculator gives, one structure after another."""
-        return worker_main.evaluate(self._calculator, dict(batch))
+        return calculator_worker.evaluate(self._calculator, dict(batch))
 
 
 class ExternalPotential(Potential):
@@ -121,7 +121,7 @@ class ExternalPotential(Potential):
         file, place = self._file(), self.place
         engine: Engine = Local(self.name, file, place.function, device)
         if place.environment is not None:
-            engine = Worker(place.environment, self.name, file, place.function, device, self.install)
+            engine = CalculatorWorker(place.environment, self.name, file, place.function, device, self.install)
         try:
             hello = engine.open()
         except Refusal as refusal:

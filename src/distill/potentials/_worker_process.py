@@ -15,13 +15,14 @@ import sys
 import threading
 import weakref
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
+from types import ModuleType
 from typing import IO, Any
 
 from distill.base.errors import UserError, WorkError
-from distill.potentials import worker_main
+from distill.potentials import calculator_worker, worker_main
 from distill.potentials.worker_main import MISSING, READY, Refusal
 
 START_TIMEOUT = 120.0
@@ -37,40 +38,38 @@ SHOWN = 3
 """Lines of them that are part of the error's sentence; the others are in its notes."""
 
 
+News = Callable[[dict[str, Any]], None]
+
+
 class Died(Exception):
     """The worker ended without an answer; the text says how."""
 
 
 class Worker:
-    """A calculator in another interpreter; nothing runs before the first question.
+    """A process in another interpreter that answers questions; nothing runs before the first one.
 
     Args:
         interpreter: path of the Python interpreter.
-        model: its name, as in a recipe.
-        file: of weights or of Python code, if any.
-        function: for ``ase``: ``module:function``, or the function alone where ``file`` is a Python file.
-        device: as torch names it.
+        script: a module of this package that it runs, with a :class:`~distill.potentials.worker_main.Server`.
+        name: what it is for, in messages.
+        opening: what it is told first, each time that it is started.
         install: what to run where a package is missing there; the sentence ends with it.
 
     Attributes:
         restarts: how often the process was started again.
-        hello: what the process said of itself when it was last started: ``versions`` and whether it has a ``stress``.
+        hello: what the process said of itself when it was last started.
     """
 
     def __init__(
-        self, interpreter: str, model: str, file: str | None, function: str, device: str, install: str = ""
+        self, interpreter: str, script: ModuleType, name: str, opening: Mapping[str, Any], install: str = ""
     ) -> None:
-        self.interpreter, self.model, self.device, self.install = interpreter, model, device, install
+        self.interpreter, self.name, self.install = interpreter, name, install
         self.restarts = 0
         self.hello: dict[str, Any] = {}
-        self._opening = {"do": "hello", "model": model, "file": file, "function": function, "device": device}
+        self._script = str(Path(script.__file__ or "").absolute())
+        self._opening = {"do": "hello", **opening}
         self._lock = threading.Lock()
         self._process: _Process | None = None
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        """Copies start a process of their own."""
-        file, function = self._opening["file"], self._opening["function"]
-        return type(self), (self.interpreter, self.model, file, function, self.device, self.install)
 
     @property
     def pid(self) -> int | None:
@@ -89,24 +88,23 @@ class Worker:
             self._running()
             return self.hello
 
-    def evaluate(self, batch: Mapping[str, Any]) -> dict[str, Any]:
-        """Return what :func:`distill.potentials.worker_main.evaluate` gives in the other interpreter.
+    def ask(self, message: Mapping[str, Any], news: News | None = None) -> dict[str, Any]:
+        """Return the answer to a question; ``news`` is given what the process tells before it.
 
         Raises:
             UserError: there is no such interpreter, or a package is missing in it.
             WorkError: the process died twice, or does not answer.
-            Refusal: the model cannot be opened, or the calculator failed.
+            Refusal: it cannot be opened, or the question failed.
         """
-        message = {"do": "evaluate", **batch}
         with self._lock:
             try:
-                return self._running().ask(message)
+                return self._running().ask(message, news=news)
             except Died as death:
                 self.close()
                 self.restarts += 1
-                print(f"distill: the worker of {self.model} {death}; it is started again", file=sys.stderr, flush=True)
+                print(f"distill: the worker of {self.name} {death}; it is started again", file=sys.stderr, flush=True)
             try:
-                return self._running().ask(message)
+                return self._running().ask(message, news=news)
             except Died as death:
                 self.close()
                 raise self._failed(f"the worker process {death}, and so did the one before it", death) from None
@@ -126,13 +124,13 @@ class Worker:
 
     def _start(self) -> _Process:
         try:
-            process = _Process(self.interpreter)
+            process = _Process(self.interpreter, self._script)
         except OSError as error:
             what = f"the interpreter cannot be started ({error.strerror})"
             raise UserError(what, self.interpreter, self.install) from None
         try:
             process.wait_until_ready()
-            self.hello = process.ask(self._opening, OPEN_TIMEOUT)
+            self.hello = process.ask(self._opening, timeout=OPEN_TIMEOUT)
         except Died as death:
             process.end()
             if process.popen.returncode == MISSING and process.said:
@@ -152,21 +150,52 @@ class Worker:
         return UserError(f"the package {package!r} is not installed there", self.interpreter, self.install)
 
     def _failed(self, what: str, death: Died | None = None) -> WorkError:
-        error = WorkError(what, where=f"{self.model} in {self.interpreter}")
+        error = WorkError(what, where=f"{self.name} in {self.interpreter}")
         for note in getattr(death, "__notes__", []):
             error.add_note(note)
         return error
 
 
+class CalculatorWorker(Worker):
+    """An ASE calculator in another interpreter; copies start a process of their own.
+
+    Args:
+        interpreter: path of the Python interpreter.
+        model: its name, as in a recipe.
+        file: of weights or of Python code, if any.
+        function: for ``ase``: ``module:function``, or the function alone where ``file`` is a Python file.
+        device: as torch names it.
+        install: what to run where a package is missing there; the sentence ends with it.
+    """
+
+    def __init__(
+        self, interpreter: str, model: str, file: str | None, function: str, device: str, install: str = ""
+    ) -> None:
+        self._arguments = (interpreter, model, file, function, device, install)
+        opening = {"model": model, "file": file, "function": function, "device": device}
+        super().__init__(interpreter, calculator_worker, model, opening, install)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), self._arguments
+
+    def evaluate(self, batch: Mapping[str, Any]) -> dict[str, Any]:
+        """Return what :func:`distill.potentials.calculator_worker.evaluate` gives in the other interpreter.
+
+        Raises:
+            UserError, WorkError, Refusal: as :meth:`Worker.ask` does.
+        """
+        return self.ask({"do": "evaluate", **batch})
+
+
 class _Process:
     """One life of a worker: threads turn its answers into entries of a queue and keep what it says."""
 
-    def __init__(self, interpreter: str) -> None:
+    def __init__(self, interpreter: str, script: str) -> None:
         self.said: deque[str] = deque(maxlen=KEPT)
         self.broken = False
         self._answers: queue.Queue[dict[str, Any] | None] = queue.Queue()
         self.popen = subprocess.Popen(
-            [interpreter, str(Path(worker_main.__file__).absolute())],
+            [interpreter, script],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -185,14 +214,18 @@ class _Process:
         """Return when it can be asked; raises :class:`Died` or TimeoutError."""
         self._next(START_TIMEOUT, "the interpreter did not start the worker")
 
-    def ask(self, message: Mapping[str, Any], timeout: float | None = None) -> dict[str, Any]:
+    def ask(
+        self, message: Mapping[str, Any], *, news: News | None = None, timeout: float | None = None
+    ) -> dict[str, Any]:
         """Return its answer to a message; raises :class:`Died`, :class:`Refusal` or TimeoutError."""
         assert self.popen.stdin is not None  # noqa: S101 - asked for when it was started
         self.broken = True  # until its answer has come, whatever interrupts us: the next question would get that answer
         with suppress(BrokenPipeError):  # then it is dead, and there will be no answer
             self.popen.stdin.write(worker_main.pack(dict(message)))
             self.popen.stdin.flush()
-        answer = self._next(timeout, "the model was not opened")
+        while "news" in (answer := self._next(timeout, "the model was not opened")):
+            if news is not None:
+                news(answer["news"])
         self.broken = False
         if "error" in answer:
             raise refusal_from(answer["error"])

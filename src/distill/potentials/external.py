@@ -2,7 +2,7 @@
 
 They label and generate, which needs energies, forces and stresses, but have no gradients that a fit could use. Packages
 that conflict with ours (SevenNet and fairchem want another e3nn than MACE) live in a virtual environment that
-:func:`commands` says how to make; what runs there is :mod:`distill.potentials.worker_main`.
+:func:`commands` says how to make; what runs there is :mod:`distill.potentials.calculator_worker`.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from distill.base.errors import UserError
 from distill.base.files import hash_file
 from distill.potentials import POTENTIALS
 from distill.potentials.base import MATERIALS_PROJECT, Architecture, PotentialSettings, Source
+from distill.potentials.calculator_worker import FAMILIES, family_of
 from distill.potentials.weights import Weights
-from distill.potentials.worker_main import FAMILIES, family_of
 
 if TYPE_CHECKING:
     from distill.potentials.potential import Potential

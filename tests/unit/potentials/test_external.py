@@ -18,12 +18,13 @@ from ase.calculators.emt import EMT
 
 from distill import doctor
 from distill.base.errors import UserError, WorkError
-from distill.potentials import POTENTIALS, check, external, worker_main
+from distill.potentials import POTENTIALS, calculator_worker, check, external
 from distill.potentials._external import ExternalPotential
 from distill.potentials.chgnet import CHGNet03
 from distill.potentials.external import commands
 from distill.potentials.potential import load, save
 from distill.potentials.teachers import open_teacher
+from distill.potentials.worker_main import Refusal
 from distill.structures.frames import Frames
 from distill.training.reference_energies import shift_reference
 
@@ -371,6 +372,6 @@ def test_mace_in_another_interpreter_is_ours(tmp_path: Path) -> None:
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU here")
 def test_a_gpu_that_the_other_torch_cannot_use_is_said() -> None:
-    with pytest.raises(worker_main.Refusal, match=r"its torch cannot use the device cuda:0") as caught:
-        worker_main.on_device("cuda:0")
+    with pytest.raises(Refusal, match=r"its torch cannot use the device cuda:0") as caught:
+        calculator_worker.on_device("cuda:0")
     assert caught.value.kind == "input" and "--device cpu" in caught.value.remedy

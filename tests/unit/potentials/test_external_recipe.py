@@ -157,6 +157,6 @@ def ends(folder: Path, within: float = 10.0) -> bool:
 
 def is_worker(process: Path, folder: Path) -> bool:
     try:
-        return "worker_main" in (process / "cmdline").read_text() and (process / "cwd").readlink() == folder
+        return "calculator_worker" in (process / "cmdline").read_text() and (process / "cwd").readlink() == folder
     except OSError:
         return False

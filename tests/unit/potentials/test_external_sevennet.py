@@ -21,7 +21,7 @@ from ase.build import bulk, molecule
 
 from distill.potentials import POTENTIALS
 from distill.potentials._external import ExternalPotential
-from distill.potentials._worker_process import Worker
+from distill.potentials._worker_process import CalculatorWorker
 from distill.potentials.external import commands
 from distill.potentials.potential import load, save
 from distill.potentials.teachers import open_teacher
@@ -117,7 +117,7 @@ def test_agrees_with_its_own_calculator(interpreter: str, expected: dict[str, np
     frames = structures()
     agrees(teacher.evaluate(frames, max_atoms=30), expected)
     worker = teacher.engine()
-    assert isinstance(worker, Worker) and worker.pid is not None
+    assert isinstance(worker, CalculatorWorker) and worker.pid is not None
     os.kill(worker.pid, signal.SIGKILL)
     agrees(teacher.evaluate(frames), expected)
     assert worker.restarts == 1

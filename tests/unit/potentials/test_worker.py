@@ -27,7 +27,7 @@ from ase.calculators.emt import EMT
 
 from distill.base.errors import UserError, WorkError
 from distill.potentials import _worker_process
-from distill.potentials._worker_process import Worker
+from distill.potentials._worker_process import CalculatorWorker
 from distill.potentials.worker_main import Refusal
 
 CALCULATORS = """
@@ -111,10 +111,10 @@ def file(tmp_path: Path) -> Path:
 @pytest.fixture
 def start(file: Path) -> Iterator[Any]:
     """Make a worker for one of them; all are ended afterwards."""
-    workers: list[Worker] = []
+    workers: list[CalculatorWorker] = []
 
-    def make(function: str, interpreter: str | Path = sys.executable) -> Worker:
-        workers.append(Worker(str(interpreter), "ase", str(file), function, "cpu", "Run: the command"))
+    def make(function: str, interpreter: str | Path = sys.executable) -> CalculatorWorker:
+        workers.append(CalculatorWorker(str(interpreter), "ase", str(file), function, "cpu", "Run: the command"))
         return workers[-1]
 
     yield make
@@ -291,7 +291,7 @@ def test_copies_have_a_process_of_their_own(start: Any) -> None:
 
 
 def test_ends_when_it_is_no_longer_held(file: Path) -> None:
-    worker = Worker(sys.executable, "ase", str(file), "emt", "cpu")
+    worker = CalculatorWorker(sys.executable, "ase", str(file), "emt", "cpu")
     worker.open()
     pid = worker.pid
     assert pid is not None
@@ -306,8 +306,8 @@ def test_ends_with_the_process_that_started_it(file: Path, end: str) -> None:
     code = f"""
 import os, sys, time
 import numpy as np
-from distill.potentials._worker_process import Worker
-worker = Worker(sys.executable, "ase", {str(file)!r}, "sleeping", "cpu")
+from distill.potentials._worker_process import CalculatorWorker
+worker = CalculatorWorker(sys.executable, "ase", {str(file)!r}, "sleeping", "cpu")
 worker.open()
 print(worker.pid, flush=True)
 def work():
@@ -332,7 +332,7 @@ def test_missing_packages_and_interpreters(start: Any, tmp_path: Path, file: Pat
     with pytest.raises(UserError, match=rf"{bare}: the package 'msgpack' is not installed there\. Run: the command"):
         start("emt", bare).open()
     with pytest.raises(UserError, match="the package 'sevenn' is not installed there"):
-        Worker(sys.executable, "sevennet-0", None, "", "cpu", "Run: the command").open()
+        CalculatorWorker(sys.executable, "sevennet-0", None, "", "cpu", "Run: the command").open()
     with pytest.raises(UserError, match="cannot be started"):
         start("emt", file).open()
 
