@@ -1,7 +1,7 @@
 # Sourced by the scripts beside it: makes the virtual environment .venv with everything `distill` needs.
 #
 # TORCH=cpu (default where there is no NVIDIA GPU) installs the CPU build of PyTorch; TORCH=cuda installs the ordinary build
-# with CUDA. EXTRAS adds optional parts, e.g. EXTRAS=test. PYTHON names the interpreter (3.11 or newer).
+# with CUDA. EXTRAS adds optional parts, e.g. EXTRAS=test,ace; ACE students' TensorFlow follows TORCH. PYTHON names the interpreter (3.11 or newer).
 
 set -eu
 cd "$(dirname "$0")/.."
@@ -47,6 +47,11 @@ make_environment() {
     echo "Installing into .venv (a few minutes the first time)"
     "$PYTHON" -m venv .venv
     .venv/bin/python -c 'import torch' >/dev/null 2>&1 || install_torch
-    .venv/bin/pip install --quiet --constraint constraints.txt --editable ".${EXTRAS:+[$EXTRAS]}"
+    extras=${EXTRAS:-}
+    case $TORCH,$extras, in cpu*,ace,*)
+        extras=$(echo "$extras" | sed 's/^ace$//; s/^ace,//; s/,ace$//; s/,ace,/,/')
+        .venv/bin/pip install --quiet --no-deps --requirement scripts/ace-cpu.txt ;;
+    esac
+    .venv/bin/pip install --quiet --constraint constraints.txt --editable ".${extras:+[$extras]}"
     touch "$stamp"
 }

@@ -10,6 +10,7 @@ from distill.base.registry import Registry
 POTENTIALS = Registry(
     "potential",
     {
+        "ace": "distill.potentials.ace:ACE",
         "ase": "distill.potentials.external:External",
         "chgnet-0.3": "distill.potentials.chgnet:CHGNet03",
         "chgnet-r2scan": "distill.potentials.chgnet:CHGNetR2SCAN",

@@ -5,26 +5,19 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
-import numpy as np
 import torch
-from ase import Atoms
-from ase.calculators.calculator import Calculator, all_changes
-from ase.stress import full_3x3_to_voigt_6_stress
 
 from distill.base.errors import DistillError, UserError, WorkError
 from distill.base.files import hash_file
 from distill.potentials import calculator_worker
+from distill.potentials._gradient_free import GradientFree
 from distill.potentials._worker_process import CalculatorWorker
-from distill.potentials.batch_size import CPU_ATOMS, BatchSize
-from distill.potentials.calculator import PotentialCalculator
-from distill.potentials.dataset import Dataset
-from distill.potentials.graph import Batch
-from distill.potentials.potential import Potential, Prediction
+from distill.potentials.potential import Prediction
 from distill.potentials.weights import Weights, fetch
 from distill.potentials.worker_main import Refusal
-from distill.structures.frames import Array, Frames
+from distill.structures.frames import Frames
 
 if TYPE_CHECKING:
     from distill.potentials.external import ExternalSettings
@@ -61,7 +54,7 @@ class Local:
         return calculator_worker.evaluate(self._calculator, dict(batch))
 
 
-class ExternalPotential(Potential):
+class ExternalPotential(GradientFree):
     """A potential whose numbers come from an ASE calculator, in double precision, plus the per-element ``offsets``.
 
     How far its atoms see each other is not known: the cutoff is infinite, and nothing may list neighbours by it.
@@ -75,6 +68,11 @@ class ExternalPotential(Potential):
         origin: licence and level of theory.
     """
 
+    no_gradients = (
+        "a calculator has no gradients: it labels and generates, but cannot be fitted",
+        "Write null at teacher.finetune",
+    )
+
     def __init__(
         self,
         name: str,
@@ -85,23 +83,17 @@ class ExternalPotential(Potential):
         install: str,
         origin: dict[str, str],
     ) -> None:
-        super().__init__(math.inf, elements=elements, learn_offsets=False)
+        super().__init__(math.inf, elements=elements)
         self.name, self.weights, self.install = name, weights, install
         self.place = settings
         self.origin = origin
         self._engines: dict[str, Engine] = {}
-        self._batches = BatchSize(CPU_ATOMS)
 
     @property
     def where(self) -> str:
         """The model, and its file or interpreter, for messages."""
         place = self.place.file or self.place.environment
         return f"teacher {self.name} ({place})" if place else f"teacher {self.name}"
-
-    @property
-    def _batch_size(self) -> BatchSize:
-        """Structures are evaluated one by one over there: a batch only has to be large against a message."""
-        return self._batches
 
     def engine(self) -> Engine:
         """Return what evaluates on the present device; one for another device is ended.
@@ -155,13 +147,8 @@ class ExternalPotential(Potential):
             answer = self.engine().evaluate(batch)
         except Refusal as refusal:
             raise self._error(refusal, frames) from refusal
-        energy = torch.tensor(answer["energy"] + self._offset(frames))
+        energy = torch.tensor(answer["energy"] + self.offset_energies(frames))
         return Prediction(energy, torch.tensor(answer["forces"]), torch.tensor(answer["stress"]) if stress else None)
-
-    def _offset(self, frames: Frames) -> Array:
-        """Return the sum of the per-element energies of each structure, ``[B]`` eV."""
-        per_atom = self.offsets.detach().cpu().numpy()[frames.numbers]
-        return np.bincount(frames.structure_of_atom, weights=per_atom, minlength=len(frames))
 
     def _error(self, refusal: Refusal, frames: Frames | None = None) -> DistillError:
         """Return the error that the user sees, with the traceback of the calculator as a note."""
@@ -174,44 +161,3 @@ class ExternalPotential(Potential):
         for note in getattr(refusal, "__notes__", []):
             error.add_note(note)
         return error
-
-    def calculator(self) -> PotentialCalculator:
-        """Return an ASE calculator, offsets included."""
-        return ExternalCalculator(self.eval())
-
-    def forward(self, batch: Batch, stress: bool = True) -> Prediction:
-        """Refuse: there are no gradients."""
-        self._refuse()
-
-    def batch(self, frames: Frames, neighbours: tuple[Array, Array] | None = None) -> Batch:
-        """Refuse: there is no network to prepare structures for."""
-        self._refuse()
-
-    def prepare(self, frames: Frames, device: torch.device | str = "cpu") -> Dataset:
-        """Refuse: there is no network to prepare structures for."""
-        self._refuse()
-
-    def _refuse(self) -> NoReturn:
-        what = "a calculator has no gradients: it labels and generates, but cannot be fitted"
-        raise UserError(what, self.where, "Write null at teacher.finetune")
-
-
-class ExternalCalculator(PotentialCalculator):
-    """The calculator of :class:`ExternalPotential`: one structure at a time, and no list of neighbours."""
-
-    potential: ExternalPotential
-
-    def calculate(
-        self,
-        atoms: Atoms | None = None,
-        properties: list[str] | None = None,
-        system_changes: list[str] = all_changes,
-    ) -> None:
-        """Fill ``self.results``; raises what :meth:`ExternalPotential.predict` does."""
-        Calculator.calculate(self, atoms, properties, system_changes)
-        frames = Frames.from_atoms([self.atoms], constraints=False)
-        self.potential.check(frames)
-        energy, forces, stress = self.potential.predict(frames)
-        self.results = {"energy": float(energy[0]), "free_energy": float(energy[0]), "forces": forces.numpy()}
-        if stress is not None and bool(torch.isfinite(stress).all()):
-            self.results["stress"] = full_3x3_to_voigt_6_stress(stress[0].numpy())

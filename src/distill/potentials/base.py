@@ -117,6 +117,7 @@ class Architecture:
         weights: where pretrained weights are: a ``Weights`` that is downloaded, a path in its package, or None.
         parameters: how many parameters pretrained weights have; None where that depends on a file or the settings.
         trains: whether it can be fitted here; others label and generate.
+        trainer: what fits it: ``"gradient"`` (any network that can be differentiated) or ``"pacemaker"``.
         own_environment: whether its packages conflict with ours, so that it runs in an interpreter of its own.
         Settings: its settings.
     """
@@ -134,6 +135,7 @@ class Architecture:
     weights: ClassVar[Any] = None
     parameters: ClassVar[int | None] = None
     trains: ClassVar[bool] = True
+    trainer: ClassVar[str] = "gradient"
     own_environment: ClassVar[bool] = False
     Settings: ClassVar[type[PotentialSettings]] = PotentialSettings
 
@@ -205,6 +207,11 @@ class Architecture:
                     where=f"potential {cls.name}",
                     remedy=f"Run: {cls.install}",
                 ) from None
+
+    @classmethod
+    def check_ready(cls, settings: Mapping[str, Any]) -> None:
+        """Raise :class:`UserError` where what ``settings`` ask for, as a recipe has them, cannot be made here."""
+        cls.check_installed()
 
 
 class OwnSettings(Architecture):

@@ -109,6 +109,26 @@ class Potential(nn.Module):
         """The floating-point type that the network computes in."""
         return next((p.dtype for p in self.parameters() if p is not self.offsets), torch.float32)
 
+    @property
+    def n_parameters(self) -> int:
+        """How many numbers a fit may change."""
+        return sum(p.numel() for p in self.parameters() if p.requires_grad)
+
+    def extrapolation_grades(self, frames: Frames) -> Array | None:
+        """Return how far the surroundings of each atom are from the training data, ``[N]``, or None without a measure.
+
+        Up to 1 they are inside, above 1 outside of them (D-optimality, Podryabinkin and Shapeev, Comput. Mater. Sci.
+        140, 171, 2017).
+        """
+        return None
+
+    def graded(self, frames: Frames) -> Frames:
+        """Return the structures with the largest extrapolation grade of their atoms as ``info["grade"]``, if any."""
+        grades = self.extrapolation_grades(frames)
+        if grades is None:
+            return frames
+        return frames.with_info(grade=[float(g) for g in np.maximum.reduceat(grades, frames.offsets[:-1])])
+
     def batch(self, frames: Frames, neighbours: tuple[Array, Array] | None = None) -> Batch:
         """Return the structures as one batch without labels, on the device of the potential.
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -31,6 +33,7 @@ class Trajectory:
         temperature: ``[T]`` K.
         potential_energy: of all atoms, ``[T]`` eV.
         ms_per_step: wall time of a step, sampling included.
+        grade: largest extrapolation grade of an atom, ``[T]``, or None where there is none.
     """
 
     frames: Frames
@@ -38,6 +41,7 @@ class Trajectory:
     temperature: Array
     potential_energy: Array
     ms_per_step: float
+    grade: Array | None = None
 
 
 def run_langevin(
@@ -51,6 +55,8 @@ def run_langevin(
     sample_every: int,
     rng: np.random.Generator,
     phase: Phase | None = None,
+    grade: Callable[[Atoms], float | None] = lambda atoms: None,
+    max_grade: float = math.inf,
 ) -> Trajectory:
     """Run Langevin dynamics at constant volume from Maxwell-Boltzmann velocities.
 
@@ -64,10 +70,12 @@ def run_langevin(
         sample_every: steps between samples; the start is sampled too.
         rng: random stream of velocities and noise.
         phase: progress, counted in steps.
+        grade: gives the largest extrapolation grade of a structure's atoms, or None.
+        max_grade: grade above which the run ends.
 
     Returns:
-        The samples up to the end, or up to the point where the run broke: energy or temperature not finite, or more
-        than 20 times the target temperature.
+        The samples up to the end, or up to the point where the run broke: energy or temperature not finite, more than
+        20 times the target temperature, or too high a grade.
     """
     atoms = atoms.copy()
     atoms.calc = calculator
@@ -77,20 +85,23 @@ def run_langevin(
         atoms, timestep_fs * units.fs, temperature_K=temperature, friction=friction_per_ps / (1000 * units.fs), rng=rng
     )
     snapshots, columns = [atoms.copy()], [(0.0, atoms.get_temperature(), atoms.get_potential_energy())]
+    grades = [grade(atoms)]
     begin, done = time.perf_counter(), 0
-    while done < steps and is_sane(columns[-1], temperature):
+    while done < steps and is_sane(columns[-1], temperature) and (grades[-1] or 0.0) <= max_grade:
         count = min(sample_every, steps - done)
         dynamics.run(count)
         done += count
         snapshots.append(atoms.copy())
         columns.append((done * timestep_fs, atoms.get_temperature(), atoms.get_potential_energy()))
+        grades.append(grade(atoms) if np.isfinite(atoms.positions).all() else None)
         if phase is not None:
-            phase.update(done, f"{columns[-1][1]:.0f} K")
+            phase.update(done, f"{columns[-1][1]:.0f} K" + (f", grade {grades[-1]:.1f}" if grades[-1] else ""))
     wall = time.perf_counter() - begin
     whole = [i for i, s in enumerate(snapshots) if np.isfinite(s.positions).all()]
     times, temperatures, energies = np.array(columns, dtype=float)[whole].T
     frames = Frames.from_atoms([snapshots[i] for i in whole], constraints=False)
-    return Trajectory(frames, times, temperatures, energies, 1000 * wall / max(done, 1))
+    known = None if grades[0] is None else np.array(grades, dtype=float)[whole]
+    return Trajectory(frames, times, temperatures, energies, 1000 * wall / max(done, 1), known)
 
 
 def is_sane(sample: tuple[float, float, float], target: float) -> bool:

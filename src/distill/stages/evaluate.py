@@ -103,7 +103,7 @@ class Evaluate(Stage):
         with job.progress.phase("evaluating", len(candidates), "model") as phase:
             for one in candidates:
                 potential = load(one.path, job.device)
-                predicted = potential.evaluate(test)
+                predicted = potential.graded(potential.evaluate(test))
                 tables = [("test", "dft", test, predicted)]
                 if one.model != "teacher":
                     tables.append(("test", "teacher", taught, predicted))

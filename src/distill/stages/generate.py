@@ -12,7 +12,7 @@ from pydantic import Field, field_validator
 
 from distill.base.errors import UserError, nearest
 from distill.base.files import copy_tree
-from distill.potentials import students
+from distill.potentials import student_row, students
 from distill.stages.base import FitSettings, Job, Paths, Stage, StageSettings, Summary
 
 
@@ -33,6 +33,8 @@ class SurrogateSettings(FitSettings):
     def _known(cls, student: str) -> str:
         if student not in students():
             raise ValueError(f"unknown architecture {student!r}: {nearest(student, students())}")
+        if student_row(student).trainer != "gradient":
+            raise ValueError(f"{student} is not trained while structures grow: name a network, for instance painn")
         return student
 
 

@@ -72,7 +72,9 @@ class Langevin(Settings):
     friction_per_ps: float = Field(10.0, gt=0)
     """Friction, 1/ps."""
     sample_every: int = Field(10, ge=1)
-    """Steps between two samples of temperature, energy and smallest distance."""
+    """Steps between two samples of temperature, energy, smallest distance and, if any, extrapolation grade."""
+    max_grade: float | None = Field(None, gt=0)
+    """Extrapolation grade of an atom above which the run ends (students that have one: ACE; 1 is the training data)."""
 
 
 class EnergyVolume(Settings):
@@ -159,7 +161,7 @@ def describe(structure: Start, atoms: Any) -> str:
 
 def langevin(atoms: Any, student: Any, run: Langevin, job: Job) -> dict[str, Any]:
     """Run Langevin dynamics and return the sampled series and the verdict on stability."""
-    from dataclasses import asdict
+    from dataclasses import asdict, replace
 
     from distill.analysis.geometry import closest_pairs
     from distill.analysis.stability import judge
@@ -178,6 +180,8 @@ def langevin(atoms: Any, student: Any, run: Langevin, job: Job) -> dict[str, Any
             sample_every=run.sample_every,
             rng=stream(job.seed, "langevin", str(run.temperature)),
             phase=phase,
+            grade=grader(student),
+            max_grade=run.max_grade or math.inf,
         )
     closest = closest_pairs(trajectory.frames)
     series: dict[str, Any] = {
@@ -190,15 +194,32 @@ def langevin(atoms: Any, student: Any, run: Langevin, job: Job) -> dict[str, Any
     verdict = judge(
         **series, n_atoms=len(atoms), target_temperature=run.temperature, planned_fs=steps * run.timestep_fs
     )
+    if trajectory.grade is not None:
+        series["grade"] = trajectory.grade
+        if trajectory.grade[-1] > (run.max_grade or math.inf):
+            why = f"the extrapolation grade reached {trajectory.grade[-1]:.1f}, more than {run.max_grade:g}"
+            verdict = replace(verdict, survived=False, reasons=(why, *verdict.reasons))
     return {
         "kind": "langevin",
         "structure": describe(run.structure, atoms),
         "temperature": run.temperature,
         "atoms": len(atoms),
         "ms_per_step": trajectory.ms_per_step,
+        "max_grade": None if trajectory.grade is None else float(trajectory.grade.max()),
         "series": {name: [x if math.isfinite(x) else None for x in array.tolist()] for name, array in series.items()},
         "verdict": asdict(verdict),
     }
+
+
+def grader(student: Any) -> Any:
+    """Return a function that gives the largest extrapolation grade of a structure, None where there is none."""
+    from distill.structures.frames import Frames
+
+    def grade(atoms: Any) -> float | None:
+        grades = student.extrapolation_grades(Frames.from_atoms([atoms], constraints=False))
+        return None if grades is None else float(grades.max())
+
+    return grade
 
 
 def energy_volume(atoms: Any, models: dict[str, Any], run: EnergyVolume) -> dict[str, Any]:

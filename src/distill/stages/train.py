@@ -25,9 +25,10 @@ from distill.stages.base import (
     TrainedSettings,
     TrainerSettings,
 )
+from distill.stages.fits import PacemakerFit
 
 
-class StudentExtent(FitSettings):
+class StudentExtent(StageSettings):
     """What the recipe says of a student besides its architecture and its fit."""
 
     seeds: int = Field(1, ge=1)
@@ -44,7 +45,8 @@ class NeedsTargets(StageSettings):
 
     @model_validator(mode="after")
     def _targets_are_made(self) -> Self:
-        loss = self.loss  # type: ignore[attr-defined]
+        if (loss := getattr(self, "loss", None)) is None:
+            return self
         for term, made in (("atomic_energy", "atomic_energies"), ("hessian", "hessian_rows")):
             if getattr(loss, term) > 0 and not getattr(self, made):
                 raise ValueError(f"loss.{term} has a weight, but there are no such labels: set synthetic.{made}: true")
@@ -114,9 +116,15 @@ class Train(Stage):
             row = student_row(arch)
             if ":" in arch:
                 check_module(arch)
+            row.check_ready(entry)
         except UserError as error:
             raise UserError(error.what, where=where, remedy=error.remedy) from None
-        return create_model(f"{row.name}_student", __base__=(row.Settings, cls.Settings))
+        return create_model(f"{row.name}_student", __base__=(row.Settings, cls._fits()[row.trainer]))
+
+    @classmethod
+    def _fits(cls) -> dict[str, Any]:
+        """Return the settings of each way to fit."""
+        return {"gradient": cls.Settings, "pacemaker": PacemakerFit}
 
     @classmethod
     def fan_out(cls, section: Any) -> list[dict[str, Any]]:
@@ -144,39 +152,73 @@ class Train(Stage):
     def run(self, inputs: Paths, settings: Any, job: Job) -> Summary:
         """Write the trained potential and its learning curve."""
         from distill.potentials.potential import save
-        from distill.potentials.targets import Targets
         from distill.structures.read import read_frames
         from distill.training.curve import write_curve
-        from distill.training.distributed import check_devices
-        from distill.training.loggers import Logs
-        from distill.training.student import train_student
 
-        check_devices(job.device, settings.trainer.devices)
         train, valid = read_frames(inputs["train"])[0], read_frames(inputs["valid"])[0]
-        targets = tuple(Targets.load(p) if (p := inputs[f"{side}_targets"]) else None for side in ("train", "valid"))
-        student, fitted = train_student(
-            settings.arch,
-            {name: getattr(settings, name) for name in student_row(settings.arch).Settings.model_fields},
-            train,
-            valid,
-            seed=job.seed,
-            purpose=("train", job.labels["variant"], job.labels["seed"]),
-            loss=settings.loss.model_dump(),
-            work=job.out / "work",
-            device=job.device,
-            progress=job.progress,
-            targets=targets,
-            devices=settings.trainer.devices,
-            matmul=settings.trainer.matmul,
-            logs=Logs(job.out / "logs", settings.trainer.loggers, " ".join(map(str, job.labels.values()))),
-            **settings.arguments(),
-        )
+        row = student_row(settings.arch)
+        own = {name: getattr(settings, name) for name in row.Settings.model_fields}
+        fit = self._by_pacemaker if row.trainer == "pacemaker" else self._by_gradients
+        student, fitted, facts = fit(own, train, valid, inputs, settings, job)
         save(student, job.out / "model", {"made_by": f"{job.labels['variant']} training", "structures": len(train)})
         write_curve(job.out / "curve.csv", fitted.curve)
         shutil.rmtree(job.out / "work", ignore_errors=True)
         if fitted.status == "diverged":
             job.warnings.append("training diverged: lower learning_rate; the best weights before were kept")
-        return self._summary(student, fitted, len(train), len(valid))
+        return self._summary(student, fitted, len(train), len(valid)) | facts
+
+    @staticmethod
+    def _common(settings: Any, job: Job) -> dict[str, Any]:
+        """Return what every fit is told."""
+        from distill.training.loggers import Logs
+
+        return {
+            "seed": job.seed,
+            "purpose": ("train", job.labels["variant"], job.labels["seed"]),
+            "work": job.out / "work",
+            "device": job.device,
+            "progress": job.progress,
+            "logs": Logs(job.out / "logs", settings.trainer.loggers, " ".join(map(str, job.labels.values()))),
+        }
+
+    def _by_gradients(self, own: Any, train: Any, valid: Any, inputs: Paths, settings: Any, job: Job) -> Any:
+        """Return a network, how its fit went, and nothing more to say."""
+        from distill.potentials.targets import Targets
+        from distill.training.distributed import check_devices
+        from distill.training.student import train_student
+
+        check_devices(job.device, settings.trainer.devices)
+        targets = tuple(Targets.load(p) if (p := inputs[f"{side}_targets"]) else None for side in ("train", "valid"))
+        student, fitted = train_student(
+            settings.arch,
+            own,
+            train,
+            valid,
+            loss=settings.loss.model_dump(),
+            targets=targets,
+            devices=settings.trainer.devices,
+            matmul=settings.trainer.matmul,
+            **self._common(settings, job),
+            **settings.arguments(),
+        )
+        return student, fitted, {}
+
+    def _by_pacemaker(self, own: Any, train: Any, valid: Any, inputs: Paths, settings: Any, job: Job) -> Any:
+        """Return an expansion, how its fit went, and what its phases ended with."""
+        from distill.training.ace import train_ace
+        from distill.training.pacemaker import Batches, Upfit
+
+        student, state = train_ace(
+            student_row(settings.arch).Settings(**own),
+            train,
+            valid,
+            batches=Batches(**settings.batches.model_dump()) if settings.batches else None,
+            upfit=Upfit(**settings.bfgs.model_dump()) if settings.bfgs else None,
+            **{name: getattr(settings, name) for name in ("l1", "l2", "force_scale", "pacemaker", "max_time")},
+            **self._common(settings, job),
+        )
+        job.warnings += state.warnings
+        return student, state.result, {"phases": state.phases}
 
     @staticmethod
     def _summary(student: Any, fitted: Any, n_train: int, n_valid: int) -> Summary:
@@ -184,7 +226,7 @@ class Train(Stage):
         error = f"{1000 * best.valid_forces_mae:.0f} meV/Å on validation" if best else "no finite validation loss"
         return {
             "status": fitted.status,
-            "parameters": sum(p.numel() for p in student.parameters() if p.requires_grad),
+            "parameters": student.n_parameters,
             "train_structures": n_train,
             "valid_structures": n_valid,
             "steps": fitted.curve[-1].step if fitted.curve else 0,

@@ -40,14 +40,18 @@ class FitResult:
         status: ``"finished"``, ``"stopped early"`` (no gain for ``patience`` rounds), ``"out of time"`` or
             ``"diverged"``.
         curve: one :class:`Point` per round.
+        kept: the round whose weights were kept, where the validation losses of the rounds do not measure the same.
     """
 
     status: str = "finished"
     curve: list[Point] = field(default_factory=list)
+    kept: Point | None = None
 
     @property
     def best(self) -> Point | None:
-        """The round whose weights were kept: the lowest finite validation loss."""
+        """The round whose weights were kept: the lowest finite validation loss, unless ``kept`` says otherwise."""
+        if self.kept is not None:
+            return self.kept
         finite = [p for p in self.curve if math.isfinite(p.valid_loss)]
         return min(finite, key=lambda p: p.valid_loss) if finite else None
 

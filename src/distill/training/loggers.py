@@ -10,7 +10,7 @@ import math
 import os
 import secrets
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +22,7 @@ from lightning.pytorch.loggers import Logger, TensorBoardLogger, WandbLogger
 from distill.base.errors import UserError
 from distill.base.files import read_json, write_json
 from distill.training.callbacks import Keeper
-from distill.training.curve import Point
+from distill.training.curve import FitResult, Point
 
 PROJECT = "mlip-distill"
 """Project at Weights & Biases unless WANDB_PROJECT names another."""
@@ -82,32 +82,44 @@ class LogWriter(pl.Callback):
 
     def _write(self, trainer: pl.Trainer) -> None:
         keeper = next(c for c in trainer.callbacks if isinstance(c, Keeper))
-        curve = keeper.result.curve
-        for logger, memory in self.logs:
-            missing = [number for number, point in enumerate(curve) if point.step > memory.step]
-            for number in missing:
-                logger.log_metrics(self._metrics(curve, number), step=curve[number].step)
-            if missing:
-                logger.save()
-                memory.keep(curve[-1].step)
+        add_rows(self.logs, keeper.result.curve, self.per_pass)
 
-    def _metrics(self, curve: Sequence[Point], number: int) -> dict[str, float]:
-        """Return the numbers of a round; errors are mean absolute ones in eV/atom and eV/Å."""
-        point = curve[number]
-        before_step, before_s = (curve[number - 1].step, curve[number - 1].seconds) if number else (0, 0.0)
-        taken_s = point.seconds - before_s
-        metrics = {
-            "train/loss": point.train_loss,
-            "valid/loss": point.valid_loss,
-            "valid/energy_mae": point.valid_energy_mae,
-            "valid/forces_mae": point.valid_forces_mae,
-            "valid/virial_mae": point.valid_virial_mae,
-            "learning_rate": point.learning_rate,
-            "steps_per_second": (point.step - before_step) / taken_s if taken_s > 0 else math.nan,
-            "epoch": point.step / self.per_pass,
-            "round": number + 1,
-        }
-        return {name: value for name, value in metrics.items() if not math.isnan(value)}
+
+def add_rows(logs: Sequence[tuple[Logger, _Memory]], curve: Sequence[Point], per_pass: int) -> None:
+    """Write to every log the rows of a curve that it does not have yet."""
+    for logger, memory in logs:
+        missing = [number for number, point in enumerate(curve) if point.step > memory.step]
+        for number in missing:
+            logger.log_metrics(_metrics(curve, number, per_pass), step=curve[number].step)
+        if missing:
+            logger.save()
+            memory.keep(curve[-1].step)
+
+
+def _metrics(curve: Sequence[Point], number: int, per_pass: int) -> dict[str, float]:
+    """Return the numbers of a round; errors are mean absolute ones in eV/atom and eV/Å."""
+    point = curve[number]
+    before_step, before_s = (curve[number - 1].step, curve[number - 1].seconds) if number else (0, 0.0)
+    taken_s = point.seconds - before_s
+    metrics = {
+        "train/loss": point.train_loss,
+        "valid/loss": point.valid_loss,
+        "valid/energy_mae": point.valid_energy_mae,
+        "valid/forces_mae": point.valid_forces_mae,
+        "valid/virial_mae": point.valid_virial_mae,
+        "learning_rate": point.learning_rate,
+        "steps_per_second": (point.step - before_step) / taken_s if taken_s > 0 else math.nan,
+        "epoch": point.step / per_pass,
+        "round": number + 1,
+    }
+    return {name: value for name, value in metrics.items() if not math.isnan(value)}
+
+
+@contextmanager
+def curve_writer(logs: Logs, per_pass: int) -> Iterator[Callable[[FitResult], None]]:
+    """Yield what writes new rows of a fit's curve to the logs, for fits that are not Lightning's."""
+    with opened(logs) as found:
+        yield lambda result: add_rows(found, result.curve, per_pass)
 
 
 @contextmanager

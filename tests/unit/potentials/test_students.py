@@ -11,6 +11,7 @@ from ase import Atoms
 from ase.build import bulk
 
 from distill.base.errors import UserError
+from distill.doctor import missing_packages
 from distill.potentials import POTENTIALS, student_row, students
 from distill.potentials.check import check_potential
 from distill.potentials.potential import Potential, load, save
@@ -34,12 +35,14 @@ class NoModel:
 def build(arch: str, symbols: list[str], **settings: object) -> Potential:
     """A student as training builds it."""
     row = student_row(arch)
+    if missing := missing_packages(row):
+        pytest.skip(f"{', '.join(missing)} is not installed")
     potential: Potential = row.build(row.for_data(row.Settings(**settings), arch, symbols), 0)
     return potential
 
 
 def size(potential: Potential) -> int:
-    return sum(p.numel() for p in potential.parameters() if p.requires_grad)
+    return potential.n_parameters
 
 
 @pytest.mark.parametrize("arch", students())

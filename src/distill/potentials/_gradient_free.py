@@ -1,0 +1,93 @@
+"""Potentials whose numbers come from elsewhere: they predict, but cannot be differentiated or fitted by gradients."""
+
+from __future__ import annotations
+
+from typing import ClassVar, NoReturn
+
+import numpy as np
+import torch
+from ase import Atoms
+from ase.calculators.calculator import Calculator, all_changes
+from ase.stress import full_3x3_to_voigt_6_stress
+
+from distill.base.errors import UserError
+from distill.potentials.batch_size import CPU_ATOMS, BatchSize
+from distill.potentials.calculator import PotentialCalculator
+from distill.potentials.dataset import Dataset
+from distill.potentials.graph import Batch
+from distill.potentials.potential import Potential, Prediction
+from distill.structures.frames import Array, Frames
+
+
+class GradientFree(Potential):
+    """Base of potentials without a network; a subclass writes :meth:`predict`.
+
+    Class attributes:
+        no_gradients: what to say, and what to do, where gradients are asked for.
+
+    Args:
+        cutoff: how far atoms see each other, Å; infinite where that is not known.
+        elements: atomic numbers that it knows; None for all.
+    """
+
+    no_gradients: ClassVar[tuple[str, str]]
+
+    def __init__(self, cutoff: float, *, elements: tuple[int, ...] | None) -> None:
+        super().__init__(cutoff, elements=elements, learn_offsets=False)
+        self._batches = BatchSize(CPU_ATOMS)
+
+    @property
+    def where(self) -> str:
+        """What it is, for messages."""
+        return f"potential {self.architecture}"
+
+    @property
+    def _batch_size(self) -> BatchSize:
+        """Structures are evaluated one by one elsewhere: a batch only has to be large against a message."""
+        return self._batches
+
+    def offset_energies(self, frames: Frames) -> Array:
+        """Return the sum of the per-element energies of each structure, ``[B]`` eV."""
+        per_atom = self.offsets.detach().cpu().numpy()[frames.numbers]
+        return np.bincount(frames.structure_of_atom, weights=per_atom, minlength=len(frames))
+
+    def calculator(self) -> PotentialCalculator:
+        """Return an ASE calculator, offsets included."""
+        return GradientFreeCalculator(self.eval())
+
+    def forward(self, batch: Batch, stress: bool = True) -> Prediction:
+        """Refuse: there are no gradients."""
+        self._refuse()
+
+    def batch(self, frames: Frames, neighbours: tuple[Array, Array] | None = None) -> Batch:
+        """Refuse: there is no network to prepare structures for."""
+        self._refuse()
+
+    def prepare(self, frames: Frames, device: torch.device | str = "cpu") -> Dataset:
+        """Refuse: there is no network to prepare structures for."""
+        self._refuse()
+
+    def _refuse(self) -> NoReturn:
+        what, remedy = self.no_gradients
+        raise UserError(what, self.where, remedy)
+
+
+class GradientFreeCalculator(PotentialCalculator):
+    """The calculator of :class:`GradientFree`: one structure at a time, and no list of neighbours on this side."""
+
+    potential: GradientFree
+
+    def calculate(
+        self,
+        atoms: Atoms | None = None,
+        properties: list[str] | None = None,
+        system_changes: list[str] = all_changes,
+    ) -> None:
+        """Fill ``self.results``; raises what the potential's ``predict`` does."""
+        Calculator.calculate(self, atoms, properties, system_changes)
+        frames = Frames.from_atoms([self.atoms], constraints=False)
+        self.potential.check(frames)
+        energy, forces, stress = self.potential.predict(frames)
+        self.results = {"energy": float(energy[0]), "free_energy": float(energy[0]), "forces": forces.numpy()}
+        if stress is not None and bool(torch.isfinite(stress).all()):
+            self.results["stress"] = full_3x3_to_voigt_6_stress(stress[0].numpy())

@@ -1,0 +1,225 @@
+"""Train an ACE student: data, references, weights and core for :mod:`distill.training.pacemaker`, and its engine."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from ase.data import chemical_symbols
+
+from distill.base.errors import UserError
+from distill.base.progress import Progress
+from distill.base.random import stream_seed
+from distill.potentials import ace_fit_worker
+from distill.potentials._ace import ACEPotential, arrays
+from distill.potentials.ace import ACE, ACESettings
+from distill.potentials.student import fit_offsets
+from distill.potentials.worker_main import Refusal
+from distill.structures.frames import Array, Frames, concatenate
+from distill.training.core_distances import closer_than, shortest_distances
+from distill.training.loggers import Logs, curve_writer
+from distill.training.pacemaker import Batches, Errors, Fit, Objective, State, Upfit
+
+if TYPE_CHECKING:
+    from distill.potentials._worker_process import Worker
+
+
+def train_ace(
+    settings: ACESettings,
+    train: Frames,
+    valid: Frames,
+    *,
+    seed: int,
+    purpose: tuple[str | int, ...],
+    batches: Batches | None,
+    upfit: Upfit | None,
+    l1: float = 0.0,
+    l2: float = 0.0,
+    force_scale: float | None = None,
+    pacemaker: Mapping[str, Any] | None = None,
+    max_time: float | None = None,
+    work: Path,
+    device: str = "cpu",
+    progress: Progress | None = None,
+    logs: Logs | None = None,
+) -> tuple[ACEPotential, State]:
+    """Return a fitted expansion and how its fit went.
+
+    Per-element energies are those of least squares, and of dimers only the forces are fitted. Where the settings have
+    a core, the repulsion of nuclei begins at the shortest distance of the data, and structures with closer atoms are
+    left out: the core describes them.
+
+    Args:
+        settings: of the expansion; its elements are those of the data where none are named.
+        train: structures to learn from, with energies and forces.
+        valid: structures that choose the best state.
+        seed: of the recipe. purpose: what the student is for; both give the order of the batches.
+        batches: the first phase. upfit: the second phase. Either may be None.
+        l1: weight of the absolute values of the coefficients. l2: of their squares.
+        force_scale: atoms with a force of this size, eV/Å, count half, and those with larger ones less; all the same if
+            None. A structure counts as the atom of the largest force in it.
+        pacemaker: ``fit`` and ``backend`` sections that are passed on: pacemaker itself does the second phase.
+        max_time: minutes after which the fit ends.
+        work: folder that keeps the state of an interrupted fit.
+        device: torch's name of the device.
+        progress: where to report.
+        logs: what is logged besides the curve.
+
+    Raises:
+        UserError: labels are missing, or no structure can be fitted.
+        WorkError: TensorFlow fails.
+    """
+    if train.energy is None or train.forces is None or valid.energy is None or valid.forces is None:
+        raise UserError("ACE is fitted to energies and forces", "training data", "Give structures with both")
+    own: ACESettings = ACE.for_data(settings, "ace", [chemical_symbols[z] for z in train.elements])
+    student = ACE.build(own, 0)
+    assert isinstance(student, ACEPotential)  # noqa: S101 - what that row builds
+    offsets, _ = fit_offsets(train[np.flatnonzero(referenced(train))])
+    with torch.no_grad():
+        student.offsets.copy_(torch.from_numpy(offsets))
+    core = shortest_distances(train, own.cutoff) if own.core else {}
+    kept, judged = (side[np.flatnonzero(~closer_than(side, core, own.cutoff))] for side in (train, valid))
+    engine = WorkerEngine(student, student.make_basis(core), concatenate([kept, judged]), force_scale, device, work)
+    try:
+        facts = engine.open()
+        usable = facts["usable"]
+        objective = Objective(
+            train=usable[usable < len(kept)],
+            valid=np.arange(len(kept), len(kept) + len(judged)),
+            n_atoms=engine.frames.n_atoms,
+            energy_weights=engine.energy_weights,
+            force_weights=engine.force_weights,
+            radial=int(facts["radial"]),
+            l1=l1,
+            l2=l2,
+        )
+        if not len(objective.train) or not len(judged):
+            what = f"there is none whose atoms all have neighbours within {own.cutoff:g} Å, none too close"
+            raise UserError(what, "training or validation structures", "Raise the cutoff, or bring more structures")
+        passed_on = dict((pacemaker or {}).get("fit", {})) if pacemaker else None
+        engine.backend = dict((pacemaker or {}).get("backend", {}))
+        engine.at_once = batches.batch_size if batches else engine.at_once
+        with curve_writer(logs or Logs(), math.ceil(len(objective.train) / engine.at_once)) as wrote:
+            state = Fit(
+                engine,
+                objective,
+                np.array(facts["coefficients"]),
+                batches=batches,
+                upfit=upfit,
+                passed_on=passed_on,
+                seed=stream_seed(seed, *purpose, "order"),
+                max_time=max_time,
+                work=work,
+                wrote=wrote,
+            ).run(progress or Progress())
+        basis = engine.basis(state.coefficients)
+    finally:
+        engine.close()
+    state.warnings += student.adopt(basis, kept[objective.train])
+    if left := len(train) - len(objective.train):
+        state.warnings.append(
+            f"{left} of {len(train)} structures were not fitted: atoms closer than the core, or alone"
+        )
+    return student, state
+
+
+def referenced(frames: Frames) -> Array:
+    """Return which energies count, ``[B]``.
+
+    A free atom has the per-element energy, in an expansion exactly. By least squares that is an energy of the bulk, so
+    that dimers would have to be wrong by the energy of cohesion: beside larger structures their forces alone count.
+    """
+    large = frames.n_atoms > 2
+    return large if large.any() else np.ones(len(frames), dtype=bool)
+
+
+class WorkerEngine:
+    """Loss, gradient and errors from :mod:`distill.potentials.ace_fit_worker`.
+
+    Args:
+        student: says where the packages are, and the energies of single atoms.
+        basis: pacemaker's YAML.
+        frames: all structures.
+        force_scale: see :func:`train_ace`.
+        device: torch's name of the device.
+        folder: where pacemaker may write.
+
+    Attributes:
+        at_once: structures that TensorFlow sees together at most; halved when memory runs out.
+        backend: pacemaker's ``backend`` section.
+    """
+
+    def __init__(
+        self, student: ACEPotential, basis: str, frames: Frames, force_scale: float | None, device: str, folder: Path
+    ) -> None:
+        assert frames.forces is not None and frames.energy is not None  # noqa: S101 - train_ace looks
+        self.student, self.frames, self.folder = student, frames, folder
+        self.at_once, self.backend = 32, dict[str, Any]()
+        scaled = np.square(frames.forces).sum(axis=1) / (force_scale or np.inf) ** 2
+        self.force_weights = 1 / (1 + scaled)
+        smallest = np.minimum.reduceat(self.force_weights, frames.offsets[:-1])
+        self.energy_weights = np.where(referenced(frames), smallest, 0.0)
+        opening = {
+            "basis": basis,
+            "device": device,
+            "threads": torch.get_num_threads(),
+            **arrays(frames),
+            "energy": frames.energy - student.offset_energies(frames),
+            "forces": frames.forces,
+            "energy_weights": self.energy_weights,
+            "force_weights": self.force_weights,
+        }
+        self._worker: Worker = student.worker(ace_fit_worker, opening)
+
+    def open(self) -> dict[str, Any]:
+        """Return what is known of basis and structures: coefficients, how many are radial, which structures fit."""
+        try:
+            return self._worker.open()
+        except Refusal as refusal:
+            raise self.student.error(refusal) from refusal
+
+    def gradient(self, coefficients: Array, chosen: Array, kappa: float) -> tuple[float, Array]:
+        """Return loss and gradient; where memory runs out, fewer structures are looked at together from then on."""
+        while True:
+            request = {"do": "gradient", "coefficients": coefficients, "structures": chosen, "kappa": kappa}
+            try:
+                answer = self._worker.ask(request | {"at_once": self.at_once})
+            except Refusal as refusal:
+                if refusal.kind != "memory" or self.at_once == 1:
+                    raise self.student.error(refusal) from refusal
+                self.at_once //= 2
+                continue
+            return float(answer["loss"]), answer["gradient"]
+
+    def errors(self, coefficients: Array, chosen: Array) -> Errors:
+        """Return the errors of structures."""
+        found = self._ask({"do": "errors", "coefficients": coefficients, "structures": chosen})
+        return Errors(found["energy"], found["forces"])
+
+    def basis(self, coefficients: Array) -> str:
+        """Return the basis with coefficients, as pacemaker's YAML."""
+        return str(self._ask({"do": "basis", "coefficients": coefficients})["basis"])
+
+    def pacemaker(
+        self, coefficients: Array, chosen: Array, fit: Mapping[str, Any], told: Callable[[Mapping[str, Any]], None]
+    ) -> Array:
+        """Return the coefficients that pacemaker's own fit ends with."""
+        folder = self.folder / "pacemaker"
+        folder.mkdir(parents=True, exist_ok=True)
+        request = {"do": "pacemaker", "coefficients": coefficients, "structures": chosen, "fit": dict(fit)}
+        found = self._ask(request | {"backend": self.backend, "folder": str(folder.absolute())}, told)
+        return np.array(found["coefficients"])
+
+    def close(self) -> None:
+        """End the process."""
+        self._worker.close()
+
+    def _ask(self, request: Mapping[str, Any], news: Callable[[Any], None] | None = None) -> dict[str, Any]:
+        try:
+            return self._worker.ask(request, news)
+        except Refusal as refusal:
+            raise self.student.error(refusal) from refusal
