@@ -190,3 +190,29 @@ def test_status_of_a_finished_run(runs: Path) -> None:
     status = distill_cli("status", str(runs / "quickstart"))
     assert status.returncode == 0
     assert "15 of 15 tasks are done" in status.stdout
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(bool(missing_packages(POTENTIALS["ace"])), reason="the extra ace is not installed")
+def test_an_ace_student_goes_all_the_way(runs: Path) -> None:
+    tiny = {key: value for key, value in TINY.items() if "painn" not in key} | {
+        "students.ace.functions": 10,
+        "students.ace.nradmax": "[5,2]",
+        "students.ace.lmax": "[0,1]",
+        "students.ace.direct": "false",
+        "students.ace.batches.epochs": 4,
+        "students.ace.bfgs.iterations": 2,
+        "simulate.1.max_grade": 1e-6,
+    }
+    done = distill_cli("run", "recipes/quickstart-ace.yaml", "--runs", str(runs), "--device", "cpu", **tiny)
+    assert done.returncode == 0, done.stdout + done.stderr
+    run = runs / "quickstart-ace"
+    model = run / "models" / "ace"
+    assert all((model / name).is_file() for name in ("potential.yaml", "potential.yace", "potential.asi", "in.lammps"))
+    predicted = read(run / "predictions" / "ace-distilled-0.xyz", ":")
+    assert all(atoms.info["grade"] > 0 for atoms in predicted)
+    results = [json.loads(path.read_text()) for path in (runs / ".store" / "simulate").glob("*/result.json")]
+    graded = {result["temperature"]: result for result in results if "grade" in result.get("series", {})}
+    assert len(graded[300]["series"]["grade"]) == len(graded[300]["series"]["time_fs"])
+    assert "extrapolation grade" in graded[1200]["verdict"]["reasons"][0]
+    assert not list((runs / ".store" / "finetune").glob("*"))[1:], "the teacher is the quickstart's"

@@ -193,7 +193,8 @@ class ACEFitServer(Server):
     def pacemaker(self, request: dict[str, Any]) -> dict[str, Any]:
         """Let pacemaker fit ``structures`` by its ``fit`` and ``backend`` sections, from ``coefficients`` on.
 
-        Every iteration is told, with its coefficients where the basis is the whole one. Returns the last ones.
+        Every iteration is told, with its coefficients and the errors of ``judged`` where the basis is the whole one.
+        Returns the last coefficients.
         """
         import numpy as np
 
@@ -204,8 +205,14 @@ class ACEFitServer(Server):
         def tell(basis_config: Any, **facts: Any) -> None:
             coefficients = np.array(basis_config.get_all_coeffs())
             loss = fit.fit_backend.last_fit_metric_data["loss"] if fit.fit_backend.fitter is not None else None
-            news = {"loss": float(loss) if loss is not None else float("nan"), "n_coefficients": len(coefficients)}
-            self.tell(news | {"coefficients": coefficients} if len(coefficients) == whole else news)
+            news: dict[str, Any] = {
+                "loss": float(loss) if loss is not None else float("nan"),
+                "n_coefficients": len(coefficients),
+            }
+            if len(coefficients) == whole:
+                news["coefficients"] = coefficients
+                news["errors"] = self.errors({"coefficients": coefficients, "structures": request["judged"]})
+            self.tell(news)
 
         os.chdir(request["folder"])  # pacemaker writes beside itself
         fit = general.GeneralACEFit(

@@ -205,12 +205,23 @@ class WorkerEngine:
         return str(self._ask({"do": "basis", "coefficients": coefficients})["basis"])
 
     def pacemaker(
-        self, coefficients: Array, chosen: Array, fit: Mapping[str, Any], told: Callable[[Mapping[str, Any]], None]
+        self,
+        coefficients: Array,
+        chosen: Array,
+        fit: Mapping[str, Any],
+        judged: Array,
+        told: Callable[[Mapping[str, Any]], None],
     ) -> Array:
-        """Return the coefficients that pacemaker's own fit ends with."""
+        """Return the coefficients that pacemaker's own fit ends with; ``told`` cannot ask this engine."""
         folder = self.folder / "pacemaker"
         folder.mkdir(parents=True, exist_ok=True)
-        request = {"do": "pacemaker", "coefficients": coefficients, "structures": chosen, "fit": dict(fit)}
+        request = {
+            "do": "pacemaker",
+            "coefficients": coefficients,
+            "structures": chosen,
+            "judged": judged,
+            "fit": dict(fit),
+        }
         found = self._ask(request | {"backend": self.backend, "folder": str(folder.absolute())}, told)
         return np.array(found["coefficients"])
 

@@ -129,9 +129,18 @@ class Engine(Protocol):
         """Return the errors of structures."""
 
     def pacemaker(
-        self, coefficients: Array, chosen: Array, fit: Mapping[str, Any], told: Callable[[Mapping[str, Any]], None]
+        self,
+        coefficients: Array,
+        chosen: Array,
+        fit: Mapping[str, Any],
+        judged: Array,
+        told: Callable[[Mapping[str, Any]], None],
     ) -> Array:
-        """Return the coefficients that pacemaker's own fit ends with; ``told`` is given every iteration."""
+        """Return the coefficients that pacemaker's own fit ends with.
+
+        ``told`` is given every iteration: ``loss``, ``n_coefficients`` and, where the expansion is the whole one,
+        ``coefficients`` and ``errors`` of the structures ``judged``. It cannot ask the engine.
+        """
 
 
 @dataclass
@@ -336,32 +345,36 @@ class Fit:
 
             def told(news: Mapping[str, Any]) -> None:
                 if "coefficients" in news:
-                    self._iteration(np.array(news["coefficients"]), float(news["loss"]), total, phase)
+                    errors = Errors(np.array(news["errors"]["energy"]), np.array(news["errors"]["forces"]))
+                    self._iteration(np.array(news["coefficients"]), float(news["loss"]), total, phase, errors)
                 else:
                     state.step += 1
                     phase.update(state.step, f"{news['n_coefficients']} coefficients, loss {news['loss']:.3g}")
 
-            found = self.engine.pacemaker(state.coefficients, self.objective.train, section, told)
+            goal = self.objective
+            found = self.engine.pacemaker(state.coefficients, goal.train, section, goal.valid, told)
         if len(found) == len(state.coefficients):
             self._iteration(found, math.nan, total, None)
 
-    def _iteration(self, coefficients: Array, loss: float, total: int, phase: Phase | None) -> None:
+    def _iteration(
+        self, coefficients: Array, loss: float, total: int, phase: Phase | None, errors: Errors | None = None
+    ) -> None:
         """Take over the coefficients of an iteration."""
         state = self.state
         state.coefficients = np.array(coefficients)
         state.step += 1
         state.steps += 1
-        self._judge(loss, 0.0, self.upfit.kappa if self.upfit else 0.5)
+        self._judge(loss, 0.0, self.upfit.kappa if self.upfit else 0.5, errors)
         self._keep()
         if phase is not None:
             phase.update(state.step, self._note(state.step, total, loss))
 
     # ---- what both have in common ----
 
-    def _judge(self, train_loss: float, rate: float, kappa: float) -> float:
+    def _judge(self, train_loss: float, rate: float, kappa: float, errors: Errors | None = None) -> float:
         """Add a row to the learning curve and return by how much the best validation loss of the phase fell."""
         state = self.state
-        errors = self.engine.errors(state.coefficients, self.objective.valid)
+        errors = errors or self.engine.errors(state.coefficients, self.objective.valid)
         counts = self.objective.energy_weights[self.objective.valid] > 0
         loss = self.objective.of_errors(errors, self.objective.valid, kappa)
         seconds = time.monotonic() - self._start

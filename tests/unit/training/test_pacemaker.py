@@ -55,12 +55,19 @@ class Linear:
         return solution
 
     def pacemaker(
-        self, coefficients: Array, chosen: Array, fit: Mapping[str, Any], told: Callable[[Mapping[str, Any]], None]
+        self,
+        coefficients: Array,
+        chosen: Array,
+        fit: Mapping[str, Any],
+        judged: Array,
+        told: Callable[[Mapping[str, Any]], None],
     ) -> Array:
         self.asked = dict(fit)
         told({"loss": 1.0, "n_coefficients": 2})
         optimum = self.optimum(chosen, float(fit["loss"]["kappa"]))
-        told({"loss": 0.5, "n_coefficients": 4, "coefficients": optimum})
+        errors = self.errors(optimum, judged)
+        found = {"energy": errors.energy, "forces": errors.forces}
+        told({"loss": 0.5, "n_coefficients": 4, "coefficients": optimum, "errors": found})
         return optimum
 
 
