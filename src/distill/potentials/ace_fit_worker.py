@@ -204,11 +204,8 @@ class ACEFitServer(Server):
 
         def tell(basis_config: Any, **facts: Any) -> None:
             coefficients = np.array(basis_config.get_all_coeffs())
-            loss = fit.fit_backend.last_fit_metric_data["loss"] if fit.fit_backend.fitter is not None else None
-            news: dict[str, Any] = {
-                "loss": float(loss) if loss is not None else float("nan"),
-                "n_coefficients": len(coefficients),
-            }
+            loss = float(fit.fit_backend.fitter.last_fit_metric_data["loss"])
+            news: dict[str, Any] = {"loss": loss, "n_coefficients": len(coefficients)}
             if len(coefficients) == whole:
                 news["coefficients"] = coefficients
                 news["errors"] = self.errors({"coefficients": coefficients, "structures": request["judged"]})

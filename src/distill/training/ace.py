@@ -215,14 +215,9 @@ class WorkerEngine:
         """Return the coefficients that pacemaker's own fit ends with; ``told`` cannot ask this engine."""
         folder = self.folder / "pacemaker"
         folder.mkdir(parents=True, exist_ok=True)
-        request = {
-            "do": "pacemaker",
-            "coefficients": coefficients,
-            "structures": chosen,
-            "judged": judged,
-            "fit": dict(fit),
-        }
-        found = self._ask(request | {"backend": self.backend, "folder": str(folder.absolute())}, told)
+        request = {"do": "pacemaker", "coefficients": coefficients, "structures": chosen, "judged": judged}
+        request |= {"fit": dict(fit), "backend": self.backend, "folder": str(folder.absolute())}
+        found = self._ask(request, told)
         return np.array(found["coefficients"])
 
     def close(self) -> None:
