@@ -33,6 +33,9 @@ BASIS, YACE, ACTIVE_SET, LAMMPS = "potential.yaml", "potential.yace", "potential
 FILES = (BASIS, YACE, ACTIVE_SET, LAMMPS)
 """Names of the files that are saved with it; without an active set there is no ``potential.asi``."""
 
+LICENCE = "potential: the user's; packages that fit and evaluate it: academic, non-commercial"
+"""What is saved with it about licences."""
+
 BATCH = 100_000
 """Atoms sent to the evaluator together."""
 
@@ -53,6 +56,7 @@ class ACEPotential(GradientFree):
             raise UserError("no elements are named", "potential ace", "Write elements: [...]")
         super().__init__(settings.cutoff, elements=tuple(sorted(atomic_numbers[symbol] for symbol in symbols)))
         self.settings: ACESettings = settings
+        self.origin = {"licence": LICENCE}
         self._seed = seed
         self._workers: dict[str, Worker] = {}
         self._batches = BatchSize(BATCH)

@@ -1,0 +1,105 @@
+"""ACE: AdamW in batches against BFGS from the same start, and a step of molecular dynamics against the teacher's.
+
+    python tests/benchmarks/ace.py --label runs/.store/label/HASH --teacher runs/quickstart/models/teacher
+
+The two fits have the same data, basis, weights, loss (kappa) and engine; what differs is how the coefficients move. Each
+is given the same time, the compilation of the loss included, and the table says when it had which error on the
+validation families. For the speed of a step everything runs on one core, 64 atoms of silicon that move as in dynamics.
+"""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from ase.build import bulk
+
+from distill.potentials.ace import ACE
+from distill.potentials.potential import load
+from distill.structures.read import read_frames
+from distill.training.ace import train_ace
+from distill.training.pacemaker import Batches, Upfit
+
+
+def arguments() -> argparse.Namespace:
+    """Return the command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument(
+        "--label", type=Path, required=True, help="folder with train.xyz and valid.xyz of a finished run"
+    )
+    parser.add_argument("--teacher", type=Path, required=True, help="folder of the teacher")
+    parser.add_argument("--minutes", type=float, default=5.0, help="for each fit")
+    parser.add_argument("--kappa", type=float, default=0.95, help="share of the forces in the loss")
+    parser.add_argument("--epochs", type=int, default=40, help="of AdamW")
+    parser.add_argument("--cutoff", type=float, default=5.0, help="Å")
+    parser.add_argument("--errors", type=float, nargs="+", default=[100, 90, 80, 75, 70, 67], help="meV/Å")
+    return parser.parse_args()
+
+
+def curve(options: argparse.Namespace, **phases: Any) -> tuple[Any, list[Any]]:
+    """Return a fitted student and the learning curve of one way to fit."""
+    train, valid = (read_frames(options.label / f"{name}.xyz")[0] for name in ("train", "valid"))
+    settings = ACE.Settings(cutoff=options.cutoff)
+    with tempfile.TemporaryDirectory() as folder:
+        student, state = train_ace(
+            settings,
+            train,
+            valid,
+            seed=0,
+            purpose=("benchmark",),
+            force_scale=3.0,
+            max_time=options.minutes,
+            work=Path(folder),
+            **phases,
+        )
+    return student, state.result.curve
+
+
+def first_below(rows: list[Any], error: float) -> float | None:
+    """Return the seconds after which the force error, meV/Å, was below ``error`` for the first time."""
+    return next((row.seconds for row in rows if 1000 * row.valid_forces_mae < error), None)
+
+
+def step_ms(potential: Any, steps: int = 40) -> float:
+    """Return the median milliseconds of a step with 64 atoms of silicon."""
+    atoms = bulk("Si", cubic=True).repeat((2, 2, 2))
+    atoms.calc = potential.calculator()
+    rng, times = np.random.default_rng(0), []
+    for number in range(steps + 5):
+        atoms.positions += 0.01 * rng.normal(size=atoms.positions.shape)
+        begin = time.perf_counter()
+        atoms.get_forces()
+        if number >= 5:
+            times.append(time.perf_counter() - begin)
+    return 1000 * float(np.median(times))
+
+
+def main() -> None:
+    """Print both tables."""
+    options = arguments()
+    batches = Batches(epochs=options.epochs, kappa=options.kappa)
+    student, adamw = curve(options, batches=batches, upfit=None)
+    _, bfgs = curve(options, batches=None, upfit=Upfit(iterations=10_000, kappa=options.kappa))
+    print(f"{'forces below, meV/Å':>20} {'AdamW, s':>10} {'BFGS, s':>10} {'ratio':>7}")
+    for error in options.errors:
+        fast, slow = first_below(adamw, error), first_below(bfgs, error)
+        ratio = f"{slow / fast:.1f}" if fast and slow else f"> {bfgs[-1].seconds / fast:.1f}" if fast else "-"
+        shown = [f"{value:.0f}" if value else "not" for value in (fast, slow)]
+        print(f"{error:>20.0f} {shown[0]:>10} {shown[1]:>10} {ratio:>7}")
+    for name, rows in (("AdamW", adamw), ("BFGS", bfgs)):
+        best = 1000 * min(row.valid_forces_mae for row in rows)
+        print(f"{name}: {best:.1f} meV/Å at best, {rows[-1].seconds:.0f} s, {rows[-1].step} steps")
+    torch.set_num_threads(1)
+    teacher = load(options.teacher)
+    times = [(step_ms(teacher), step_ms(student)) for _ in range(3)]
+    slow, fast = (float(np.median([pair[k] for pair in times])) for k in (0, 1))
+    print(f"64 atoms, one core: teacher {slow:.1f} ms, ACE {fast:.2f} ms a step, {slow / fast:.0f} times")
+
+
+if __name__ == "__main__":
+    main()
