@@ -2,9 +2,9 @@
 
     python tests/benchmarks/ace.py --label runs/.store/label/HASH --teacher runs/quickstart/models/teacher
 
-The two fits have the same data, basis, weights, loss (kappa) and engine; what differs is how the coefficients move. Each
-is given the same time, the compilation of the loss included, and the table says when it had which error on the
-validation families. For the speed of a step everything runs on one core, 64 atoms of silicon that move as in dynamics.
+The two fits have the same data, basis, weights, loss (kappa) and engine; what differs is how the coefficients move.
+Each is given the same time, the compilation of the loss included, and the table says when it had which error on the
+validation families. For the speed of a step everything runs on one core, with 64 atoms of silicon.
 """
 
 from __future__ import annotations
