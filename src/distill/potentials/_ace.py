@@ -197,9 +197,9 @@ read_data structure.data
 pair_style pace product
 pair_coeff * * {YACE} {names}
 
-# with the extrapolation grade of every atom (slower), where there is {ACTIVE_SET}:
+# with the extrapolation grade of every atom, where there is {ACTIVE_SET}; slower, energies of single atoms left out:
 # pair_style pace/extrapolation
-# pair_coeff * * {YACE} {ACTIVE_SET} {names}
+# pair_coeff * * {BASIS} {ACTIVE_SET} {names}
 # fix grade all pair 10 pace/extrapolation gamma 1
 # compute grade all reduce max f_grade
 

@@ -57,7 +57,7 @@ class Report(Stage):
             tuning=tuning(inputs["finetune"], summaries["finetune"]),
             growth=growth(inputs["generate"]),
             stages=list(costs(manifests)),
-            findings=list(speed_sentences(summaries["benchmark"])),
+            findings=[*speed_sentences(summaries["benchmark"]), *phase_sentences(inputs["train"])],
             warnings=[f"{name}: {text}" for name, m in manifests for text in m["warnings"]],
             versions={"Python": manifests[-1][1]["python"]} | manifests[-1][1]["versions"],
             hashes={name: manifest["hash"][:16] for name, manifest in manifests},
@@ -263,6 +263,24 @@ def speed_sentences(summary: dict[str, Any]) -> Iterator[str]:
         said = f"{ratio:.3g} times faster" if ratio >= 1 else f"{1 / ratio:.3g} times slower"
         steps = f"{found['ms_per_step']:.3g} instead of {found['teacher_ms_per_step']:.3g} ms a step"
         yield f"{name} is {said} than its teacher at {found['atoms']} atoms ({steps}; {summary['machine']})."
+
+
+def phase_sentences(sources: Iterable[Source]) -> Iterator[str]:
+    """Yield for each student that was fitted in phases the errors after each, on all structures it was given."""
+    for source in sources:
+        phases = read_json(source.path / "manifest.json")["summary"].get("phases", [])
+        if phases:
+            who = " ".join(map(str, source.labels.values()))
+            yield f"{who} after each phase of its fit: {'; '.join(map(phase_errors, phases))}."
+
+
+def phase_errors(phase: dict[str, Any]) -> str:
+    """Return the errors after one phase, and whether it was undone."""
+    names = ("forces_mae", "largest_force_error", "energy_mae", "largest_energy_error")
+    forces, worst_force, energy, worst_energy = (1000 * phase[name] for name in names)
+    text = f"{phase['phase']} {forces:.0f} meV/Å (largest {worst_force:.0f})"
+    text += f", {energy:.1f} meV/atom (largest {worst_energy:.0f})"
+    return text + (", undone" if phase["undone"] else "")
 
 
 def tuning(folder: Path, summary: dict[str, Any]) -> Any:
