@@ -15,7 +15,7 @@ import torch
 from ase.data import atomic_masses, atomic_numbers, chemical_symbols
 
 from distill.base.errors import DistillError, UserError, WorkError
-from distill.potentials import ace_worker
+from distill.potentials import POTENTIALS, ace_worker
 from distill.potentials._gradient_free import GradientFree
 from distill.potentials._worker_process import Worker
 from distill.potentials.batch_size import BatchSize
@@ -32,9 +32,6 @@ if TYPE_CHECKING:
 BASIS, YACE, ACTIVE_SET, LAMMPS = "potential.yaml", "potential.yace", "potential.asi", "in.lammps"
 FILES = (BASIS, YACE, ACTIVE_SET, LAMMPS)
 """Names of the files that are saved with it; without an active set there is no ``potential.asi``."""
-
-LICENCE = "potential: the user's; packages that fit and evaluate it: academic, non-commercial"
-"""What is saved with it about licences."""
 
 BATCH = 100_000
 """Atoms sent to the evaluator together."""
@@ -56,7 +53,6 @@ class ACEPotential(GradientFree):
             raise UserError("no elements are named", "potential ace", "Write elements: [...]")
         super().__init__(settings.cutoff, elements=tuple(sorted(atomic_numbers[symbol] for symbol in symbols)))
         self.settings: ACESettings = settings
-        self.origin = {"licence": LICENCE}
         self._seed = seed
         self._workers: dict[str, Worker] = {}
         self._batches = BatchSize(BATCH)
@@ -144,11 +140,9 @@ class ACEPotential(GradientFree):
         Raises:
             UserError: there is no such interpreter.
         """
-        from distill.potentials.ace import ACE
-
-        environment = self.settings.environment
-        python = interpreter(environment, ACE) if environment else sys.executable
-        return Worker(python, script, "ace", opening, f"Run: {ACE.install}")
+        row, environment = POTENTIALS["ace"], self.settings.environment
+        python = interpreter(environment, row) if environment else sys.executable
+        return Worker(python, script, "ace", opening, f"Run: {row.install}")
 
     def _ask(self, request: Mapping[str, Any]) -> dict[str, Any]:
         """Return the evaluator's answer."""

@@ -150,7 +150,7 @@ class ACE(Architecture):
     name = "ace"
     role = "student"
     reference = "R. Drautz, Phys. Rev. B 99, 014104 (2019); A. Bochkarev et al., Phys. Rev. Mater. 6, 013804 (2022)"
-    licence = "academic, non-commercial (packages python-ace and tensorpotential)"
+    licence = "academic (non-commercial use of the packages python-ace and tensorpotential)"
     requires = ("python-ace", "tensorpotential")
     install = "pip install 'mlip-distill[ace]'"
     trainer = "pacemaker"

@@ -160,7 +160,8 @@ class Train(Stage):
         own = {name: getattr(settings, name) for name in row.Settings.model_fields}
         fit = self._by_pacemaker if row.trainer == "pacemaker" else self._by_gradients
         student, fitted, facts = fit(own, train, valid, inputs, settings, job)
-        save(student, job.out / "model", {"made_by": f"{job.labels['variant']} training", "structures": len(train)})
+        made = {"made_by": f"{job.labels['variant']} training", "structures": len(train), "licence": row.licence}
+        save(student, job.out / "model", made)
         write_curve(job.out / "curve.csv", fitted.curve)
         shutil.rmtree(job.out / "work", ignore_errors=True)
         if fitted.status == "diverged":
