@@ -14,9 +14,9 @@ import numpy as np
 import torch
 from ase.data import atomic_masses, atomic_numbers, chemical_symbols
 
-from distill.base.errors import DistillError, UserError, WorkError
+from distill.base.errors import UserError, WorkError
 from distill.potentials import POTENTIALS, ace_worker
-from distill.potentials._gradient_free import GradientFree
+from distill.potentials._gradient_free import GradientFree, arrays
 from distill.potentials._worker_process import Worker
 from distill.potentials.batch_size import BatchSize
 from distill.potentials.external import interpreter
@@ -156,22 +156,9 @@ class ACEPotential(GradientFree):
         except Refusal as refusal:
             raise self.error(refusal) from refusal
 
-    def error(self, refusal: Refusal) -> DistillError:
-        """Return the error that the user sees, with the traceback of the other process as a note."""
-        kind = UserError if refusal.kind == "input" else WorkError
-        error = kind(refusal.what, self.where, refusal.remedy or None)
-        for note in getattr(refusal, "__notes__", []):
-            error.add_note(note)
-        return error
-
     def __getstate__(self) -> dict[str, Any]:
         """Copies start a process of their own."""
         return self.__dict__ | {"_workers": {}}
-
-
-def arrays(frames: Frames) -> dict[str, Array]:
-    """Return the structures as they travel to another process."""
-    return {name: getattr(frames, name) for name in ("n_atoms", "numbers", "positions", "cells", "pbc")}
 
 
 def lammps_input(symbols: list[str]) -> str:

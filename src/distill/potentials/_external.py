@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
 
-from distill.base.errors import DistillError, UserError, WorkError
+from distill.base.errors import DistillError, UserError
 from distill.base.files import hash_file
 from distill.potentials import calculator_worker
-from distill.potentials._gradient_free import GradientFree
+from distill.potentials._gradient_free import GradientFree, arrays
 from distill.potentials._worker_process import CalculatorWorker
 from distill.potentials.potential import Prediction
 from distill.potentials.weights import Weights, fetch
@@ -141,8 +141,7 @@ class ExternalPotential(GradientFree):
             UserError: file, function, interpreter or package is missing or not what it should be.
             WorkError: the calculator failed on a structure or gave something that is not finite; the worker died twice.
         """
-        names = ("n_atoms", "numbers", "positions", "cells", "pbc")
-        batch = {name: getattr(frames, name) for name in names} | {"stress": stress}
+        batch = arrays(frames) | {"stress": stress}
         try:
             answer = self.engine().evaluate(batch)
         except Refusal as refusal:
@@ -152,12 +151,8 @@ class ExternalPotential(GradientFree):
 
     def _error(self, refusal: Refusal, frames: Frames | None = None) -> DistillError:
         """Return the error that the user sees, with the traceback of the calculator as a note."""
-        kind = UserError if refusal.kind == "input" else WorkError
         where = self.where
         if refusal.kind == "structure" and frames is not None:
             formula = frames[refusal.structure].to_atoms()[0].get_chemical_formula()
             where += f", structure {formula} ({refusal.structure + 1} of a batch of {len(frames)})"
-        error = kind(refusal.what, where, refusal.remedy or None)
-        for note in getattr(refusal, "__notes__", []):
-            error.add_note(note)
-        return error
+        return self.error(refusal, where)

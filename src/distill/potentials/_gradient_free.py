@@ -10,12 +10,13 @@ from ase import Atoms
 from ase.calculators.calculator import Calculator, all_changes
 from ase.stress import full_3x3_to_voigt_6_stress
 
-from distill.base.errors import UserError
+from distill.base.errors import DistillError, UserError, WorkError
 from distill.potentials.batch_size import CPU_ATOMS, BatchSize
 from distill.potentials.calculator import PotentialCalculator
 from distill.potentials.dataset import Dataset
 from distill.potentials.graph import Batch
 from distill.potentials.potential import Potential, Prediction
+from distill.potentials.worker_main import Refusal
 from distill.structures.frames import Array, Frames
 
 
@@ -67,9 +68,22 @@ class GradientFree(Potential):
         """Refuse: there is no network to prepare structures for."""
         self._refuse()
 
+    def error(self, refusal: Refusal, where: str | None = None) -> DistillError:
+        """Return the error that the user sees, with the traceback of what refused as a note."""
+        kind = UserError if refusal.kind == "input" else WorkError
+        error = kind(refusal.what, where or self.where, refusal.remedy or None)
+        for note in getattr(refusal, "__notes__", []):
+            error.add_note(note)
+        return error
+
     def _refuse(self) -> NoReturn:
         what, remedy = self.no_gradients
         raise UserError(what, self.where, remedy)
+
+
+def arrays(frames: Frames) -> dict[str, Array]:
+    """Return the structures as they travel to another process."""
+    return {name: getattr(frames, name) for name in ("n_atoms", "numbers", "positions", "cells", "pbc")}
 
 
 class GradientFreeCalculator(PotentialCalculator):

@@ -15,7 +15,8 @@ from distill.base.errors import UserError
 from distill.base.progress import Progress
 from distill.base.random import stream_seed
 from distill.potentials import ace_fit_worker
-from distill.potentials._ace import ACEPotential, arrays
+from distill.potentials._ace import ACEPotential
+from distill.potentials._gradient_free import arrays
 from distill.potentials.ace import ACE, ACESettings
 from distill.potentials.student import fit_offsets
 from distill.potentials.worker_main import Refusal

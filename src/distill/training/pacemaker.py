@@ -89,14 +89,11 @@ class Objective:
 
     def of_errors(self, errors: Errors, chosen: Array, kappa: float) -> float:
         """Return the loss without regularisation, from the errors of structures."""
-        weights = np.concatenate([self.force_weights[self._atoms(k)] for k in chosen])
+        ends = np.cumsum(self.n_atoms)
+        weights = np.concatenate([self.force_weights[ends[k] - self.n_atoms[k] : ends[k]] for k in chosen])
         energy = np.mean(self.energy_weights[chosen] * errors.energy**2)
         forces = np.mean(weights * np.square(errors.forces).sum(axis=1))
         return float((1 - kappa) * energy + kappa * forces)
-
-    def _atoms(self, k: int) -> slice:
-        end = int(np.cumsum(self.n_atoms)[k])
-        return slice(end - int(self.n_atoms[k]), end)
 
     def regularisation(self, coefficients: Array) -> tuple[float, Array]:
         """Return what large coefficients cost, and its gradient."""
