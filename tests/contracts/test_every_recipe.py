@@ -33,6 +33,8 @@ TINY = {
     "students.painn.cutoff": 4.0,
     "students.painn.steps": 20,
     "students.painn.steps_per_round": 10,
+    "students.painn.refine.steps": 6,
+    "students.painn.refine.steps_per_round": 3,
     "benchmark.seconds": 1,
     "simulate.0.ps": 0.02,
     "simulate.1.ps": 0.02,
@@ -114,7 +116,8 @@ def test_metrics_have_every_model_reference_and_family(runs: Path) -> None:
     assert tuple(rows[0]) == COLUMNS
     on_test = [r for r in rows if r["split"] == "test" and r["quantity"] == "forces" and r["statistic"] == "mae"]
     against_dft = {(r["model"], r["variant"], r["config_type"]) for r in on_test if r["reference"] == "dft"}
-    models = [("teacher", "zero_shot"), ("teacher", "finetuned"), ("painn", "distilled"), ("painn", "direct")]
+    models = [("teacher", "zero_shot"), ("teacher", "finetuned")]
+    models += [("painn", "distilled"), ("painn", "refined"), ("painn", "direct")]
     assert against_dft == {(*m, c) for m in models for c in ("all", "strained", "thermal", "liquid")}
     assert {(r["model"], r["variant"]) for r in on_test if r["reference"] == "teacher"} == set(models[2:])
     whole = next(r for r in on_test if r["variant"] == "distilled" and r["config_type"] == "all")
@@ -206,6 +209,7 @@ def test_an_ace_student_goes_all_the_way(runs: Path) -> None:
         "students.ace.direct": "false",
         "students.ace.batches.epochs": 4,
         "students.ace.bfgs.iterations": 2,
+        "students.ace.refine.epochs": 2,
         "simulate.1.max_grade": 1e-6,
     }
     done = distill_cli("run", "recipes/quickstart-ace.yaml", "--runs", str(runs), "--device", "cpu", **tiny)

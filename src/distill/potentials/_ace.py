@@ -119,13 +119,13 @@ class ACEPotential(GradientFree):
             WorkError: the evaluator failed or gave something that is not finite, or its process died twice.
         """
         answer = self._ask({"do": "evaluate", **arrays(frames)})
-        energy = torch.tensor(answer["energy"] + self.offset_energies(frames))
-        forces = torch.tensor(answer["forces"])
-        if not bool(torch.isfinite(energy).all() and torch.isfinite(forces).all()):
+        energy, forces = answer["energy"] + self.offset_energies(frames), answer["forces"]
+        if not (np.isfinite(energy).all() and np.isfinite(forces).all()):
             raise WorkError("an energy or a force is not finite", self.where, "Look for atoms that are too close")
-        periodic = frames.pbc.all(-1) & (frames.volumes > 0)
-        volumes = np.where(periodic, frames.volumes, np.nan)
-        return Prediction(energy, forces, torch.tensor(answer["virial"] / volumes[:, None, None]) if stress else None)
+        volumes = frames.volumes
+        volumes = np.where(frames.pbc.all(-1) & (volumes > 0), volumes, np.nan)
+        stresses = torch.from_numpy(answer["virial"] / volumes[:, None, None]) if stress else None
+        return Prediction(torch.from_numpy(energy), torch.tensor(forces), stresses)
 
     def extrapolation_grades(self, frames: Frames) -> Array | None:
         """Return the extrapolation grade of each atom ``[N]``, or None where there is no active set."""

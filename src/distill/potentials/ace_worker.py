@@ -134,7 +134,7 @@ class Neighbourhood:
 
     def move(self, positions: Any) -> None:
         """Put the atoms elsewhere."""
-        self.environment.x = positions[self._origins] + self._shifts
+        self.environment.x = (positions[self._origins] + self._shifts).tolist()  # a list is read faster than an array
 
 
 def periodic_box(positions: Any, cell: Any, pbc: Any, cutoff: float) -> Any:

@@ -46,6 +46,22 @@ class PotentialCalculator(Calculator):
         self._pairs: Array = np.zeros((2, 0), dtype=np.int64)
         self._shifts: Array = np.zeros((0, 3), dtype=np.int32)
 
+    def check_state(self, atoms: Atoms, tol: float = 0.0) -> list[str]:
+        """Return what changed since the last calculation of all that a potential depends on.
+
+        ASE's own comparison of everything with a tolerance takes longer than a step of a fast student.
+        """
+        last = self.atoms
+        if last is None:
+            return list(all_changes)
+        pairs = {
+            "positions": (last.positions, atoms.positions),
+            "numbers": (last.numbers, atoms.numbers),
+            "cell": (last.cell.array, atoms.cell.array),
+            "pbc": (last.pbc, atoms.pbc),
+        }
+        return [name for name, (before, now) in pairs.items() if not np.array_equal(before, now)]
+
     def calculate(
         self,
         atoms: Atoms | None = None,

@@ -18,9 +18,10 @@ VARIANTS = {
     "zero_shot": "zero-shot",
     "finetuned": "fine-tuned",
     "distilled": "distilled",
+    "refined": "refined",
     "direct": "direct",
 }
-"""The four ways in which a model came to be, in the order of every table and figure, and how they are written."""
+"""The five ways in which a model came to be, in the order of every table and figure, and how they are written."""
 
 
 @dataclass(frozen=True, order=True)

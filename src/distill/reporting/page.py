@@ -111,6 +111,7 @@ def _render(data: ReportData, table: ErrorTable, images: dict[str, dict[str, str
         conclusion=conclude(data, table),
         images=images,
         has_direct=any(m.variant == "direct" for m in _models(data, table)),
+        has_refined=any(m.variant == "refined" for m in _models(data, table)),
         errors=_errors(data, table),
         full=full_tables(table, "dft"),
         against_teacher=full_tables(table, "teacher"),

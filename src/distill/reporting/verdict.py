@@ -58,55 +58,57 @@ def conclude(data: ReportData, table: ErrorTable) -> Conclusion:
 def _students(table: ErrorTable, gains: Mapping[str, Difference]) -> list[Sentence]:
     """Say for each student how the distilled one compares with the direct one and with its teacher."""
     sentences = []
-    for name in dict.fromkeys(m.model for m in table.models if m.model != "teacher"):
-        distilled, direct = (table.cell(Model(name, v), "forces") for v in ("distilled", "direct"))
-        teacher = table.cell(Model("teacher", "finetuned"), "forces")
-        if distilled is None:
+    teacher = table.cell(Model("teacher", "finetuned"), "forces")
+    for name, variant in _results(table).items():
+        before, result, direct = (table.cell(Model(name, v), "forces") for v in ("distilled", variant, "direct"))
+        if result is None:
             continue
-        text = f"The distilled {name} {_has(distilled, f' on the {table.split} set')}"
+        text = f"The {variant} {name} {_has(result, f' on the {table.split} set')}"
+        text += f", before it was refined {_forces(before)}" if variant == "refined" and before else ""
         text += f"; its fine-tuned teacher has {_forces(teacher)}." if teacher else "."
-        if distilled.value is None:
+        if result.value is None:
             sentences.append(Sentence("bad", text))
         elif direct is None:
             sentences.append(Sentence("note", text))
         else:
-            sentences.append(_against_direct(text, distilled, direct, gains.get(name)))
-            sentences += _where_direct_is_better(name, table)
+            sentences.append(_against_direct(text, result, direct, gains.get(name)))
+            sentences += _where_direct_is_better(name, variant, table)
     return sentences
+
+
+def _results(table: ErrorTable) -> dict[str, str]:
+    """Return for each student the variant that distillation ends with: the refined one where there is one."""
+    students = [m for m in table.models if m.model != "teacher"]
+    refined = {m.model for m in students if m.variant == "refined"}
+    return {m.model: "refined" if m.model in refined else "distilled" for m in students}
 
 
 def _against_zero_shot(table: ErrorTable) -> list[Sentence]:
     """Say whether each distilled student is better than the foundation model as it comes, which costs nothing."""
     sentences = []
     zero_shot = table.cell(Model("teacher", "zero_shot"), "forces")
-    for name in dict.fromkeys(m.model for m in table.models if m.model != "teacher"):
-        distilled = table.cell(Model(name, "distilled"), "forces")
-        if not zero_shot or not distilled or zero_shot.value is None or distilled.value is None:
+    for name, variant in _results(table).items():
+        student = table.cell(Model(name, variant), "forces")
+        if not zero_shot or not student or zero_shot.value is None or student.value is None:
             continue
         said = f"the foundation model as it comes ({_forces(zero_shot)})"
-        if distilled.value >= zero_shot.value:
-            sentences.append(Sentence("bad", f"The distilled {name} is no better than {said}."))
-        elif distilled.high is not None and zero_shot.low is not None and distilled.high < zero_shot.low:
-            sentences.append(Sentence("good", f"The distilled {name} is better than {said}."))
+        if student.value >= zero_shot.value:
+            sentences.append(Sentence("bad", f"The {variant} {name} is no better than {said}."))
+        elif student.high is not None and zero_shot.low is not None and student.high < zero_shot.low:
+            sentences.append(Sentence("good", f"The {variant} {name} is better than {said}."))
         else:
-            sentences.append(Sentence("note", f"The distilled {name} may be better than {said}: the ranges overlap."))
+            sentences.append(Sentence("note", f"The {variant} {name} may be better than {said}: the ranges overlap."))
     return sentences
 
 
-def _where_direct_is_better(name: str, table: ErrorTable) -> list[Sentence]:
+def _where_direct_is_better(name: str, variant: str, table: ErrorTable) -> list[Sentence]:
     """Say in which other quantities the direct student is surely better: its interval lies below."""
     worse = []
     for quantity, word in (("energy_per_atom", "energy"), ("stress", "stress")):
-        distilled, direct = (table.cell(Model(name, v), quantity) for v in ("distilled", "direct"))
-        if (
-            distilled
-            and direct
-            and distilled.low is not None
-            and direct.high is not None
-            and direct.high < distilled.low
-        ):
+        student, direct = (table.cell(Model(name, v), quantity) for v in (variant, "direct"))
+        if student and direct and student.low is not None and direct.high is not None and direct.high < student.low:
             unit = QUANTITIES[quantity].unit
-            worse.append(f"{word} ({show(direct, quantity)} against {show(distilled, quantity)} {unit})")
+            worse.append(f"{word} ({show(direct, quantity)} against {show(student, quantity)} {unit})")
     return [Sentence("note", f"The direct {name} is better in {' and '.join(worse)}.")] if worse else []
 
 
@@ -180,9 +182,9 @@ def _equations_of_state(curves: Sequence[EnergyVolume]) -> list[Sentence]:
     for curve in curves:
         name, fit = name_with_seed(curve, curves), curve.fit
         if fit.volume is None:
-            tone: Tone = "bad" if curve.of.variant == "distilled" else "note"
+            tone: Tone = "bad" if curve.of.variant in ("distilled", "refined") else "note"
             sentences.append(Sentence(tone, f"{name}: no equilibrium volume of {curve.structure} ({fit.failure})."))
-        elif curve.of.variant == "distilled" and teachers and teachers[0].failure is None:
+        elif curve.of.variant in ("distilled", "refined") and teachers and teachers[0].failure is None:
             sentences.append(Sentence("note", f"{name}: {_differences(curve.structure, fit, teachers[0])}."))
     return sentences
 

@@ -177,7 +177,8 @@ class Stage(ABC):
         inputs: input name to what it is: ``"stage.output"``, ``"stage"`` for the whole artifact folder, or
             ``"recipe:data.train"`` for a file that the recipe names (None where it names none). A mapping by variant
             where variants differ. An input from a fanned-out stage is the path of the task with the same labels where
-            this stage follows that fan-out, otherwise a list of :class:`Source`.
+            this stage follows that fan-out, otherwise a list of :class:`Source`. ``"stage.output@variant"``, which may
+            name the stage itself, is the path of the task that has this variant and otherwise the same labels.
         outputs: output name to its file or folder name in the artifact.
         publish: output name to its name under ``runs/<name>/``, a format string of the labels and ``{suffix}``.
         each: the earlier stage whose fan-out this one follows: one task for each of its tasks, with the same labels

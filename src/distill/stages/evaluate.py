@@ -274,15 +274,19 @@ def _millis(value: float | None, statuses: Iterable[str]) -> str:
 
 
 def _gains(test: Any, kept: Mapping[tuple[str, str], Sequence[Any]], settings: Any, seed: int) -> Summary:
-    """Return by how much each distilled student lowers the direct one's force error, eV/Å, all good seeds taken."""
+    """Return by how much each student lowers the direct one's force error, eV/Å, all good seeds taken.
+
+    It is the refined one where there is one, else the distilled one.
+    """
     from distill.analysis.errors import force_error_difference
 
     gains = {}
     for name in dict.fromkeys(model for model, _ in kept):
-        distilled, direct = (kept.get((name, variant)) for variant in ("distilled", "direct"))
-        if distilled and direct:
+        distilled, refined, direct = (kept.get((name, variant)) for variant in ("distilled", "refined", "direct"))
+        student = refined or distilled
+        if student and direct:
             gain = force_error_difference(
-                test, direct, distilled, resamples=settings.resamples, level=settings.level, seed=seed
+                test, direct, student, resamples=settings.resamples, level=settings.level, seed=seed
             )
             gains[name] = asdict(gain)
     return gains

@@ -1,4 +1,4 @@
-"""How students are fitted that are not networks: the settings of ACE's two phases."""
+"""How students are fitted that are not networks, in ACE's two phases, and how any of them is refined."""
 
 from __future__ import annotations
 
@@ -43,6 +43,47 @@ class BFGSSettings(Settings):
     """At most."""
     kappa: float = Field(0.01, ge=0, le=1)
     """Share of the forces in the loss."""
+
+
+class RefineSettings(Settings):
+    """A last fit of the distilled student to the DFT structures; all else is as in the first."""
+
+    synthetic: float = Field(0.5, ge=0, lt=1)
+    """Share of the synthetic structures among those that are learnt from, so that they are not forgotten."""
+
+
+class RefineByGradients(RefineSettings):
+    """Of networks."""
+
+    steps: int = Field(400, ge=1)
+    """Optimisation steps at most."""
+    learning_rate: float = Field(5e-3, gt=0)
+    """Peak of the learning rate."""
+    steps_per_round: int | None = Field(50, ge=1)
+    """Steps between two validations; null: one pass over the structures."""
+
+
+class RefineInBatches(RefineSettings):
+    """Of ACE, by AdamW."""
+
+    epochs: int = Field(20, ge=1)
+    """Passes over all structures at most."""
+    learning_rate: float = Field(5e-3, gt=0)
+    """Peak of the learning rate."""
+
+
+class RefinedNetwork(StageSettings):
+    """What the recipe says of refining a network."""
+
+    refine: RefineByGradients | None = None
+    """Fit the distilled student once more, to the DFT structures: a student ``refined`` beside the others."""
+
+
+class RefinedExpansion(StageSettings):
+    """What the recipe says of refining ACE."""
+
+    refine: RefineInBatches | None = None
+    """Fit the distilled student once more, to the DFT structures: a student ``refined`` beside the others."""
 
 
 class PacemakerFit(StageSettings):

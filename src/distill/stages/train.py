@@ -1,6 +1,7 @@
 """Train the students: each on the teacher's synthetic data, and, as the baseline, directly on the DFT structures.
 
-Both variants have the same architecture, settings and number of optimisation steps; only the data differ.
+Both variants have the same architecture, settings and number of optimisation steps; only the data differ. Where the
+recipe says so, a third is the distilled one, refined on the DFT structures.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from distill.stages.base import (
     TrainedSettings,
     TrainerSettings,
 )
-from distill.stages.fits import PacemakerFit
+from distill.stages.fits import BatchesSettings, PacemakerFit, RefinedExpansion, RefinedNetwork
 
 
 class StudentExtent(StageSettings):
@@ -53,8 +54,12 @@ class NeedsTargets(StageSettings):
         return self
 
 
+REFINEMENTS = {"gradient": RefinedNetwork, "pacemaker": RefinedExpansion}
+"""How a student is refined, by what trains it."""
+
+
 class Train(Stage):
-    """One task for each student, variant (``distilled`` or ``direct``) and seed."""
+    """One task for each student, variant (``distilled``, ``refined`` or ``direct``) and seed."""
 
     class Settings(FitSettings):
         """How a student is fitted."""
@@ -71,8 +76,10 @@ class Train(Stage):
 
     section: ClassVar[str] = "students"
     inputs: ClassVar[dict[str, Any]] = {
-        "train": {"distilled": "label.train", "direct": "check.train"},
-        "valid": {"distilled": "label.valid", "direct": "check.valid"},
+        "train": {"distilled": "label.train", "refined": "check.train", "direct": "check.train"},
+        "valid": {"distilled": "label.valid", "refined": "check.valid", "direct": "check.valid"},
+        "start": {"refined": "train.model@distilled"},
+        "synthetic": {"refined": "label.train"},
         "train_targets": {"distilled": "label.train_targets"},
         "valid_targets": {"distilled": "label.valid_targets"},
     }
@@ -103,7 +110,9 @@ class Train(Stage):
                     where="students",
                     remedy="Use letters, digits, - and _, and any name but 'teacher'",
                 )
-            fields[name] = (create_model(f"Student_{name}", __base__=(cls._class(name, entry), StudentExtent)), ...)
+            own = cls._class(name, entry)
+            refinement = REFINEMENTS[student_row(entry["arch"]).trainer]
+            fields[name] = (create_model(f"Student_{name}", __base__=(own, refinement, StudentExtent)), ...)
         return create_model("Students", __base__=FitSettings.__mro__[1], **fields)
 
     @classmethod
@@ -132,16 +141,25 @@ class Train(Stage):
         return [
             {"student": name, "variant": variant, "seed": seed}
             for name in type(section).model_fields
-            for variant in ("distilled", "direct")
+            for variant in cls._variants(getattr(section, name))
             for seed in range(getattr(section, name).seeds)
-            if variant == "distilled" or getattr(section, name).direct
         ]
+
+    @staticmethod
+    def _variants(student: Any) -> list[str]:
+        wanted = {"distilled": True, "refined": student.refine is not None, "direct": student.direct}
+        return [variant for variant, is_wanted in wanted.items() if is_wanted]
 
     @classmethod
     def settings_class(cls, section: Any, labels: Mapping[str, Any]) -> Any:
-        """Return the settings of the labelled student: its architecture's, those of the fit, and what it reads."""
-        own = cls._class(labels["student"], {"arch": getattr(section, labels["student"]).arch})
-        return create_model(own.__name__, __base__=(own, NeedsTargets, TrainedSettings))
+        """Return the settings of the labelled student: its architecture's, those of the fit, and what it reads.
+
+        How it is refined is part of them only for the refined one: the others do not depend on it.
+        """
+        arch = getattr(section, labels["student"]).arch
+        own = cls._class(labels["student"], {"arch": arch})
+        more = (REFINEMENTS[student_row(arch).trainer],) if labels["variant"] == "refined" else ()
+        return create_model(own.__name__, __base__=(own, *more, NeedsTargets, TrainedSettings))
 
     @classmethod
     def select(cls, section: Any, labels: Mapping[str, Any]) -> dict[str, Any]:
@@ -157,9 +175,8 @@ class Train(Stage):
 
         train, valid = read_frames(inputs["train"])[0], read_frames(inputs["valid"])[0]
         row = student_row(settings.arch)
-        own = {name: getattr(settings, name) for name in row.Settings.model_fields}
         fit = self._by_pacemaker if row.trainer == "pacemaker" else self._by_gradients
-        student, fitted, facts = fit(own, train, valid, inputs, settings, job)
+        student, fitted, facts = fit(train, valid, inputs, settings, job)
         made = {"made_by": f"{job.labels['variant']} training", "structures": len(train), "licence": row.licence}
         save(student, job.out / "model", made)
         write_curve(job.out / "curve.csv", fitted.curve)
@@ -167,6 +184,19 @@ class Train(Stage):
         if fitted.status == "diverged":
             job.warnings.append("training diverged: lower learning_rate; the best weights before were kept")
         return self._summary(student, fitted, len(train), len(valid)) | facts
+
+    @staticmethod
+    def _own(settings: Any) -> dict[str, Any]:
+        """Return the architecture's own settings."""
+        return {name: getattr(settings, name) for name in student_row(settings.arch).Settings.model_fields}
+
+    @staticmethod
+    def _start(inputs: Paths, device: str) -> tuple[Any, Any]:
+        """Return the distilled student that is refined, and the structures that it was trained on."""
+        from distill.potentials.potential import load
+        from distill.structures.read import read_frames
+
+        return load(inputs["start"], device), read_frames(inputs["synthetic"])[0]
 
     @staticmethod
     def _common(settings: Any, job: Job) -> dict[str, Any]:
@@ -182,42 +212,48 @@ class Train(Stage):
             "logs": Logs(job.out / "logs", settings.trainer.loggers, " ".join(map(str, job.labels.values()))),
         }
 
-    def _by_gradients(self, own: Any, train: Any, valid: Any, inputs: Paths, settings: Any, job: Job) -> Any:
+    def _by_gradients(self, train: Any, valid: Any, inputs: Paths, settings: Any, job: Job) -> Any:
         """Return a network, how its fit went, and nothing more to say."""
         from distill.potentials.targets import Targets
         from distill.training.distributed import check_devices
-        from distill.training.student import train_student
+        from distill.training.student import refine_student, train_student
 
         check_devices(job.device, settings.trainer.devices)
+        how = settings.arguments() | self._common(settings, job)
+        how |= {name: getattr(settings.trainer, name) for name in ("devices", "matmul")}
+        how["loss"] = settings.loss.model_dump()
+        if inputs["start"] is not None:
+            student, synthetic = self._start(inputs, job.device)
+            how |= settings.refine.model_dump(exclude={"synthetic"})
+            return student, refine_student(student, train, valid, synthetic, share=settings.refine.synthetic, **how), {}
         targets = tuple(Targets.load(p) if (p := inputs[f"{side}_targets"]) else None for side in ("train", "valid"))
-        student, fitted = train_student(
-            settings.arch,
-            own,
-            train,
-            valid,
-            loss=settings.loss.model_dump(),
-            targets=targets,
-            devices=settings.trainer.devices,
-            matmul=settings.trainer.matmul,
-            **self._common(settings, job),
-            **settings.arguments(),
-        )
+        student, fitted = train_student(settings.arch, self._own(settings), train, valid, targets=targets, **how)
         return student, fitted, {}
 
-    def _by_pacemaker(self, own: Any, train: Any, valid: Any, inputs: Paths, settings: Any, job: Job) -> Any:
+    def _by_pacemaker(self, train: Any, valid: Any, inputs: Paths, settings: Any, job: Job) -> Any:
         """Return an expansion, how its fit went, and what its phases ended with."""
-        from distill.training.ace import train_ace
+        from distill.training.ace import refine_ace, train_ace
         from distill.training.pacemaker import Batches, Upfit
 
-        student, state = train_ace(
-            student_row(settings.arch).Settings(**own),
-            train,
-            valid,
-            batches=Batches(**settings.batches.model_dump()) if settings.batches else None,
-            upfit=Upfit(**settings.bfgs.model_dump()) if settings.bfgs else None,
-            **{name: getattr(settings, name) for name in ("l1", "l2", "force_scale", "pacemaker", "max_time")},
-            **self._common(settings, job),
-        )
+        how = {name: getattr(settings, name) for name in ("l1", "l2", "force_scale", "max_time")}
+        how |= self._common(settings, job)
+        if inputs["start"] is not None:
+            start, synthetic = self._start(inputs, job.device)
+            first = settings.batches or BatchesSettings()
+            batches = Batches(**first.model_dump() | settings.refine.model_dump(exclude={"synthetic"}))
+            student, state = refine_ace(
+                start, train, valid, synthetic, share=settings.refine.synthetic, batches=batches, **how
+            )
+        else:
+            student, state = train_ace(
+                student_row(settings.arch).Settings(**self._own(settings)),
+                train,
+                valid,
+                batches=Batches(**settings.batches.model_dump()) if settings.batches else None,
+                upfit=Upfit(**settings.bfgs.model_dump()) if settings.bfgs else None,
+                pacemaker=settings.pacemaker,
+                **how,
+            )
         job.warnings += state.warnings
         return student, state.result, {"phases": state.phases}
 

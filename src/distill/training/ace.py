@@ -34,19 +34,10 @@ def train_ace(
     train: Frames,
     valid: Frames,
     *,
-    seed: int,
-    purpose: tuple[str | int, ...],
     batches: Batches | None,
     upfit: Upfit | None,
-    l1: float = 0.0,
-    l2: float = 0.0,
-    force_scale: float | None = None,
     pacemaker: Mapping[str, Any] | None = None,
-    max_time: float | None = None,
-    work: Path,
-    device: str = "cpu",
-    progress: Progress | None = None,
-    logs: Logs | None = None,
+    **how: Any,
 ) -> tuple[ACEPotential, State]:
     """Return a fitted expansion and how its fit went.
 
@@ -58,24 +49,15 @@ def train_ace(
         settings: of the expansion; its elements are those of the data where none are named.
         train: structures to learn from, with energies and forces.
         valid: structures that choose the best state.
-        seed: of the recipe. purpose: what the student is for; both give the order of the batches.
         batches: the first phase. upfit: the second phase. Either may be None.
-        l1: weight of the absolute values of the coefficients. l2: of their squares.
-        force_scale: atoms with a force of this size, eV/Å, count half, and those with larger ones less; all the same if
-            None. A structure counts as the atom of the largest force in it.
         pacemaker: ``fit`` and ``backend`` sections that are passed on: pacemaker itself does the second phase.
-        max_time: minutes after which the fit ends.
-        work: folder that keeps the state of an interrupted fit.
-        device: torch's name of the device.
-        progress: where to report.
-        logs: what is logged besides the curve.
+        how: the further arguments of :func:`fit_ace`.
 
     Raises:
         UserError: labels are missing, or no structure can be fitted.
         WorkError: TensorFlow fails.
     """
-    if train.energy is None or train.forces is None or valid.energy is None or valid.forces is None:
-        raise UserError("ACE is fitted to energies and forces", "training data", "Give structures with both")
+    _refuse_without_labels(train, valid)
     own: ACESettings = ACE.for_data(settings, "ace", [chemical_symbols[z] for z in train.elements])
     student = ACE.build(own, 0)
     assert isinstance(student, ACEPotential)  # noqa: S101 - what that row builds
@@ -83,8 +65,103 @@ def train_ace(
     with torch.no_grad():
         student.offsets.copy_(torch.from_numpy(offsets))
     core = shortest_distances(train, own.cutoff) if own.core else {}
-    kept, judged = (side[np.flatnonzero(~closer_than(side, core, own.cutoff))] for side in (train, valid))
-    engine = WorkerEngine(student, student.make_basis(core), concatenate([kept, judged]), force_scale, device, work)
+    weights = np.ones(len(train))
+    state = fit_ace(
+        student, student.make_basis(core), core, train, valid, weights, batches, upfit, pacemaker=pacemaker, **how
+    )
+    return student, state
+
+
+def refine_ace(
+    student: ACEPotential,
+    train: Frames,
+    valid: Frames,
+    synthetic: Frames,
+    *,
+    share: float,
+    batches: Batches,
+    **how: Any,
+) -> tuple[ACEPotential, State]:
+    """Fit a distilled expansion once more, in place, to the DFT structures, and return it and how that went.
+
+    Args:
+        student: fitted to the synthetic structures.
+        train: DFT structures to learn from.
+        valid: DFT structures that choose the best state.
+        synthetic: what it was fitted to; mixed in, so that what they taught is not lost.
+        share: of the synthetic structures in the loss.
+        batches: the only phase.
+        how: the further arguments of :func:`fit_ace`.
+
+    Raises:
+        UserError: labels are missing, or no structure can be fitted.
+        WorkError: TensorFlow fails.
+    """
+    _refuse_without_labels(train, valid)
+    core = shortest_distances(synthetic, student.settings.cutoff) if student.settings.core else {}
+    others = synthetic if share else Frames.empty()
+    total, n = len(train) + len(others), len(train)
+    weights = np.concatenate(
+        [np.full(n, (1 - share) * total / n), np.full(len(others), share * total / max(1, len(others)))]
+    )
+    every = concatenate([train, others])
+    return student, fit_ace(student, student.basis, core, every, valid, weights, batches, None, **how)
+
+
+def _refuse_without_labels(train: Frames, valid: Frames) -> None:
+    if train.energy is None or train.forces is None or valid.energy is None or valid.forces is None:
+        raise UserError("ACE is fitted to energies and forces", "training data", "Give structures with both")
+
+
+def fit_ace(
+    student: ACEPotential,
+    basis: str,
+    core: dict[str, float],
+    train: Frames,
+    valid: Frames,
+    weights: Array,
+    batches: Batches | None,
+    upfit: Upfit | None,
+    *,
+    seed: int,
+    purpose: tuple[str | int, ...],
+    l1: float = 0.0,
+    l2: float = 0.0,
+    force_scale: float | None = None,
+    pacemaker: Mapping[str, Any] | None = None,
+    max_time: float | None = None,
+    work: Path,
+    device: str = "cpu",
+    progress: Progress | None = None,
+    logs: Logs | None = None,
+) -> State:
+    """Fit an expansion, begun with the coefficients of ``basis``, and return how that went.
+
+    Args:
+        student: is given what comes out.
+        basis: pacemaker's YAML. core: where the core of it begins, Å; structures with closer atoms are left out.
+        train: structures to learn from. valid: structures that choose the best state.
+        weights: how much each structure of ``train`` counts, ``[B]``.
+        batches, upfit, pacemaker: see :func:`train_ace`.
+        seed: of the recipe. purpose: what the student is for; both give the order of the batches.
+        l1: weight of the absolute values of the coefficients. l2: of their squares.
+        force_scale: atoms with a force of this size, eV/Å, count half, and those with larger ones less; all the same if
+            None. A structure counts as the atom of the largest force in it.
+        max_time: minutes after which the fit ends.
+        work: folder that keeps the state of an interrupted fit.
+        device: torch's name of the device.
+        progress: where to report.
+        logs: what is logged besides the curve.
+
+    Raises:
+        UserError: no structure can be fitted.
+        WorkError: TensorFlow fails.
+    """
+    reach = student.settings.cutoff
+    can, could = (np.flatnonzero(~closer_than(side, core, reach)) for side in (train, valid))
+    kept, judged = train[can], valid[could]
+    counts = np.concatenate([weights[can], np.ones(len(judged))])
+    engine = WorkerEngine(student, basis, concatenate([kept, judged]), counts, force_scale, device, work)
     try:
         facts = engine.open()
         usable = facts["usable"]
@@ -99,7 +176,7 @@ def train_ace(
             l2=l2,
         )
         if not len(objective.train) or not len(judged):
-            what = f"there is none whose atoms all have neighbours within {own.cutoff:g} Å, none too close"
+            what = f"there is none whose atoms all have neighbours within {reach:g} Å, none too close"
             raise UserError(what, "training or validation structures", "Raise the cutoff, or bring more structures")
         passed_on = dict((pacemaker or {}).get("fit", {})) if pacemaker else None
         engine.backend = dict((pacemaker or {}).get("backend", {}))
@@ -117,15 +194,15 @@ def train_ace(
                 work=work,
                 wrote=wrote,
             ).run(progress or Progress())
-        basis = engine.basis(state.coefficients)
+        fitted = engine.basis(state.coefficients)
     finally:
         engine.close()
-    state.warnings += student.adopt(basis, kept[objective.train])
+    state.warnings += student.adopt(fitted, kept[objective.train])
     if left := len(train) - len(objective.train):
         state.warnings.append(
             f"{left} of {len(train)} structures were not fitted: atoms closer than the core, or alone"
         )
-    return student, state
+    return state
 
 
 def referenced(frames: Frames) -> Array:
@@ -145,7 +222,8 @@ class WorkerEngine:
         student: says where the packages are, and the energies of single atoms.
         basis: pacemaker's YAML.
         frames: all structures.
-        force_scale: see :func:`train_ace`.
+        counts: how much each of them counts, ``[B]``.
+        force_scale: see :func:`fit_ace`.
         device: torch's name of the device.
         folder: where pacemaker may write.
 
@@ -155,13 +233,20 @@ class WorkerEngine:
     """
 
     def __init__(
-        self, student: ACEPotential, basis: str, frames: Frames, force_scale: float | None, device: str, folder: Path
+        self,
+        student: ACEPotential,
+        basis: str,
+        frames: Frames,
+        counts: Array,
+        force_scale: float | None,
+        device: str,
+        folder: Path,
     ) -> None:
         assert frames.forces is not None and frames.energy is not None  # noqa: S101 - train_ace looks
         self.student, self.frames, self.folder = student, frames, folder
         self.at_once, self.backend = 32, dict[str, Any]()
         scaled = np.square(frames.forces).sum(axis=1) / (force_scale or np.inf) ** 2
-        self.force_weights = 1 / (1 + scaled)
+        self.force_weights = counts[frames.structure_of_atom] / (1 + scaled)
         smallest = np.minimum.reduceat(self.force_weights, frames.offsets[:-1])
         self.energy_weights = np.where(referenced(frames), smallest, 0.0)
         opening = {

@@ -1,14 +1,16 @@
-"""Train a student from nothing: build it, set offsets and scale from the data, fit it."""
+"""Train a student from nothing (build it, set offsets and scale from the data, fit it), or refine a trained one."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from ase.data import chemical_symbols
 
 from distill.base.random import stream_seed
 from distill.potentials import student_row
+from distill.potentials.potential import Potential
 from distill.potentials.student import Student
 from distill.structures.frames import Frames
 from distill.training.curve import FitResult
@@ -48,3 +50,36 @@ def train_student(
     order = stream_seed(seed, *purpose, "order")
     fitted = fit(student, train, valid, weights=LossWeights(**loss), seed=order, device=device, **arguments)
     return student, fitted
+
+
+def refine_student(
+    student: Potential,
+    train: Frames,
+    valid: Frames,
+    synthetic: Frames,
+    *,
+    share: float,
+    seed: int,
+    purpose: tuple[str | int, ...],
+    loss: Mapping[str, Any],
+    **arguments: Any,
+) -> FitResult:
+    """Fit a distilled student once more, in place, to the DFT structures, and return how that went.
+
+    Synthetic structures are mixed in, so that what they taught is not lost: far from the few DFT structures they are
+    all that the student knows.
+
+    Args:
+        student: trained on the synthetic structures.
+        train: DFT structures to learn from.
+        valid: DFT structures that choose the best round.
+        synthetic: what it was trained on.
+        share: of the synthetic structures among all that it learns from.
+        seed: of the recipe.
+        purpose: what the student is for; with ``seed`` it gives the order of the batches.
+        loss: weights of the objective; those of labels that only a teacher gives do not count.
+        arguments: of :func:`distill.training.gradient.fit`.
+    """
+    weights = replace(LossWeights(**loss), atomic_energy=0.0, hessian=0.0)
+    order = stream_seed(seed, *purpose, "order")
+    return fit(student, train, valid, weights=weights, replay=synthetic, replay_share=share, seed=order, **arguments)

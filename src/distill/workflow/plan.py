@@ -137,8 +137,8 @@ def make_plan(recipe: Recipe) -> Plan:
     for name, stage in recipe.stages.items():
         section = recipe.sections.get(stage.section)
         followed = [dict(t.labels) for t in plan if t.stage == stage.each] if stage.each else [{}]
-        fan = stage.fan_out(section)
-        plan.tasks += [_make_task(plan, name, stage, one | more) for one in followed for more in fan]
+        for labels in [one | more for one in followed for more in stage.fan_out(section)]:
+            plan.tasks.append(_make_task(plan, name, stage, labels))
     _refuse_double_names(plan)
     return plan
 
@@ -201,12 +201,15 @@ def _resolve(plan: Plan, stage: type[Stage], labels: Mapping[str, Any], spec: st
     if chosen.startswith("recipe:"):
         key = chosen.removeprefix("recipe:")
         return FromFile(key, plan.recipe.file(key))
+    chosen, _, variant = chosen.partition("@")
     source, _, output = chosen.partition(".")
     stages = plan.recipe.stages
     if output and output not in stages[source].outputs:
         raise ValueError(f"{stage.__name__} reads {chosen}, but {source} has no output {output!r}")
     tasks = [task for task in plan if task.stage == source]
-    if stage.each and _root(stages, source) == _root(stages, stage.each):
+    if variant:
+        tasks = [task for task in tasks if task.labels == {**labels, "variant": variant}]
+    elif stage.each and _root(stages, source) == _root(stages, stage.each):
         tasks = [task for task in tasks if task.labels.items() <= labels.items()]
     elif _is_fanned_out(stages, source):
         return tuple(FromTask(task.id, output) for task in tasks)

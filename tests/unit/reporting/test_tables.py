@@ -171,6 +171,17 @@ def test_distillation_that_helps_is_said_with_its_gain():
     )
 
 
+def test_where_a_student_was_refined_that_is_what_is_judged():
+    refined = ROW | {"variant": "refined", "value": 0.1, "low": 0.09, "high": 0.11}
+    found = sentences(ROW | {"value": 0.3}, refined, DIRECT, TEACHER, ZERO_SHOT)
+    assert found[0][0] == "good"
+    assert found[0][1].startswith("The refined painn has a force error of 100 [90–110] meV/Å on the test set, before")
+    assert "before it was refined 300" in found[0][1]
+    assert "distillation lowers the error by 60 %" in found[0][1]
+    assert ("good", "The refined painn is better than the foundation model as it comes (290 [270–310] meV/Å).") in found
+    assert not [text for _, text in found if text.startswith("The distilled")]
+
+
 def test_overlapping_intervals_are_no_success():
     ((tone, text),) = sentences(ROW, DIRECT | {"value": 0.16, "low": 0.15, "high": 0.17})
     assert tone == "note"

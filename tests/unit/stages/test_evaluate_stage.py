@@ -15,7 +15,7 @@ from ase.build import bulk
 from distill.potentials.painn import PaiNN
 from distill.potentials.potential import Potential, save
 from distill.stages.base import Job, Source
-from distill.stages.evaluate import COLUMNS, SEED_COLUMNS, Evaluate, finite
+from distill.stages.evaluate import COLUMNS, SEED_COLUMNS, Evaluate, _gains, finite
 from distill.structures.frames import Frames
 from distill.structures.read import read_frames
 from distill.structures.write import write_frames
@@ -175,6 +175,21 @@ def test_the_gain_is_that_of_the_mean_over_good_seeds(evaluated: Any) -> None:
     # differences of errors of about 1e-1 eV/Å that are known to 1e-9
     assert gains["painn"]["value"] == pytest.approx(direct - distilled, abs=1e-7)
     assert gains["painn"]["low"] <= gains["painn"]["value"] <= gains["painn"]["high"]
+
+
+def test_a_refined_student_is_what_is_compared_with_the_direct_one() -> None:
+    test = labelled(rattled(6, seed=5), model(0))
+    assert test.energy is not None and test.forces is not None
+    wrong = np.sign(np.random.default_rng(0).normal(size=test.forces.shape))
+    errors = {"distilled": 0.3, "refined": 0.1, "direct": 0.25}
+    kept = {
+        ("painn", variant): [test.with_labels(test.energy, test.forces + error * wrong, None)]
+        for variant, error in errors.items()
+    }
+    settings = Evaluate.Settings(resamples=100)
+    assert _gains(test, kept, settings, 0)["painn"]["value"] == pytest.approx(0.15)
+    del kept["painn", "refined"]
+    assert _gains(test, kept, settings, 0)["painn"]["value"] == pytest.approx(-0.05)
 
 
 def test_failures_are_said(evaluated: Any) -> None:

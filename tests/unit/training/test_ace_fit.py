@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,7 @@ from distill.doctor import missing_packages
 from distill.potentials._ace import ACEPotential
 from distill.potentials.ace import ACE, ACESettings
 from distill.structures.frames import Frames
-from distill.training.ace import WorkerEngine, train_ace
+from distill.training.ace import WorkerEngine, refine_ace, train_ace
 from distill.training.pacemaker import Batches, Objective, Upfit
 
 pytestmark = [
@@ -75,7 +76,7 @@ def test_it_learns_a_pair_potential(fitted: tuple[ACEPotential, Frames]) -> None
 
 def test_tensorflow_and_the_evaluator_agree(fitted: tuple[ACEPotential, Frames], tmp_path: Path) -> None:
     student, frames = fitted
-    engine = WorkerEngine(student, student.basis, frames, 2.0, "cpu", tmp_path)
+    engine = WorkerEngine(student, student.basis, frames, np.ones(len(frames)), 2.0, "cpu", tmp_path)
     try:
         facts, every = engine.open(), np.arange(50)
         assert facts["usable"].tolist() == every.tolist()
@@ -95,6 +96,36 @@ def test_tensorflow_and_the_evaluator_agree(fitted: tuple[ACEPotential, Frames],
         assert (steps[0] - steps[1]) / 2e-5 == pytest.approx(float(answer["gradient"] @ direction), rel=1e-4)
     finally:
         engine.close()
+
+
+def test_it_is_refined_on_other_labels_and_keeps_what_is_mixed_in(
+    fitted: tuple[ACEPotential, Frames], tmp_path: Path
+) -> None:
+    student, synthetic = fitted
+    truth = argon(10, seed=3)
+    assert truth.energy is not None and truth.forces is not None
+    dft = truth.with_labels(truth.energy - 0.1 * truth.n_atoms, 1.2 * truth.forces, None)
+    errors = {}
+    for share in (0.0, 0.9):
+        own = copy.deepcopy(student)
+        batches = Batches(epochs=30, batch_size=10, learning_rate=0.01, kappa=0.9)
+        refined, state = refine_ace(
+            own,
+            dft,
+            dft,
+            synthetic,
+            share=share,
+            batches=batches,
+            seed=0,
+            purpose=("test",),
+            work=tmp_path / f"{share}",
+        )
+        assert refined is own and [phase["phase"] for phase in state.phases] == ["AdamW"]
+        found = [refined.evaluate(frames).forces - frames.forces for frames in (dft, synthetic)]
+        errors[share] = [float(np.abs(error).mean()) for error in found]
+    before = student.evaluate(dft).forces - dft.forces
+    assert errors[0.0][0] < 0.5 * np.abs(before).mean()
+    assert errors[0.0][0] < errors[0.9][0] and errors[0.9][1] < errors[0.0][1]
 
 
 def test_pacemaker_itself_fits_what_is_passed_on(tmp_path: Path) -> None:

@@ -1,0 +1,109 @@
+"""The variants of a student: what each is trained on, and what it depends on."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from ase.build import bulk
+
+from distill.potentials.painn import PaiNN
+from distill.potentials.potential import load, save
+from distill.stages.base import Job
+from distill.stages.train import Train
+from distill.structures.frames import Frames
+from distill.structures.read import read_frames
+from distill.structures.write import write_frames
+from distill.workflow.plan import Plan, make_plan
+from distill.workflow.recipe import load_recipe
+
+QUICKSTART = Path(__file__).parents[3] / "recipes" / "quickstart.yaml"
+STUDENT = {"arch": "painn", "channels": 8, "layers": 1, "radial_features": 6, "cutoff": 4.0}
+
+
+def rattled(n: int, seed: int, factor: float = 1.0) -> Frames:
+    """Rattled silicon with the labels of a network that is not trained, its forces multiplied."""
+    rng = np.random.default_rng(seed)
+    structures = [bulk("Si") for _ in range(n)]
+    for atoms in structures:
+        atoms.positions += rng.normal(0, 0.1, atoms.positions.shape)
+    settings = {name: value for name, value in STUDENT.items() if name != "arch"}
+    truth = PaiNN.build(PaiNN.Settings(**settings), seed=1).evaluate(Frames.from_atoms(structures))
+    assert truth.energy is not None and truth.forces is not None
+    return truth.with_labels(factor * truth.energy, factor * truth.forces, None)
+
+
+@pytest.fixture(scope="module")
+def inputs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """A distilled student, DFT structures, synthetic ones, and synthetic ones with other labels."""
+    folder = tmp_path_factory.mktemp("inputs")
+    frames = {"train": rattled(12, 0), "valid": rattled(4, 1), "synthetic": rattled(12, 2), "other": rattled(12, 2, -5)}
+    for name, structures in frames.items():
+        write_frames(folder / f"{name}.xyz", structures)
+    settings = {name: value for name, value in STUDENT.items() if name != "arch"}
+    start = PaiNN.build(PaiNN.Settings(**settings), seed=0)
+    start.initialise(frames["synthetic"])
+    save(start, folder / "start", {})
+    paths = {name: folder / f"{name}.xyz" for name in frames}
+    return paths | {"start": folder / "start", "train_targets": None, "valid_targets": None}
+
+
+def refine(inputs: dict[str, Any], out: Path, **refine: Any) -> tuple[Any, dict[str, Any]]:
+    """Return the student that the stage makes of the distilled one, and its summary."""
+    labels = {"student": "small", "variant": "refined", "seed": 0}
+    raw = {"small": STUDENT | {"batch_size": 4, "average": 0.0, "refine": refine}}
+    section = Train.section_type(raw).model_validate(raw)
+    values = Train.select(section, labels) | {"atomic_energies": False, "hessian_rows": False}
+    out.mkdir(parents=True)
+    summary = Train().run(inputs, Train.settings_class(section, labels)(**values), Job(out, labels))
+    return load(out / "model"), summary
+
+
+def weights(potential: Any) -> torch.Tensor:
+    return torch.cat([p.detach().flatten().double() for p in potential.parameters()])
+
+
+def test_refining_begins_with_the_distilled_student_and_fits_dft(inputs: dict[str, Any], tmp_path: Path) -> None:
+    start, train = load(inputs["start"]), read_frames(inputs["train"])[0]
+    same, summary = refine(inputs, tmp_path / "same", steps=1, learning_rate=1e-12, steps_per_round=1)
+    # a step of 1e-12 in single precision
+    torch.testing.assert_close(weights(same), weights(start), rtol=1e-6, atol=1e-9)
+    assert summary["train_structures"] == 12
+    refined, summary = refine(inputs, tmp_path / "refined", steps=60, learning_rate=0.01, steps_per_round=20)
+    assert summary["steps"] == 60
+
+    def error(potential: Any) -> float:
+        return float(np.abs(potential.evaluate(train).forces - train.forces).mean())
+
+    assert error(refined) < 0.7 * error(start)
+
+
+def test_synthetic_structures_are_mixed_in_as_asked(inputs: dict[str, Any], tmp_path: Path) -> None:
+    how = {"steps": 6, "learning_rate": 0.01, "steps_per_round": 6}
+    others = inputs | {"synthetic": inputs["other"]}
+    for share, alike in ((0.0, True), (0.5, False)):
+        one, two = (
+            refine(given, tmp_path / f"{share}{k}", synthetic=share, **how)[0]
+            for k, given in enumerate((inputs, others))
+        )
+        assert torch.equal(weights(one), weights(two)) == alike
+
+
+def planned(*overrides: str) -> Plan:
+    return make_plan(load_recipe(QUICKSTART, overrides=overrides))
+
+
+def test_the_refined_student_needs_the_distilled_one_of_its_seed_which_does_not_depend_on_it() -> None:
+    with_it = planned("students.painn.refine={steps: 10}", "students.painn.seeds=2")
+    without = planned("students.painn.refine=null", "students.painn.seeds=2")
+    for seed in (0, 1):
+        task = with_it[f"train[painn,refined,{seed}]"]
+        assert {f"train[painn,distilled,{seed}]", "check", "label"} == set(task.needs)
+        assert task.publish["model"] == "models/painn-refined" + ("-seed1" if seed else "")
+    assert not [task.id for task in without if "refined" in task.id]
+    assert with_it["train[painn,distilled,0]"].hash == without["train[painn,distilled,0]"].hash
+    other = planned("students.painn.refine={steps: 11}", "students.painn.seeds=2")
+    assert other["train[painn,refined,0]"].hash != with_it["train[painn,refined,0]"].hash
