@@ -54,7 +54,7 @@ class ACEPotential(GradientFree):
         super().__init__(settings.cutoff, elements=tuple(sorted(atomic_numbers[symbol] for symbol in symbols)))
         self.settings: ACESettings = settings
         self._seed = seed
-        self._workers: dict[str, Worker] = {}
+        self._evaluator: Worker | None = None
         self._batches = BatchSize(BATCH)
 
     @property
@@ -97,7 +97,7 @@ class ACEPotential(GradientFree):
             basis: pacemaker's YAML.
             frames: the structures that it was fitted to; the active set is chosen from their atoms.
         """
-        self._workers.clear()
+        self._evaluator = None
         self.attachments = {BASIS: basis.encode()}
         offsets = {chemical_symbols[z]: float(self.offsets[z]) for z in self.elements or ()}
         self.attachments[YACE] = self._ask({"do": "yace", "offsets": offsets})["yace"].encode()
@@ -105,7 +105,7 @@ class ACEPotential(GradientFree):
         found = self._ask({"do": "active_set", **arrays(frames)})
         if found["active_set"]:
             self.attachments[ACTIVE_SET] = found["active_set"]
-            self._workers.clear()
+            self._evaluator = None
             return []
         short = [f"{name} ({n} atoms, {k} functions)" for name, (n, k) in found["counts"].items() if n < k]
         what = f"there is no extrapolation grade: too few atoms for the functions of {', '.join(short)}"
@@ -146,19 +146,19 @@ class ACEPotential(GradientFree):
 
     def _ask(self, request: Mapping[str, Any]) -> dict[str, Any]:
         """Return the evaluator's answer."""
-        if "evaluator" not in self._workers:
+        if self._evaluator is None:
             opening = {"basis": self.basis, "threads": torch.get_num_threads()}
             if ACTIVE_SET in self.attachments:
                 opening["active_set"] = self.attachments[ACTIVE_SET]
-            self._workers["evaluator"] = self.worker(ace_worker, opening)
+            self._evaluator = self.worker(ace_worker, opening)
         try:
-            return self._workers["evaluator"].ask(request)
+            return self._evaluator.ask(request)
         except Refusal as refusal:
             raise self.error(refusal) from refusal
 
     def __getstate__(self) -> dict[str, Any]:
         """Copies start a process of their own."""
-        return self.__dict__ | {"_workers": {}}
+        return self.__dict__ | {"_evaluator": None}
 
 
 def lammps_input(symbols: list[str]) -> str:

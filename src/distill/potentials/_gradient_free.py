@@ -6,9 +6,6 @@ from typing import ClassVar, NoReturn
 
 import numpy as np
 import torch
-from ase import Atoms
-from ase.calculators.calculator import Calculator, all_changes
-from ase.stress import full_3x3_to_voigt_6_stress
 
 from distill.base.errors import DistillError, UserError, WorkError
 from distill.potentials.batch_size import CPU_ATOMS, BatchSize
@@ -91,17 +88,8 @@ class GradientFreeCalculator(PotentialCalculator):
 
     potential: GradientFree
 
-    def calculate(
-        self,
-        atoms: Atoms | None = None,
-        properties: list[str] | None = None,
-        system_changes: list[str] = all_changes,
-    ) -> None:
-        """Fill ``self.results``; raises what the potential's ``predict`` does."""
-        Calculator.calculate(self, atoms, properties, system_changes)
-        frames = Frames.from_atoms([self.atoms], constraints=False)
+    def _predict(self, frames: Frames) -> Prediction:
         self.potential.check(frames)
-        energy, forces, stress = self.potential.predict(frames)
-        self.results = {"energy": float(energy[0]), "free_energy": float(energy[0]), "forces": forces.numpy()}
-        if stress is not None and bool(torch.isfinite(stress).all()):
-            self.results["stress"] = full_3x3_to_voigt_6_stress(stress[0].numpy())
+        found = self.potential.predict(frames)
+        is_known = found.stress is not None and bool(torch.isfinite(found.stress).all())
+        return found if is_known else found._replace(stress=None)

@@ -18,7 +18,7 @@ from distill.potentials.graph import find_pairs
 from distill.structures.frames import Array, Frames
 
 if TYPE_CHECKING:
-    from distill.potentials.potential import Potential
+    from distill.potentials.potential import Potential, Prediction
 
 SKIN = 0.5
 """Å; at room temperature a list of this skin holds for tens of steps and has a third more pairs at 5 Å."""
@@ -74,16 +74,20 @@ class PotentialCalculator(Calculator):
             UserError: the potential does not know an element, or a periodic direction has no lattice vector.
         """
         super().calculate(atoms, properties, system_changes)
-        frames = Frames.from_atoms([self.atoms], constraints=False)
-        batch = self.potential.batch(frames, self._neighbours(frames))
-        energy, forces, stress = self.potential(batch)
+        energy, forces, stress = self._predict(Frames.from_atoms([self.atoms], constraints=False))
         self.results = {
             "energy": float(energy[0]),
             "free_energy": float(energy[0]),
             "forces": forces.cpu().numpy().astype(np.float64),
         }
-        if batch.periodic and stress is not None:
+        if stress is not None:
             self.results["stress"] = full_3x3_to_voigt_6_stress(stress[0].cpu().numpy().astype(np.float64))
+
+    def _predict(self, frames: Frames) -> Prediction:
+        """Return the numbers of one structure, the stress only where it is periodic."""
+        batch = self.potential.batch(frames, self._neighbours(frames))
+        found: Prediction = self.potential(batch)
+        return found if batch.periodic else found._replace(stress=None)
 
     def _neighbours(self, frames: Frames) -> tuple[Array, Array]:
         """Return the pairs within the cutoff and their lattice translations."""

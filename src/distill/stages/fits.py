@@ -48,7 +48,7 @@ class BFGSSettings(Settings):
 class RefineSettings(Settings):
     """A last fit of the distilled student to the DFT structures; all else is as in the first."""
 
-    synthetic: float = Field(0.5, ge=0, lt=1)
+    synthetic: float = Field(0.25, ge=0, lt=1)
     """Share of the synthetic structures among those that are learnt from, so that they are not forgotten."""
 
 

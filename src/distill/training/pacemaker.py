@@ -334,9 +334,7 @@ class Fit:
         own, state, passed_on = self.upfit, self.state, dict(self.passed_on or {})
         assert own is not None  # noqa: S101 - run() asks
         section = {"optimizer": "BFGS", "maxiter": own.iterations, **passed_on}
-        section["loss"] = {"kappa": own.kappa, "L1_coeffs": self.objective.l1, "L2_coeffs": self.objective.l2} | dict(
-            section.get("loss", {})
-        )
+        section["loss"] = {"kappa": own.kappa, "L1_coeffs": self.objective.l1, "L2_coeffs": self.objective.l2}
         total = int(section["maxiter"]) * int(section.get("fit_cycles", 1))
         with progress.phase("pacemaker", total, "iteration", done=state.step) as phase:
 

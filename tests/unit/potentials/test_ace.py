@@ -152,7 +152,7 @@ def test_many_structures_are_shared_out_and_come_back_in_order(expansion: ACEPot
     frames = rattled(300)
     threads = torch.get_num_threads()
     shared = copy.copy(expansion)
-    shared._workers = {}
+    shared._evaluator = None
     try:
         torch.set_num_threads(2)
         together = shared.evaluate(frames)
