@@ -73,7 +73,8 @@ class PotentialCalculator(Calculator):
         Raises:
             UserError: the potential does not know an element, or a periodic direction has no lattice vector.
         """
-        super().calculate(atoms, properties, system_changes)
+        if atoms is not None and self.check_state(atoms):  # else they are those that ASE has just copied
+            self.atoms = atoms.copy()
         energy, forces, stress = self._predict(Frames.from_atoms([self.atoms], constraints=False))
         self.results = {
             "energy": float(energy[0]),
