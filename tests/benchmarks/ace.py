@@ -4,7 +4,8 @@
 
 The two fits have the same data, basis, weights, loss (kappa) and engine; what differs is how the coefficients move.
 The table says when each had which error on the validation families, the compilation of the loss included. For the speed
-of a step everything runs on one core, with 64 atoms of silicon; the teacher is also timed in its own package's calculator.
+of a step everything runs on one core, with 64 atoms of silicon; the teacher is also timed in its own package's
+calculator.
 """
 
 from __future__ import annotations
