@@ -70,6 +70,8 @@ class RefineInBatches(RefineSettings):
     """Passes over all structures at most."""
     learning_rate: float = Field(5e-3, gt=0)
     """Peak of the learning rate."""
+    kappa: float = Field(0.5, ge=0, le=1)
+    """Share of the forces in the loss."""
 
 
 class RefinedNetwork(StageSettings):
