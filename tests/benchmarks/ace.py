@@ -40,7 +40,9 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--teacher", type=Path, required=True, help="folder of the teacher")
     parser.add_argument("--minutes", type=float, default=10.0, help="for BFGS")
     parser.add_argument("--kappa", type=float, default=0.95, help="share of the forces in the loss")
-    parser.add_argument("--epochs", type=int, default=40, help="of AdamW")
+    parser.add_argument("--epochs", type=int, default=50, help="of AdamW")
+    parser.add_argument("--batch", type=int, default=8, help="structures of a step of AdamW")
+    parser.add_argument("--rate", type=float, default=0.01, help="learning rate of AdamW")
     parser.add_argument("--cutoff", type=float, default=5.0, help="Å")
     parser.add_argument("--errors", type=float, nargs="+", default=[100, 90, 80, 75, 72, 70, 68], help="meV/Å")
     return parser.parse_args()
@@ -86,7 +88,7 @@ def step_ms(calculator: Any, steps: int = 40) -> float:
 def main() -> None:
     """Print both tables."""
     options = arguments()
-    batches = Batches(epochs=options.epochs, kappa=options.kappa)
+    batches = Batches(options.epochs, options.batch, options.rate, kappa=options.kappa)
     student, adamw = curve(options, batches=batches, upfit=None)
     upfit = Upfit(iterations=10_000, kappa=options.kappa)
     _, bfgs = curve(options, batches=None, upfit=upfit, max_time=options.minutes)
