@@ -116,10 +116,10 @@ def steps(teacher: Any, student: Any) -> None:
         "ACE": student.calculator(),
     }
     times = [[step_ms(calculator) for calculator in calculators.values()] for _ in range(5)]
-    best = dict(zip(calculators, np.median(times, axis=0), strict=True))
-    for name, milliseconds in best.items():
-        ratio = f"{milliseconds / best['ACE']:.0f}"
-        print(f"64 atoms, one core: {name} {milliseconds:.2f} ms a step, {ratio} times that of ACE")
+    medians = dict(zip(calculators, np.median(times, axis=0), strict=True))
+    for name, milliseconds in medians.items():
+        times_slower = milliseconds / medians["ACE"]
+        print(f"64 atoms, one core: {name} {milliseconds:.2f} ms a step, {times_slower:.0f} times that of ACE")
 
 
 if __name__ == "__main__":

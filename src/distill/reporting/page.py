@@ -106,12 +106,13 @@ def _render(data: ReportData, table: ErrorTable, images: dict[str, dict[str, str
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    variants = {model.variant for model in _models(data, table)}
     return environment.get_template(TEMPLATE).render(
         data=data,
         conclusion=conclude(data, table),
         images=images,
-        has_direct=any(m.variant == "direct" for m in _models(data, table)),
-        has_refined=any(m.variant == "refined" for m in _models(data, table)),
+        has_direct="direct" in variants,
+        has_refined="refined" in variants,
         errors=_errors(data, table),
         full=full_tables(table, "dft"),
         against_teacher=full_tables(table, "teacher"),

@@ -181,10 +181,11 @@ def _equations_of_state(curves: Sequence[EnergyVolume]) -> list[Sentence]:
     sentences = []
     for curve in curves:
         name, fit = name_with_seed(curve, curves), curve.fit
+        is_distilled = curve.of.variant in ("distilled", "refined")
         if fit.volume is None:
-            tone: Tone = "bad" if curve.of.variant in ("distilled", "refined") else "note"
+            tone: Tone = "bad" if is_distilled else "note"
             sentences.append(Sentence(tone, f"{name}: no equilibrium volume of {curve.structure} ({fit.failure})."))
-        elif curve.of.variant in ("distilled", "refined") and teachers and teachers[0].failure is None:
+        elif is_distilled and teachers and teachers[0].failure is None:
             sentences.append(Sentence("note", f"{name}: {_differences(curve.structure, fit, teachers[0])}."))
     return sentences
 

@@ -137,8 +137,9 @@ def make_plan(recipe: Recipe) -> Plan:
     for name, stage in recipe.stages.items():
         section = recipe.sections.get(stage.section)
         followed = [dict(t.labels) for t in plan if t.stage == stage.each] if stage.each else [{}]
-        for labels in [one | more for one in followed for more in stage.fan_out(section)]:
-            plan.tasks.append(_make_task(plan, name, stage, labels))
+        fan = stage.fan_out(section)
+        for labels in [one | more for one in followed for more in fan]:
+            plan.tasks.append(_make_task(plan, name, stage, labels))  # one by one: a task may need its siblings
     _refuse_double_names(plan)
     return plan
 

@@ -21,7 +21,8 @@ from distill.workflow.plan import Plan, make_plan
 from distill.workflow.recipe import load_recipe
 
 QUICKSTART = Path(__file__).parents[3] / "recipes" / "quickstart.yaml"
-STUDENT = {"arch": "painn", "channels": 8, "layers": 1, "radial_features": 6, "cutoff": 4.0}
+NETWORK = {"channels": 8, "layers": 1, "radial_features": 6, "cutoff": 4.0}
+STUDENT = NETWORK | {"arch": "painn"}
 
 
 def rattled(n: int, seed: int, factor: float = 1.0) -> Frames:
@@ -30,8 +31,7 @@ def rattled(n: int, seed: int, factor: float = 1.0) -> Frames:
     structures = [bulk("Si") for _ in range(n)]
     for atoms in structures:
         atoms.positions += rng.normal(0, 0.1, atoms.positions.shape)
-    settings = {name: value for name, value in STUDENT.items() if name != "arch"}
-    truth = PaiNN.build(PaiNN.Settings(**settings), seed=1).evaluate(Frames.from_atoms(structures))
+    truth = PaiNN.build(PaiNN.Settings(**NETWORK), seed=1).evaluate(Frames.from_atoms(structures))
     assert truth.energy is not None and truth.forces is not None
     return truth.with_labels(factor * truth.energy, factor * truth.forces, None)
 
@@ -43,8 +43,7 @@ def inputs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     frames = {"train": rattled(12, 0), "valid": rattled(4, 1), "synthetic": rattled(12, 2), "other": rattled(12, 2, -5)}
     for name, structures in frames.items():
         write_frames(folder / f"{name}.xyz", structures)
-    settings = {name: value for name, value in STUDENT.items() if name != "arch"}
-    start = PaiNN.build(PaiNN.Settings(**settings), seed=0)
+    start = PaiNN.build(PaiNN.Settings(**NETWORK), seed=0)
     start.initialise(frames["synthetic"])
     save(start, folder / "start", {})
     paths = {name: folder / f"{name}.xyz" for name in frames}
