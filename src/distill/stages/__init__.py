@@ -12,6 +12,7 @@ STAGES = Registry(
         "generate": "distill.stages.generate:Generate",
         "label": "distill.stages.label:Label",
         "train": "distill.stages.train:Train",
+        "predict": "distill.stages.predict:Predict",
         "evaluate": "distill.stages.evaluate:Evaluate",
         "simulate": "distill.stages.simulate:Simulate",
         "benchmark": "distill.stages.benchmark:Benchmark",

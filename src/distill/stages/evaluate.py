@@ -1,8 +1,8 @@
 """Judge every model on the test set that nothing was fitted to or chosen by.
 
-Teacher (as it came and fine-tuned) and students against DFT, and each student against its teacher, with bootstrap
-intervals over structures. Every seed of a student is judged; one whose training diverged, or whose predictions are not
-finite, keeps its rows, is marked in them, and is in no mean over seeds.
+Teacher (as it came and fine-tuned) and students against DFT, and each student against its teacher, from what they
+predicted, with bootstrap intervals over structures. Every seed of a student is judged; one whose training diverged, or
+whose predictions are not finite, keeps its rows, is marked in them, and is in no mean over seeds.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ one of lowest validation loss; ``seeds`` counts all that were trained and ``fail
 
 
 class Evaluate(Stage):
-    """Error table of all models, and their predictions on the test set."""
+    """Error table of all models."""
 
     class Settings(StageSettings):
         """How the intervals are computed."""
@@ -75,48 +75,43 @@ class Evaluate(Stage):
         level: float = Field(0.95, gt=0, lt=1)
         """Confidence level of the intervals."""
 
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 3
     section: ClassVar[str] = "evaluate"
     inputs: ClassVar[dict[str, Any]] = {
         "test": "check.test",
         "synthetic": "label.valid",
-        "zero_shot": "finetune.zero_shot",
-        "teacher": "finetune.model",
+        "predicted": "predict.labels",
         "students": "train",
     }
-    outputs: ClassVar[dict[str, str]] = {"metrics": "metrics.csv", "seeds": "seeds.csv", "predictions": "predictions"}
-    publish: ClassVar[dict[str, str]] = {"metrics": "metrics.csv", "seeds": "seeds.csv", "predictions": "predictions"}
+    outputs: ClassVar[dict[str, str]] = {"metrics": "metrics.csv", "seeds": "seeds.csv"}
+    publish: ClassVar[dict[str, str]] = {"metrics": "metrics.csv", "seeds": "seeds.csv"}
 
     def run(self, inputs: Paths, settings: Settings, job: Job) -> Summary:
-        """Write ``metrics.csv``, ``seeds.csv`` and one extended XYZ file of predictions per model and seed."""
+        """Write ``metrics.csv`` and ``seeds.csv``."""
         from distill.analysis.errors import FAILED
-        from distill.potentials.potential import load
+        from distill.structures.labels import read_labels
         from distill.structures.read import read_frames
-        from distill.structures.write import write_frames
 
         test, synthetic = read_frames(inputs["test"])[0], read_frames(inputs["synthetic"])[0]
         rows: list[dict[str, Any]] = []
         kept: dict[tuple[str, str], list[Any]] = {}
-        taught: Any = None
         candidates = list(_candidates(inputs))
-        (job.out / "predictions").mkdir(exist_ok=True)
+        (teacher,) = (one.path for one in candidates if (one.model, one.variant) == ("teacher", "finetuned"))
+        taught = read_labels(teacher / "test.npz", test)
         with job.progress.phase("evaluating", len(candidates), "model") as phase:
             for one in candidates:
-                potential = load(one.path, job.device)
-                predicted = potential.graded(potential.evaluate(test))
+                predicted = read_labels(one.path / "test.npz", test)
                 tables = [("test", "dft", test, predicted)]
                 if one.model != "teacher":
                     tables.append(("test", "teacher", taught, predicted))
-                    tables.append(("synthetic", "teacher", synthetic, potential.evaluate(synthetic)))
-                elif one.variant == "finetuned":
-                    taught = predicted
+                    unseen = read_labels(one.path / "synthetic.npz", synthetic)
+                    tables.append(("synthetic", "teacher", synthetic, unseen))
                 head = one.head(all(finite(guess) for _, _, _, guess in tables))
                 if head["status"] not in FAILED:
                     kept.setdefault((one.model, one.variant), []).append(predicted)
                 for split, reference, truth, guess in tables:
                     key = head | {"split": split, "reference": reference}
                     rows += [key | row for row in _errors(truth, guess, settings, job.seed)]
-                write_frames(job.out / "predictions" / f"{one.model}-{one.variant}-{one.seed}.xyz", predicted)
                 phase.advance(note=f"{one.model} {one.variant}")
         write_table(job.out / "metrics.csv", COLUMNS, rows)
         write_table(job.out / "seeds.csv", SEED_COLUMNS, gathered(rows))
@@ -135,7 +130,7 @@ class Candidate:
     """One model to judge.
 
     Attributes:
-        path: its folder.
+        path: folder of its predictions.
         model: ``"teacher"`` or the student's name.
         variant: how it came to be.
         seed: which of several seeds.
@@ -157,18 +152,16 @@ class Candidate:
 
 
 def _candidates(inputs: Paths) -> Iterator[Candidate]:
-    yield Candidate(inputs["zero_shot"], "teacher", "zero_shot")
-    yield Candidate(inputs["teacher"], "teacher", "finetuned")
-    for source in inputs["students"]:
-        trained = read_json(source.path / "manifest.json")["summary"]
-        yield Candidate(
-            source.path / "model",
-            source.labels["student"],
-            source.labels["variant"],
-            source.labels["seed"],
-            trained["status"],
-            trained["valid_loss"],
-        )
+    """Yield every model that predicted, students with how their training ended."""
+    ends = {tuple(source.labels.values()): _end_of_training(source.path) for source in inputs["students"]}
+    for source in inputs["predicted"]:
+        labels = (source.labels["student"], source.labels["variant"], source.labels["seed"])
+        yield Candidate(source.path, *labels, **ends.get(labels, {}))
+
+
+def _end_of_training(artifact: Path) -> dict[str, Any]:
+    summary = read_json(artifact / "manifest.json")["summary"]
+    return {name: summary[name] for name in ("status", "valid_loss")}
 
 
 def finite(frames: Any) -> bool:

@@ -10,6 +10,9 @@ from pydantic import Field, field_validator, model_validator
 from distill.base.settings import Settings
 from distill.stages.base import StageSettings
 
+VARIANTS = ("distilled", "refined", "direct")
+"""How a student comes to be: from the synthetic structures, then the DFT structures too, or from these alone."""
+
 LADDER = ("ladder_step", "ladder_type")
 REFUSED = {"fit": ("callbacks", "loss"), "backend": ("evaluator",)}
 """Parts of pacemaker's input that run code, or that are said elsewhere."""
@@ -132,3 +135,18 @@ class PacemakerFit(StageSettings):
         if ladder and self.batches is not None:
             raise ValueError(f"{ladder[0]} begins with an empty expansion: write batches: null")
         return self
+
+
+def trained(students: Any) -> list[dict[str, Any]]:
+    """Return the labels of each student, variant and seed that the recipe's ``students`` section asks for."""
+    return [
+        {"student": name, "variant": variant, "seed": seed}
+        for name in type(students).model_fields
+        for variant in _variants(getattr(students, name))
+        for seed in range(getattr(students, name).seeds)
+    ]
+
+
+def _variants(student: Any) -> list[str]:
+    wanted = {"distilled": True, "refined": student.refine is not None, "direct": student.direct}
+    return [variant for variant in VARIANTS if wanted[variant]]

@@ -27,6 +27,7 @@ class Report(Stage):
         "generate": "generate",
         "label": "label",
         "train": "train",
+        "predict": "predict",
         "evaluate": "evaluate",
         "simulate": "simulate",
         "benchmark": "benchmark",
@@ -116,19 +117,16 @@ def read_table(path: Path) -> list[dict[str, str]]:
 def parity(inputs: Paths) -> Iterator[Any]:
     """Yield the predictions of each model (of several seeds the best by validation) beside the DFT labels."""
     from distill.reporting.data import Model, Parity
+    from distill.structures.labels import read_labels
     from distill.structures.read import read_frames
 
     test = read_frames(inputs["test"])[0]
     students = read_json(inputs["evaluate"] / "manifest.json")["summary"]["students"]
-    models = [("teacher", "zero_shot", 0), ("teacher", "finetuned", 0)]
-    models += [
-        (name, variant, one["best_seed"])
-        for name, variants in students.items()
-        for variant, one in variants.items()
-        if one["best_seed"] is not None
-    ]
-    for model, variant, seed in models:
-        guess = read_frames(inputs["evaluate"] / "predictions" / f"{model}-{variant}-{seed}.xyz")[0]
+    for source in inputs["predict"]:
+        model, variant, seed = (source.labels[name] for name in ("student", "variant", "seed"))
+        if model != "teacher" and seed != students[model][variant]["best_seed"]:
+            continue
+        guess = read_labels(source.path / "labels" / "test.npz", test)
         yield Parity(
             of=Model(model, variant),
             n_atoms=test.n_atoms,

@@ -26,7 +26,7 @@ from distill.stages.base import (
     TrainedSettings,
     TrainerSettings,
 )
-from distill.stages.fits import BatchesSettings, PacemakerFit, RefinedExpansion, RefinedNetwork
+from distill.stages.fits import BatchesSettings, PacemakerFit, RefinedExpansion, RefinedNetwork, trained
 
 
 class StudentExtent(StageSettings):
@@ -138,17 +138,7 @@ class Train(Stage):
     @classmethod
     def fan_out(cls, section: Any) -> list[dict[str, Any]]:
         """Return one set of labels for each student, variant and seed."""
-        return [
-            {"student": name, "variant": variant, "seed": seed}
-            for name in type(section).model_fields
-            for variant in cls._variants(getattr(section, name))
-            for seed in range(getattr(section, name).seeds)
-        ]
-
-    @staticmethod
-    def _variants(student: Any) -> list[str]:
-        wanted = {"distilled": True, "refined": student.refine is not None, "direct": student.direct}
-        return [variant for variant, is_wanted in wanted.items() if is_wanted]
+        return trained(section)
 
     @classmethod
     def settings_class(cls, section: Any, labels: Mapping[str, Any]) -> Any:

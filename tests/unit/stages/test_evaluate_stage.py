@@ -16,6 +16,7 @@ from distill.potentials.painn import PaiNN
 from distill.potentials.potential import Potential, save
 from distill.stages.base import Job, Source
 from distill.stages.evaluate import COLUMNS, SEED_COLUMNS, Evaluate, _gains, finite
+from distill.stages.predict import Predict
 from distill.structures.frames import Frames
 from distill.structures.read import read_frames
 from distill.structures.write import write_frames
@@ -27,6 +28,9 @@ TRAINED: dict[tuple[str, str], list[tuple[str, float | None]]] = {
     ("broken", "direct"): [("finished", 0.4)],
 }
 """How the training of each seed ended, and its validation loss."""
+
+TEACHERS = (("zero_shot", "zero_shot"), ("teacher", "finetuned"))
+"""Folder and variant."""
 
 NAN = {("painn", "distilled", 3)}
 """Seeds whose training is said to have ended well, and whose weights are broken."""
@@ -65,6 +69,15 @@ def trained(folder: Path, index: int, student: str, variant: str, seed: int) -> 
     return Source(folder, "train", {"student": student, "variant": variant, "seed": seed})
 
 
+def predicted(folder: Path, path: Path, labels: dict[str, Any]) -> Source:
+    """Let the stage before predict the test set and, for a student, the synthetic structures."""
+    job = Job(folder / "predicted" / "-".join(map(str, labels.values())), labels)
+    job.out.mkdir(parents=True)
+    synthetic = None if labels["student"] == "teacher" else folder / "synthetic.xyz"
+    Predict().run({"test": folder / "test.xyz", "synthetic": synthetic, "model": path}, Predict.Settings(), job)
+    return Source(job.out / "labels", "predict", labels)
+
+
 @pytest.fixture(scope="module")
 def evaluated(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any], list[str]]:
     """The folder that the stage wrote, its summary and its warnings."""
@@ -74,12 +87,14 @@ def evaluated(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str,
     write_frames(folder / "test.xyz", labelled(rattled(4, 0), model(101)))
     write_frames(folder / "synthetic.xyz", model(101).evaluate(rattled(3, 1)))
     runs = [(student, variant, seed) for (student, variant), each in TRAINED.items() for seed in range(len(each))]
+    students = [trained(folder / f"train{i}", i, *run) for i, run in enumerate(runs)]
+    models = [(folder / name, {"student": "teacher", "variant": variant, "seed": 0}) for name, variant in TEACHERS]
+    models += [(source.path / "model", dict(source.labels)) for source in students]
     inputs = {
         "test": folder / "test.xyz",
         "synthetic": folder / "synthetic.xyz",
-        "zero_shot": folder / "zero_shot",
-        "teacher": folder / "teacher",
-        "students": [trained(folder / f"train{i}", i, *run) for i, run in enumerate(runs)],
+        "predicted": [predicted(folder, *one) for one in models],
+        "students": students,
     }
     job = Job(folder / "out")
     job.out.mkdir()
@@ -95,10 +110,9 @@ def table(path: Path) -> list[dict[str, str]]:
 
 def force_mae(evaluated: Any, student: str, variant: str, seed: int, against: str = "dft") -> float:
     """The error recomputed from the predictions that were written."""
-    out, _, _ = evaluated
-    name = f"{student}-{variant}-{seed}"
-    guess = read_frames(out / "predictions" / f"{name}.xyz")[0].forces
-    truth = out.parent / "test.xyz" if against == "dft" else out / "predictions" / "teacher-finetuned-0.xyz"
+    folder = evaluated[0].parent
+    guess = read_frames(folder / "predicted" / f"{student}-{variant}-{seed}" / "test.xyz")[0].forces
+    truth = folder / ("test.xyz" if against == "dft" else "predicted/teacher-finetuned-0/test.xyz")
     return float(np.abs(guess - read_frames(truth)[0].forces).mean())
 
 

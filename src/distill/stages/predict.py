@@ -1,0 +1,56 @@
+"""What every model says of the structures that it is judged by: one task a model, so that only a new one is work to do.
+
+Teacher (as it came and fine-tuned) and students predict the test set; students also the synthetic structures of
+families that none of them was trained on, for a comparison with their teacher.
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+from distill.stages.base import Job, Paths, Stage, StageSettings, Summary
+from distill.stages.fits import VARIANTS, trained
+
+TEACHERS = {"zero_shot": "finetune.zero_shot", "finetuned": "finetune.model"}
+"""Variants of the teacher, and where they come from."""
+
+
+class Predict(Stage):
+    """Predictions of one model."""
+
+    class Settings(StageSettings):
+        """There are none."""
+
+    section: ClassVar[str] = "students"
+    inputs: ClassVar[dict[str, Any]] = {
+        "test": "check.test",
+        "synthetic": dict.fromkeys(VARIANTS, "label.valid"),
+        "model": TEACHERS | {variant: f"train.model@{variant}" for variant in VARIANTS},
+    }
+    outputs: ClassVar[dict[str, str]] = {"test": "test.xyz", "labels": "labels"}
+    publish: ClassVar[dict[str, str]] = {"test": "predictions/{student}-{variant}-{seed}.xyz"}
+
+    @classmethod
+    def fan_out(cls, section: Any) -> list[dict[str, Any]]:
+        """Return the labels of the teacher's two variants and of each student, variant and seed."""
+        teachers = [{"student": "teacher", "variant": variant, "seed": 0} for variant in TEACHERS]
+        return teachers + trained(section)
+
+    def run(self, inputs: Paths, settings: Settings, job: Job) -> Summary:
+        """Write the test set as it is predicted, and in ``labels`` the bare numbers of all that is predicted."""
+        from distill.potentials.potential import load
+        from distill.structures.labels import write_labels
+        from distill.structures.read import read_frames
+        from distill.structures.write import write_frames
+
+        potential = load(inputs["model"], job.device)
+        sets = {name: read_frames(inputs[name])[0] for name in ("test", "synthetic") if inputs[name] is not None}
+        (job.out / "labels").mkdir(exist_ok=True)
+        with job.progress.phase("predicting", sum(map(len, sets.values())), "structure") as phase:
+            for name, structures in sets.items():
+                predicted = potential.evaluate(structures, progress=phase)
+                write_labels(job.out / "labels" / f"{name}.npz", predicted)
+                if name == "test":
+                    write_frames(job.out / "test.xyz", potential.graded(predicted))
+        counts = {name: len(structures) for name, structures in sets.items()}
+        return counts | {"headline": f"{sum(counts.values())} structures"}

@@ -1,0 +1,50 @@
+"""Predictions are a task of each model, so that what was predicted once is not predicted again."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from ase.build import bulk
+
+from distill.structures.frames import Frames
+from distill.structures.labels import read_labels, write_labels
+from distill.workflow.plan import Plan, make_plan
+from distill.workflow.recipe import load_recipe
+
+QUICKSTART = Path(__file__).parents[3] / "recipes" / "quickstart.yaml"
+
+
+def planned(*overrides: str) -> Plan:
+    return make_plan(load_recipe(QUICKSTART, overrides=overrides))
+
+
+def test_a_further_student_is_all_that_is_predicted() -> None:
+    before, after = planned(), planned("students.other={arch: schnet, direct: false}")
+    old, new = ({t.id: t.hash for t in plan if t.stage == "predict"} for plan in (before, after))
+    assert new.items() > old.items()
+    assert set(new) - set(old) == {"predict[other,distilled,0]"}
+    assert before["evaluate"].hash != after["evaluate"].hash
+
+
+def test_only_students_predict_the_synthetic_structures() -> None:
+    plan = planned()
+    needs = {t.id: set(t.needs) for t in plan if t.stage == "predict"}
+    assert needs["predict[teacher,zero_shot,0]"] == {"check", "finetune"}
+    assert needs["predict[painn,refined,0]"] == {"check", "label", "train[painn,refined,0]"}
+
+
+@pytest.mark.parametrize("with_stress", [True, False])
+def test_labels_come_back_to_the_last_bit_even_where_they_are_not_finite(tmp_path: Path, with_stress: bool) -> None:
+    rng = np.random.default_rng(0)
+    frames = Frames.from_atoms([bulk("Si"), bulk("Si", cubic=True)])
+    forces = rng.normal(size=(10, 3))
+    forces[3, 1] = np.nan
+    labelled = frames.with_labels(rng.normal(size=2), forces, rng.normal(size=(2, 3, 3)) if with_stress else None)
+    write_labels(tmp_path / "labels.npz", labelled)
+    again = read_labels(tmp_path / "labels.npz", frames)
+    for name in ("energy", "forces", "stress"):
+        np.testing.assert_array_equal(getattr(again, name), getattr(labelled, name))
+    with pytest.raises(ValueError, match="shape"):
+        read_labels(tmp_path / "labels.npz", frames[:1])
