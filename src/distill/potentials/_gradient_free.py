@@ -49,8 +49,10 @@ class GradientFree(Potential):
         per_atom = self.offsets.detach().cpu().numpy()[frames.numbers]
         return np.bincount(frames.structure_of_atom, weights=per_atom, minlength=len(frames))
 
-    def calculator(self) -> PotentialCalculator:
-        """Return an ASE calculator, offsets included."""
+    def calculator(self, compiled: bool = False) -> PotentialCalculator:
+        """Return an ASE calculator, offsets included; it cannot be compiled."""
+        if compiled:
+            self.compile_for("use")
         return GradientFreeCalculator(self.eval())
 
     def forward(self, batch: Batch, stress: bool = True) -> Prediction:

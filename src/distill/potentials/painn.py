@@ -36,6 +36,7 @@ class PaiNN(Architecture):
     role = "student"
     reference = "K. T. Schütt, O. T. Unke, M. Gastegger, arXiv:2102.03150 (2021)"
     licence = "MIT"
+    compiles = True
     Settings = PaiNNSettings
 
     @classmethod

@@ -10,7 +10,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -20,6 +20,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from distill.base.compiler import check_compiler
 from distill.base.errors import UserError, WorkError
 from distill.base.files import hash_file, read_json, replacing, write_json
 from distill.base.progress import Phase
@@ -69,6 +70,7 @@ class Potential(nn.Module):
         origin: where published weights are from: file, SHA-256, licence; empty for students.
         attachments: files, by name, that are saved with it because its settings do not describe it.
         breaks: laws of ``check_potential`` that it does not keep by construction: derivatives, rotation, separation.
+        compiled: ``"fit"`` or ``"use"`` while computed with a compiled network, see :meth:`compile_for`; else ``"no"``.
         memory_per_atom: bytes that one atom takes in evaluation, roughly; sizes the first batch on a GPU.
     """
 
@@ -85,6 +87,7 @@ class Potential(nn.Module):
         self.settings = PotentialSettings()
         self.origin: dict[str, str] = {}
         self.attachments: dict[str, bytes] = {}
+        self.compiled: Literal["no", "fit", "use"] = "no"
         self._batch_sizes: dict[torch.device, BatchSize] = {}
 
     def atomic_energies(self, batch: Batch) -> Tensor:
@@ -189,6 +192,19 @@ class Potential(nn.Module):
     @torch.enable_grad()
     def with_atomic_energies(self, batch: Batch, stress: bool = True) -> tuple[Prediction, Tensor]:
         """Return what :meth:`forward` does, and the energy of each atom with its element's, ``[N]`` float64 eV."""
+        atomic, by_positions, by_strain = self._derivatives(batch, stress)
+        free = self.offsets.index_select(0, batch.numbers)
+        energy = self._sum(atomic, batch) + self._sum(free, batch)
+        tensor = None if by_strain is None else divide_by_volume(by_strain, batch)
+        prediction = Prediction(energy if self.training else energy.detach(), -by_positions, tensor)
+        return prediction, atomic.double() + free
+
+    def _derivatives(self, batch: Batch, stress: bool) -> tuple[Tensor, Tensor, Tensor | None]:
+        """Return the energy of each atom ``[N]``, and the derivatives of their sum by positions ``[N, 3]`` and strain.
+
+        The latter is symmetric, ``[B, 3, 3]``, or None where no stress is wanted. In training mode all can be
+        differentiated once more.
+        """
         strain = batch.cells.new_zeros(batch.cells.shape, requires_grad=True) if stress else None
         positions = batch.positions.detach().requires_grad_()
         atomic = self.atomic_energies(strained(replace(batch, positions=positions), strain))
@@ -200,11 +216,7 @@ class Potential(nn.Module):
             )
         else:  # nothing depends on the positions: no atom has a neighbour
             gradients = tuple(torch.zeros_like(leaf) for leaf in leaves)
-        free = self.offsets.index_select(0, batch.numbers)
-        energy = total + self._sum(free, batch)
-        tensor = None if strain is None else divide_by_volume(gradients[1], batch)
-        prediction = Prediction(energy if self.training else energy.detach(), -gradients[0], tensor)
-        return prediction, atomic.double() + free
+        return atomic, gradients[0], gradients[1] if stress else None
 
     def predict(self, frames: Frames, stress: bool = True) -> Prediction:
         """Return what the potential says of structures evaluated together, without a check of their elements."""
@@ -291,10 +303,39 @@ class Potential(nn.Module):
             ) from error
         self._batch_size.halve(int(n_atoms.sum()))
 
-    def calculator(self) -> PotentialCalculator:
-        """Return an ASE calculator of this potential, which is put into evaluation mode."""
+    @property
+    def can_compile(self) -> bool:
+        """Whether :meth:`compile_for` can do it."""
+        return self.architecture in POTENTIALS and bool(POTENTIALS[self.architecture].compiles)
+
+    def compile_for(self, purpose: Literal["fit", "use"]) -> None:
+        """Compute with a compiled network from now on, made when it is first needed, which takes about a minute.
+
+        Args:
+            purpose: a fit, or predictions alone.
+
+        Raises:
+            UserError: this architecture cannot be compiled, or there is no compiler.
+        """
+        if not self.can_compile:
+            able = ", ".join(name for name in POTENTIALS if POTENTIALS[name].compiles)
+            raise UserError("it cannot be compiled", f"potential {self.architecture}", f"Those that can: {able}")
+        try:
+            check_compiler(True)
+        except ValueError as error:
+            raise UserError(f"torch.compile {error}", f"potential {self.architecture}") from None
+        self.compiled = purpose
+
+    def calculator(self, compiled: bool = False) -> PotentialCalculator:
+        """Return an ASE calculator of this potential, which is put into evaluation mode.
+
+        Args:
+            compiled: compile the network first; its steps then take a half to a quarter of the time on a CPU.
+        """
         from distill.potentials.calculator import PotentialCalculator
 
+        if compiled:
+            self.compile_for("use")
         return PotentialCalculator(self.eval())
 
     def check(self, frames: Frames) -> None:

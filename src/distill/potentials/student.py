@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from distill.potentials.compiled import FEWEST, derivatives
 from distill.potentials.core_repulsion import CoreRepulsion
 from distill.potentials.graph import Batch
 from distill.potentials.potential import MAX_Z, Potential
@@ -45,6 +46,13 @@ class Student(Potential):
             return energies
         repulsion: Tensor = self.core(batch, vectors)
         return energies + repulsion
+
+    def _derivatives(self, batch: Batch, stress: bool) -> tuple[Tensor, Tensor, Tensor | None]:
+        """Return what the base class does, by a compiled function where one is wanted and worth it."""
+        if self.compiled == "no" or min(len(batch.numbers), batch.pairs.shape[1]) < FEWEST:
+            return super()._derivatives(batch, stress)
+        with torch.set_grad_enabled(self.compiled == "fit"):
+            return derivatives(self, batch, stress)
 
     @torch.no_grad()
     def initialise(self, frames: Frames) -> None:

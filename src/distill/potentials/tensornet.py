@@ -36,6 +36,7 @@ class TensorNet(Architecture):
     role = "student"
     reference = "G. Simeon, G. De Fabritiis, arXiv:2306.06482 (2023)"
     licence = "MIT"
+    compiles = True
     Settings = TensorNetSettings
 
     @classmethod

@@ -13,8 +13,9 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import Field, field_validator
+from pydantic import AfterValidator, Field, field_validator
 
+from distill.base.compiler import check_compiler
 from distill.base.progress import Progress
 from distill.base.settings import Settings
 
@@ -23,6 +24,10 @@ Paths = Mapping[str, Any]
 
 Summary = dict[str, Any]
 """What a stage says of its work: JSON-able numbers and texts that go into the manifest and the report."""
+
+
+Compile = Annotated[bool, AfterValidator(check_compiler)]
+"""Whether networks are compiled; refused where there is no compiler."""
 
 
 class StageSettings(Settings):

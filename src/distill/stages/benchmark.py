@@ -14,7 +14,7 @@ from pydantic import Field
 
 from distill.base.files import write_table
 from distill.base.settings import Settings
-from distill.stages.base import Job, Paths, Stage, StageSettings, Summary
+from distill.stages.base import Compile, Job, Paths, Stage, StageSettings, Summary
 
 SPEED = ("model", "variant", "atoms", "ms_per_step", "n_steps", "note")
 """Columns of ``speed.csv``: one row a model and size; the note of a model's last row says why none is larger."""
@@ -54,6 +54,8 @@ class Benchmark(Stage):
         """K at the start; how fast atoms move decides how often their neighbours are listed anew."""
         timestep_fs: float = Field(1.0, gt=0)
         """Time step, fs; as for the temperature."""
+        compile: Compile = False
+        """Compile networks first where that can be done (painn, tensornet); the time that it takes is not counted."""
         timings: Timings | None = None
         """Timings of your own, drawn beside ours."""
 
@@ -126,6 +128,7 @@ def _timed(path: Path, name: str, atoms: Any, settings: Benchmark.Settings, job:
         timestep_fs=settings.timestep_fs,
         rng=stream(job.seed, "benchmark"),
         report=report,
+        compiled=settings.compile,
     )
     if speed.broke:
         job.warnings.append(f"{name} was not timed further: {speed.stopped}")

@@ -17,6 +17,7 @@ from distill.base.errors import UserError
 from distill.potentials import student_row, students
 from distill.potentials.custom import check_module
 from distill.stages.base import (
+    Compile,
     FitSettings,
     Job,
     Paths,
@@ -73,6 +74,8 @@ class Train(Stage):
         rate of about 0.004."""
         learning_rate: float = Field(1e-2, gt=0)
         """Peak of the learning rate."""
+        compile: Compile = False
+        """Compile the network first (painn, tensornet), which takes a minute or two: steps then take half the time."""
 
     section: ClassVar[str] = "students"
     inputs: ClassVar[dict[str, Any]] = {
@@ -126,6 +129,9 @@ class Train(Stage):
             if ":" in arch:
                 check_module(arch)
             row.check_ready(entry)
+            if entry.get("compile") and not row.compiles:
+                where = f"students.{name}.compile"
+                raise UserError(f"{arch} cannot be compiled", remedy="Leave it out")
         except UserError as error:
             raise UserError(error.what, where=where, remedy=error.remedy) from None
         return create_model(f"{row.name}_student", __base__=(row.Settings, cls._fits()[row.trainer]))
@@ -211,7 +217,7 @@ class Train(Stage):
         check_devices(job.device, settings.trainer.devices)
         how = settings.arguments() | self._common(settings, job)
         how |= {name: getattr(settings.trainer, name) for name in ("devices", "matmul")}
-        how["loss"] = settings.loss.model_dump()
+        how |= {"loss": settings.loss.model_dump(), "compiled": settings.compile}
         if inputs["start"] is not None:
             student, synthetic = self._start(inputs, job.device)
             how |= settings.refine.model_dump(exclude={"synthetic"})

@@ -73,6 +73,7 @@ def fit(
     device: str = "cpu",
     devices: int = 1,
     matmul: Matmul = "highest",
+    compiled: bool = False,
     logs: Logs | None = None,
     progress: Progress | None = None,
 ) -> FitResult:
@@ -104,6 +105,7 @@ def fit(
         device: torch device.
         devices: processes that train together, each on a GPU of its own, or on its share of this process's threads.
         matmul: precision of products of matrices in single precision, see ``torch.set_float32_matmul_precision``.
+        compiled: compile the network first, see :meth:`distill.potentials.potential.Potential.compile_for`.
         logs: what logs to write besides the learning curve.
         progress: where to report.
 
@@ -112,10 +114,12 @@ def fit(
         best weights seen before, or its initial ones.
 
     Raises:
-        UserError: there are fewer GPUs than ``devices``, or a log cannot be written.
+        UserError: there are fewer GPUs than ``devices``, a log cannot be written, or the network cannot be compiled.
         WorkError: memory does not suffice, or one of several processes died.
     """
     check_devices(device, devices)
+    if compiled:
+        potential.compile_for("fit")
     others = replay if replay is not None and replay_share else Frames.empty()
     train_set, valid_set = (
         attach_targets(potential.prepare(structures), further)
@@ -153,6 +157,7 @@ def fit(
     else:
         fitting.run(progress or Progress())
     keeper.restore_best(potential)
+    potential.compiled = "no"
     potential.eval()
     return keeper.result
 
