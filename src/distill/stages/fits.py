@@ -33,6 +33,8 @@ class BatchesSettings(Settings):
     """AdamW's weight decay."""
     kappa: float = Field(0.75, ge=0, le=1)
     """Share of the forces in the loss."""
+    rotate: bool = True
+    """Work along the eigenvectors of the gradients' second moments, not along single coefficients as AdamW itself."""
     patience: int = Field(50, ge=1)
     """Epochs without gain after which the phase ends."""
     min_gain: float = Field(1e-5, ge=0)

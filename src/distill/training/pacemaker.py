@@ -39,6 +39,7 @@ class Batches:
         schedule: ``"cosine"`` (a rise over 20 steps, then a fall to 1 %) or ``"constant"``.
         weight_decay: of AdamW.
         kappa: share of the forces in the loss.
+        rotate: whether AdamW works along the eigenvectors of the gradients' second moments, see :class:`Axes`.
         patience: epochs without gain after which it ends.
         min_gain: fall of the validation loss that counts as gain.
     """
@@ -49,6 +50,7 @@ class Batches:
     schedule: str = "cosine"
     weight_decay: float = 0.0
     kappa: float = 0.75
+    rotate: bool = True
     patience: int = 50
     min_gain: float = 1e-5
 
@@ -140,6 +142,41 @@ class Engine(Protocol):
         """
 
 
+class Axes:
+    """The eigenvectors of the gradients' second moments, along which AdamW works.
+
+    AdamW gives every coefficient a pace of its own. Functions of an expansion resemble each other, so that what is
+    steep and what is flat are sums and differences of them; along the eigenvectors each has its own pace (SOAP, Vyas et
+    al., arXiv:2409.11321, for a single vector). They are found anew at the beginning of every epoch.
+
+    Args:
+        moments: running mean of the products of the gradient's components, ``[C, C]``.
+        weight: of the gradients in it; 1 - weight is that of the zeros that it began with.
+
+    Class attributes:
+        MEMORY: decay of the running means.
+        SMALLEST: size of the gradient, relative to the largest, along what counts as flat.
+    """
+
+    MEMORY = 0.99
+    SMALLEST = 1e-4
+
+    def __init__(self, moments: Array, weight: float) -> None:
+        values, self.vectors = np.linalg.eigh(moments / weight)
+        self.squares = np.maximum(values, 0.0)  # running mean of the squared gradient along each
+
+    def step(self, gradient: Array, mean: Array) -> Array:
+        """Return the step for a learning rate of 1, from the gradient and its running mean, ``[C]`` each.
+
+        Along flat directions, where there is little but noise, a step is limited by a share of the steepest one's size.
+        """
+        along = self.vectors.T @ gradient
+        self.squares = self.MEMORY * self.squares + (1 - self.MEMORY) * along**2
+        sizes = np.sqrt(self.squares)
+        step: Array = self.vectors @ ((self.vectors.T @ mean) / (sizes + self.SMALLEST * sizes.max()))
+        return step
+
+
 @dataclass
 class State:
     """Where a fit is; all that a resumed one needs.
@@ -147,7 +184,8 @@ class State:
     Attributes:
         coefficients: the present ones. best: those of lowest validation loss in the phase.
         before: those that the phase began with.
-        first: AdamW's mean of the gradient. second: of its square.
+        first: AdamW's mean of the gradient. second: of its square. moments: of the products of its components,
+            ``[C, C]``; empty where they are not wanted.
         phase: number of the running phase. step: finished steps of it: batches of AdamW or iterations.
         steps: of all phases.
         best_loss: of ``best``. best_row: its row of the curve.
@@ -162,6 +200,7 @@ class State:
     before: Array
     first: Array
     second: Array
+    moments: Array
     phase: int = 0
     step: int = 0
     steps: int = 0
@@ -172,14 +211,14 @@ class State:
     phases: list[dict[str, Any]] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
 
-    ARRAYS = ("coefficients", "best", "before", "first", "second")
+    ARRAYS = ("coefficients", "best", "before", "first", "second", "moments")
     NUMBERS = ("phase", "step", "steps", "best_loss", "best_row", "gained", "phases", "warnings")
 
     @classmethod
     def start(cls, coefficients: Array) -> State:
         """Return the state of a fit that has not begun."""
         zeros = np.zeros_like(coefficients)
-        return cls(coefficients, coefficients.copy(), coefficients.copy(), zeros, zeros.copy())
+        return cls(coefficients, coefficients.copy(), coefficients.copy(), zeros, zeros.copy(), np.zeros((0, 0)))
 
     def save(self, path: Path) -> None:
         """Write it whole or not at all."""
@@ -265,9 +304,9 @@ class Fit:
         with progress.phase("AdamW", own.epochs * per_epoch, "step", done=state.step) as phase:
             for epoch in range(state.step // per_epoch, own.epochs):
                 order = stream(self.seed, "epoch", epoch).permutation(train)
-                losses = []
+                axes, losses = self._axes(own), []
                 for begin in range(0, len(order), own.batch_size):
-                    losses.append(self._step(order[begin : begin + own.batch_size], own, own.epochs * per_epoch))
+                    losses.append(self._step(order[begin : begin + own.batch_size], own, own.epochs * per_epoch, axes))
                     phase.update(state.step, self._note(epoch + 1, own.epochs, losses[-1]))
                 gain = self._judge(float(np.mean(losses)), self._rate(own, own.epochs * per_epoch), own.kappa)
                 state.gained = epoch if gain > own.min_gain else state.gained
@@ -282,7 +321,16 @@ class Fit:
         rise = min(1.0, (self.state.step + 1) / 20)
         return own.learning_rate * rise * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * self.state.step / total)))
 
-    def _step(self, chosen: Array, own: Batches, total: int) -> float:
+    def _axes(self, own: Batches) -> Axes | None:
+        """Return the axes of an epoch; None where they are not wanted, or in the first epoch, which gathers them."""
+        state = self.state
+        if own.rotate and not state.step:
+            state.moments = np.zeros((len(state.coefficients),) * 2)
+        if not own.rotate or not state.step:
+            return None
+        return Axes(state.moments, 1 - Axes.MEMORY**state.step)
+
+    def _step(self, chosen: Array, own: Batches, total: int, axes: Axes | None) -> float:
         """Take one step of AdamW and return the loss before it."""
         state = self.state
         loss, gradient = self._loss(state.coefficients, np.sort(chosen), own.kappa)
@@ -292,8 +340,11 @@ class Fit:
         state.first = 0.9 * state.first + 0.1 * gradient
         state.second = 0.999 * state.second + 0.001 * gradient**2
         mean, spread = state.first / (1 - 0.9**state.step), state.second / (1 - 0.999**state.step)
-        state.coefficients = state.coefficients * (1 - rate * own.weight_decay)
-        state.coefficients -= rate * mean / (np.sqrt(spread) + 1e-10)
+        if own.rotate:
+            state.moments *= Axes.MEMORY
+            state.moments += (1 - Axes.MEMORY) * np.outer(gradient, gradient)
+        step = mean / (np.sqrt(spread) + 1e-10) if axes is None else axes.step(gradient, mean)
+        state.coefficients = state.coefficients * (1 - rate * own.weight_decay) - rate * step
         return loss
 
     def _loss(self, coefficients: Array, chosen: Array, kappa: float) -> tuple[float, Array]:

@@ -99,6 +99,26 @@ def test_adamw_comes_near_the_optimum(tmp_path: Path) -> None:
     assert state.result.best == min(state.result.curve, key=lambda point: point.valid_loss)
 
 
+class Alike(Linear):
+    """Functions that differ little from each other, as those of an expansion do."""
+
+    def __init__(self) -> None:
+        super().__init__(noise=0.0)
+        mixing = np.ones((4, 4)) + 0.03 * np.random.default_rng(1).normal(size=(4, 4))
+        truth = np.array([0.5, -1.0, 0.25, 2.0])
+        self.energies, self.slopes = self.energies @ mixing, self.slopes @ mixing
+        self.energy, self.forces = self.energies @ truth, self.slopes @ truth
+
+
+def test_functions_that_are_alike_are_told_apart_along_the_eigenvectors(tmp_path: Path) -> None:
+    how = {"epochs": 100, "batch_size": 6, "learning_rate": 0.05, "kappa": KAPPA}
+    losses = {
+        rotate: fit(tmp_path / str(rotate), Alike(), Batches(**how, rotate=rotate)).result.curve[-1].valid_loss
+        for rotate in (False, True)
+    }
+    assert losses[True] < 0.01 * losses[False]
+
+
 def test_bfgs_reaches_the_optimum(tmp_path: Path) -> None:
     found = fit(tmp_path, upfit=Upfit(iterations=50, kappa=KAPPA))
     optimum = Linear().optimum(TRAIN, KAPPA)
