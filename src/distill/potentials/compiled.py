@@ -4,9 +4,9 @@ A network of narrow layers spends most of its time on getting numbers in and out
 ``torch.compile`` joins them. The slopes with respect to the vectors of the pairs are taken inside of what is compiled,
 so that a fit, which differentiates forces, needs only a first derivative of it: the compiler knows no second ones.
 
-Compilers make mistakes: that of torch 2.13 gives slopes of PaiNN and TensorNet that are wrong by a percent when it joins
-loops as it likes, and right ones when it may not. So the first batch of every network is also computed without it, and a
-difference is an error.
+Compilers make mistakes: that of torch 2.13 gives slopes of PaiNN and TensorNet that are wrong by a percent when it
+joins loops as it likes, and right ones when it may not. So the first batch of every network is also computed without
+it, and a difference is an error.
 """
 
 from __future__ import annotations

@@ -330,7 +330,7 @@ class Potential(nn.Module):
         """Return an ASE calculator of this potential, which is put into evaluation mode.
 
         Args:
-            compiled: compile the network first; steps of small cells then take a quarter to a third of the time on a CPU.
+            compiled: compile the network first; steps of small cells then take a third of the time on a CPU.
         """
         from distill.potentials.calculator import PotentialCalculator
 

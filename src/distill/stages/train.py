@@ -75,7 +75,7 @@ class Train(Stage):
         learning_rate: float = Field(1e-2, gt=0)
         """Peak of the learning rate."""
         compile: Compile = False
-        """Compile the network first (painn, tensornet), which takes about a minute: steps are then about twice as fast."""
+        """Compile the network first (painn, tensornet), which takes about a minute: steps are then twice as fast."""
 
     section: ClassVar[str] = "students"
     inputs: ClassVar[dict[str, Any]] = {
