@@ -49,11 +49,9 @@ class GradientFree(Potential):
         per_atom = self.offsets.detach().cpu().numpy()[frames.numbers]
         return np.bincount(frames.structure_of_atom, weights=per_atom, minlength=len(frames))
 
-    def calculator(self, compiled: bool = False) -> PotentialCalculator:
-        """Return an ASE calculator, offsets included; it cannot be compiled."""
-        if compiled:
-            self.compile_for("use")
-        return GradientFreeCalculator(self.eval())
+    def _calculator(self) -> PotentialCalculator:
+        """Return an ASE calculator that asks :meth:`predict`, offsets included."""
+        return GradientFreeCalculator(self)
 
     def forward(self, batch: Batch, stress: bool = True) -> Prediction:
         """Refuse: there are no gradients."""

@@ -332,11 +332,15 @@ class Potential(nn.Module):
         Args:
             compiled: compile the network first; steps of small cells then take a third of the time on a CPU.
         """
-        from distill.potentials.calculator import PotentialCalculator
-
         if compiled:
             self.compile_for("use")
-        return PotentialCalculator(self.eval())
+        return self.eval()._calculator()
+
+    def _calculator(self) -> PotentialCalculator:
+        """Return the calculator for the present mode."""
+        from distill.potentials.calculator import PotentialCalculator
+
+        return PotentialCalculator(self)
 
     def check(self, frames: Frames) -> None:
         """Refuse structures that the potential cannot describe."""

@@ -1,4 +1,4 @@
-"""How students are fitted that are not networks, in ACE's two phases, and how any of them is refined."""
+"""Which students there are, how those are fitted that are not networks, and how any of them is refined."""
 
 from __future__ import annotations
 

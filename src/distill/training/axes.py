@@ -38,5 +38,6 @@ class Axes:
         along = self.vectors.T @ gradient
         self.squares = self.MEMORY * self.squares + (1 - self.MEMORY) * along**2
         sizes = np.sqrt(self.squares)
-        step: Array = self.vectors @ ((self.vectors.T @ mean) / (sizes + self.SMALLEST * sizes.max()))
+        smallest = self.SMALLEST * sizes.max() + np.finfo(float).tiny
+        step: Array = self.vectors @ ((self.vectors.T @ mean) / (sizes + smallest))
         return step
