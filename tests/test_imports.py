@@ -23,10 +23,14 @@ MAY_IMPORT = {
     "structures": {"structures", "base"},
     "analysis": {"analysis", "structures", "base"},
     "potentials": {"potentials", "structures", "base"},
-    "sampling": {"sampling", "potentials", "structures", "base"},
-    "training": {"training", "potentials", "structures", "base"},
+    "dynamics": {"dynamics", "potentials", "structures", "analysis", "base"},
+    "sampling": {"sampling", "potentials", "structures", "analysis", "base"},
+    "training": {"training", "potentials", "structures", "analysis", "base"},
     "reporting": {"reporting", "analysis", "structures", "base"},
-    "stages": {"stages", "reporting", "training", "sampling", "potentials", "analysis", "structures", "base"},
+    "stages": {
+        *("stages", "reporting", "training", "sampling", "dynamics"),
+        *("potentials", "analysis", "structures", "base"),
+    },
     "workflow": {"workflow", "stages", "base"},
 }
 LIGHT = {"pydantic", "pydantic_core", "yaml", "distill"}

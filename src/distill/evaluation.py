@@ -19,7 +19,7 @@ from distill.base.progress import Progress
 
 if TYPE_CHECKING:
     from distill.analysis.errors import ErrorRow
-    from distill.potentials.potential import Potential
+    from distill.potentials.interface.potential import Potential
     from distill.structures.frames import Frames
     from distill.structures.read import LabelSource
 
@@ -181,7 +181,7 @@ def _read(data: Path, keys: Mapping[str, str]) -> tuple[Frames, LabelSource]:
 
 
 def _load(model: Path, device: str) -> Potential:
-    from distill.potentials.potential import load
+    from distill.potentials.interface.potential import load
 
     try:
         return load(model, device)

@@ -21,11 +21,11 @@ import numpy as np
 import torch
 from ase.build import bulk
 
-from distill.potentials.ace import ACE
-from distill.potentials.potential import load
+from distill.potentials.interface.potential import load
+from distill.potentials.students.ace import ACE
 from distill.structures.read import read_frames
-from distill.training.ace import train_ace
-from distill.training.pacemaker import Batches, Upfit
+from distill.training.ace.fit import Batches, Upfit
+from distill.training.ace.train import train_ace
 
 NRADMAX, LMAX = (15, 5, 3, 2), (0, 2, 2, 1)
 """The basis of the recipe ``quickstart-ace``."""

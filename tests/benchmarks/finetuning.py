@@ -30,7 +30,7 @@ from distill.structures.read import read_frames
 from distill.workflow.machine import resolve_device, usable_cores, use_threads
 
 if TYPE_CHECKING:
-    from distill.potentials.potential import Potential
+    from distill.potentials.interface.potential import Potential
 
 LEARNING_RATE = 1e-5
 """So small that the forces stay those of the stock model: the cost of a step must not depend on what was learnt."""
@@ -59,10 +59,10 @@ class Ours:
 
     def __init__(self, frames: Frames, batch: int, device: str) -> None:
         from distill.potentials import POTENTIALS
-        from distill.training.loaders import ShuffledBatches
-        from distill.training.losses import LossWeights
-        from distill.training.module import FitModule
-        from distill.training.schedule import Cosine
+        from distill.training.gradient.loaders import ShuffledBatches
+        from distill.training.gradient.losses import LossWeights
+        from distill.training.gradient.module import FitModule
+        from distill.training.gradient.schedule import Cosine
 
         architecture = POTENTIALS[STOCK]
         self.device = device

@@ -41,7 +41,7 @@ from distill.workflow.machine import resolve_device, usable_cores, use_threads
 if TYPE_CHECKING:
     from ase import Atoms
 
-    from distill.potentials.potential import Potential
+    from distill.potentials.interface.potential import Potential
 
 PUBLIC = "augment-atoms"
 INSTALL = f"pip install {PUBLIC}==0.2.0"
@@ -307,7 +307,7 @@ def percentiles(values: Array, which: Sequence[int], digits: int) -> str:
 def our_teacher(folder: Path | None, device: str) -> Potential:
     """Return the teacher saved in ``folder``, by default the stock one."""
     from distill.potentials import POTENTIALS
-    from distill.potentials.potential import load
+    from distill.potentials.interface.potential import load
 
     if folder is not None:
         return load(folder, device)

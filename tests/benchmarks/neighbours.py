@@ -55,7 +55,7 @@ class Library(NamedTuple):
 
 def with_vesin(frames: Frames, cutoff: float) -> Neighbours:
     """Return what this package uses."""
-    from distill.potentials.graph import find_pairs
+    from distill.potentials.interface.batch import find_pairs
 
     return find_pairs(frames, cutoff)
 

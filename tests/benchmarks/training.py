@@ -91,11 +91,11 @@ class Ours:
 
     def train(self, epochs: int) -> list[float]:
         """Return the seconds of each epoch."""
-        from distill.training.gradient import make_trainer, quiet_lightning
-        from distill.training.loaders import ShuffledBatches
-        from distill.training.losses import LossWeights
-        from distill.training.module import FitModule
-        from distill.training.schedule import Cosine
+        from distill.training.gradient.fit import make_trainer, quiet_lightning
+        from distill.training.gradient.loaders import ShuffledBatches
+        from distill.training.gradient.losses import LossWeights
+        from distill.training.gradient.module import FitModule
+        from distill.training.gradient.schedule import Cosine
 
         seconds: list[float] = []
         batches = ShuffledBatches(self.data.costs, self.batch, 0)

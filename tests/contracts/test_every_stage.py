@@ -72,7 +72,7 @@ def growth_rules() -> Any:
 
 
 def test_the_fit_takes_every_fit_setting() -> None:
-    fit = import_module("distill.training.gradient").fit
+    fit = import_module("distill.training.gradient.fit").fit
     assert set(FitSettings.model_fields) - {"loss"} <= set(inspect.signature(fit).parameters)
 
 
@@ -89,7 +89,7 @@ def test_what_extends_a_growth_does_not_shape_its_trees() -> None:
 
 
 def test_loss_settings_are_the_loss_weights() -> None:
-    weights = import_module("distill.training.losses").LossWeights()
+    weights = import_module("distill.training.gradient.losses").LossWeights()
     assert LossSettings().model_dump() == {f.name: getattr(weights, f.name) for f in fields(weights)}
 
 

@@ -20,8 +20,8 @@ from ase.build import bulk, molecule
 from distill.api import evaluate
 from distill.cli import main
 from distill.evaluation import COLUMNS
-from distill.potentials.painn import PaiNN
-from distill.potentials.potential import Potential, load, save
+from distill.potentials.interface.potential import Potential, load, save
+from distill.potentials.students.painn import PaiNN
 from distill.structures.frames import Frames
 from distill.structures.read import read_frames
 from distill.structures.write import write_frames

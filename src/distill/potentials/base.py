@@ -17,7 +17,7 @@ from distill.base.errors import UserError
 from distill.base.settings import Settings
 
 if TYPE_CHECKING:
-    from distill.potentials.potential import Potential
+    from distill.potentials.interface.potential import Potential
 
 
 MATERIALS_PROJECT = (*range(1, 84), *range(89, 95))

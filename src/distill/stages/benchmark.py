@@ -113,8 +113,8 @@ def _structure(inputs: Paths) -> Any:
 def _timed(path: Path, name: str, atoms: Any, settings: Benchmark.Settings, job: Job, phase: Any) -> Any:
     """Return the speed of one saved potential; a student whose dynamics break is worth a warning."""
     from distill.base.random import stream
-    from distill.potentials.potential import load
-    from distill.potentials.speed import Timing, measure
+    from distill.dynamics.speed import Timing, measure
+    from distill.potentials.interface.potential import load
 
     def report(timing: Timing) -> None:
         phase.advance(0, f"{name}, {timing.atoms} atoms: {timing.ms_per_step:.3g} ms a step")
@@ -139,7 +139,7 @@ def _given(path: Path | None, settings: Timings | None) -> list[dict[str, Any]]:
     """Return the user's timings in our units."""
     from dataclasses import asdict
 
-    from distill.potentials.speed import read_timings
+    from distill.dynamics.speed import read_timings
 
     if path is None or settings is None:
         return []
@@ -161,7 +161,7 @@ def _summary(speeds: dict[str, Any], atoms: Any, settings: Benchmark.Settings, d
     """Return what was timed where, and how many times faster each student is than the teacher."""
     import torch
 
-    from distill.potentials.speed import describe_machine, times_faster
+    from distill.dynamics.speed import describe_machine, times_faster
 
     students: dict[str, Any] = {}
     for name, speed in speeds.items():

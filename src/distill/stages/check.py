@@ -128,7 +128,7 @@ class Check(Stage):
         Raises:
             UserError: for the first error; the others follow in its text.
         """
-        from distill.potentials.weights import reporting
+        from distill.potentials.teachers.weights import reporting
         from distill.structures.write import write_frames
 
         data = _read(inputs, settings)
@@ -223,7 +223,7 @@ def _examine(data: FileData, settings: Check.Settings, teacher: Callable[[], Pre
 
 def _zero_shot(settings: Check.Settings, inputs: Paths) -> Predict:
     """Return what predicts labels as the teacher does before fine-tuning; raises what opening it raises."""
-    from distill.potentials.teachers import open_teacher
+    from distill.potentials.teachers.opening import open_teacher
 
     file, function, environment = inputs.get("teacher"), settings.function, settings.environment
     return open_teacher(settings.teacher, file=file, function=function, environment=environment).evaluate

@@ -180,10 +180,10 @@ class Finetune(Stage):
 
     def run(self, inputs: Paths, settings: Settings, job: Job) -> Summary:
         """Write both potentials, the residuals of the energies and the learning curve."""
-        from distill.potentials.potential import save
+        from distill.potentials.interface.potential import save
         from distill.structures.read import read_frames
         from distill.training.curve import write_curve
-        from distill.training.distributed import check_devices
+        from distill.training.gradient.distributed import check_devices
 
         check_devices(job.device, settings.trainer.devices)
         train, valid = read_frames(inputs["train"])[0], read_frames(inputs["valid"])[0]
@@ -216,8 +216,8 @@ NOT_TUNED = "not fine-tuned"
 
 def _open(inputs: Paths, settings: TeacherSettings, job: Job) -> Any:
     """Return the foundation model in the precision asked for."""
-    from distill.potentials.teachers import open_teacher
-    from distill.potentials.weights import reporting
+    from distill.potentials.teachers.opening import open_teacher
+    from distill.potentials.teachers.weights import reporting
 
     seed, function, environment = stream_seed(job.seed, "teacher"), settings.function, settings.environment
     with reporting(job.progress):
@@ -263,11 +263,11 @@ def _fit(
 ) -> tuple[Any, dict[str, Any]]:
     """Fine-tune in place; returns how it went, and in numbers what was fitted and what was forgotten."""
     from distill.structures.materials import ordinary_materials
-    from distill.training.adapt import add_lora, freeze, merge_lora
     from distill.training.forgetting import forgetting
-    from distill.training.gradient import fit
+    from distill.training.gradient.adapt import add_lora, freeze, merge_lora
+    from distill.training.gradient.fit import fit
+    from distill.training.gradient.losses import LossWeights
     from distill.training.loggers import Logs
-    from distill.training.losses import LossWeights
 
     others = ordinary_materials("test", teacher.elements, train.elements)
     before = teacher.evaluate(others)

@@ -15,7 +15,7 @@ from pydantic import Field, create_model, model_validator
 
 from distill.base.errors import UserError
 from distill.potentials import student_row, students
-from distill.potentials.custom import check_module
+from distill.potentials.students.custom import check_module
 from distill.stages.base import (
     Compile,
     FitSettings,
@@ -165,7 +165,7 @@ class Train(Stage):
 
     def run(self, inputs: Paths, settings: Any, job: Job) -> Summary:
         """Write the trained potential and its learning curve."""
-        from distill.potentials.potential import save
+        from distill.potentials.interface.potential import save
         from distill.structures.read import read_frames
         from distill.training.curve import write_curve
 
@@ -189,7 +189,7 @@ class Train(Stage):
     @staticmethod
     def _start(inputs: Paths, device: str) -> tuple[Any, Any]:
         """Return the distilled student that is refined, and the structures that it was trained on."""
-        from distill.potentials.potential import load
+        from distill.potentials.interface.potential import load
         from distill.structures.read import read_frames
 
         return load(inputs["start"], device), read_frames(inputs["synthetic"])[0]
@@ -210,9 +210,9 @@ class Train(Stage):
 
     def _by_gradients(self, train: Any, valid: Any, inputs: Paths, settings: Any, job: Job) -> Any:
         """Return a network, how its fit went, and nothing more to say."""
-        from distill.potentials.targets import Targets
-        from distill.training.distributed import check_devices
-        from distill.training.student import refine_student, train_student
+        from distill.training.gradient.distributed import check_devices
+        from distill.training.gradient.student import refine_student, train_student
+        from distill.training.targets import Targets
 
         check_devices(job.device, settings.trainer.devices)
         how = settings.arguments() | self._common(settings, job)
@@ -228,8 +228,8 @@ class Train(Stage):
 
     def _by_pacemaker(self, train: Any, valid: Any, inputs: Paths, settings: Any, job: Job) -> Any:
         """Return an expansion, how its fit went, and what its phases ended with."""
-        from distill.training.ace import refine_ace, train_ace
-        from distill.training.pacemaker import Batches, Upfit
+        from distill.training.ace.fit import Batches, Upfit
+        from distill.training.ace.train import refine_ace, train_ace
 
         how = {name: getattr(settings, name) for name in ("l1", "l2", "force_scale", "max_time")}
         how |= self._common(settings, job)

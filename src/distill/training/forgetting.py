@@ -13,7 +13,7 @@ import numpy as np
 from ase.data import chemical_symbols
 
 from distill.base.errors import UserError
-from distill.potentials.potential import Potential
+from distill.potentials.interface.potential import Potential
 from distill.structures.frames import Array, Frames
 from distill.structures.materials import ordinary_materials
 

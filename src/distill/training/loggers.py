@@ -21,8 +21,8 @@ from lightning.pytorch.loggers import Logger, TensorBoardLogger, WandbLogger
 
 from distill.base.errors import UserError
 from distill.base.files import read_json, write_json
-from distill.training.callbacks import Keeper
 from distill.training.curve import FitResult, Point
+from distill.training.gradient.callbacks import Keeper
 
 PROJECT = "mlip-distill"
 """Project at Weights & Biases unless WANDB_PROJECT names another."""
@@ -61,7 +61,7 @@ class _Memory:
 class LogWriter(pl.Callback):
     """Writes every row of the learning curve that a log does not have yet.
 
-    It stands behind the :class:`~distill.training.callbacks.Keeper`, whose curve it reads.
+    It stands behind the :class:`~distill.training.gradient.callbacks.Keeper`, whose curve it reads.
 
     Args:
         logs: Lightning's loggers and what is known of each.

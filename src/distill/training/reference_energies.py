@@ -18,7 +18,7 @@ import torch
 from ase import Atoms
 from ase.data import atomic_numbers, chemical_symbols
 
-from distill.potentials.potential import Potential
+from distill.potentials.interface.potential import Potential
 from distill.structures.composition import element_counts, reduced_counts
 from distill.structures.frames import Array, Frames
 from distill.structures.levels import mixed_levels

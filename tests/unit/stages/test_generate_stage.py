@@ -13,7 +13,7 @@ from ase.constraints import FixAtoms
 
 from distill.base.errors import UserError
 from distill.potentials import POTENTIALS
-from distill.potentials.potential import Potential, Prediction, load, save
+from distill.potentials.interface.potential import Potential, Prediction, load, save
 from distill.stages.base import Job
 from distill.stages.generate import Generate
 from distill.stages.label import Label

@@ -10,8 +10,8 @@ import pytest
 import torch
 from ase.build import bulk
 
-from distill.potentials.painn import PaiNN
-from distill.potentials.potential import load, save
+from distill.potentials.interface.potential import load, save
+from distill.potentials.students.painn import PaiNN
 from distill.stages.base import Job
 from distill.stages.train import Train
 from distill.structures.frames import Frames

@@ -10,12 +10,12 @@ from ase.build import bulk
 
 from distill.base.errors import UserError
 from distill.potentials import POTENTIALS
-from distill.potentials.potential import Potential
+from distill.potentials.interface.potential import Potential
 from distill.structures.frames import Frames
 from distill.structures.materials import CRYSTALS, MOLECULES, ordinary_materials
 from distill.training.forgetting import forgetting, to_replay
-from distill.training.gradient import fit
-from distill.training.loaders import ShuffledBatches
+from distill.training.gradient.fit import fit
+from distill.training.gradient.loaders import ShuffledBatches
 
 
 @pytest.fixture(scope="module")

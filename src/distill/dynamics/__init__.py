@@ -1,0 +1,1 @@
+"""Molecular dynamics with potentials: how long a step takes."""

@@ -1,0 +1,292 @@
+"""How long a step of molecular dynamics takes: measured on ever larger supercells, or read from a user's own table.
+
+What is timed is what a user of ASE waits for: one velocity-Verlet step with the potential's calculator, from arrays to
+arrays. Steps that list the neighbours anew are rare and dear, so both kinds are timed and weighted as they occur.
+"""
+
+from __future__ import annotations
+
+import csv
+import math
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from ase import Atoms, units
+from ase.md.velocitydistribution import MaxwellBoltzmannDistribution, Stationary
+from ase.md.verlet import VelocityVerlet
+
+from distill.base.errors import UserError
+from distill.potentials.interface.batch_size import out_of_memory
+
+if TYPE_CHECKING:
+    from distill.potentials.interface.potential import Potential
+
+WARM_UP = 3
+"""Steps at each size that are not counted: memory is allocated, kernels are chosen."""
+
+FEWEST, MOST = 5, 100
+"""Steps that are counted at each size."""
+
+SHARE = 0.05
+"""Share of the time of a model after which a size with enough steps is done."""
+
+EXPLODED = 20.0
+"""Times the starting temperature at which dynamics is no longer worth timing: every step lists neighbours anew."""
+
+
+@dataclass(frozen=True)
+class Timing:
+    """How long one step takes at one size.
+
+    Attributes:
+        atoms: atoms of the supercell.
+        ms_per_step: milliseconds of one step.
+        n_steps: steps that the number rests on.
+    """
+
+    atoms: int
+    ms_per_step: float
+    n_steps: int
+
+
+@dataclass(frozen=True)
+class Speed:
+    """The timings of one potential by size, why no larger size was measured, and whether its dynamics broke there."""
+
+    timings: tuple[Timing, ...]
+    stopped: str
+    broke: bool = False
+
+
+class _Broken(Exception):
+    """The dynamics are no longer physical."""
+
+
+def measure(
+    potential: Potential,
+    structure: Atoms,
+    *,
+    seconds: float,
+    largest: int | None,
+    temperature: float,
+    timestep_fs: float,
+    rng: np.random.Generator,
+    report: Callable[[Timing], None] = lambda timing: None,
+    compiled: bool = False,
+) -> Speed:
+    """Time steps of molecular dynamics on supercells of a structure, each twice as large as the one before.
+
+    A size is not begun if the steps it needs would exceed what is left of the time.
+
+    Args:
+        potential: what drives the dynamics, on the device to time.
+        structure: is repeated along its periodic directions.
+        seconds: for all sizes together; the first is always measured.
+        largest: atoms at most, but at least the structure itself; None: until time or memory ends.
+        temperature: of the velocities to start from, K.
+        timestep_fs: fs.
+        rng: random stream of the velocities.
+        report: called after each size.
+        compiled: compile the potential first where that can be done; this takes none of the time.
+    """
+    if compiled and potential.can_compile:
+        first = structure.copy()
+        first.calc = potential.calculator(compiled=True)
+        first.get_forces()
+    begin, timings = time.perf_counter(), list[Timing]()
+    for atoms in supercells(structure):
+        n = len(atoms)
+        if timings and largest is not None and n > largest:
+            return Speed(tuple(timings), f"no more than {largest} atoms were asked for")
+        left = seconds - (time.perf_counter() - begin)
+        if timings and _expected(timings[-1], n) > left:
+            return Speed(tuple(timings), f"{n} atoms would have exceeded the time")
+        try:
+            timing = time_steps(potential, atoms, temperature, timestep_fs, rng, SHARE * seconds)
+        except _Broken:
+            return Speed(tuple(timings), f"the dynamics of {n} atoms broke", broke=True)
+        except (RuntimeError, MemoryError) as error:
+            if not (isinstance(error, MemoryError) or out_of_memory(error)):
+                raise
+            return Speed(tuple(timings), f"{n} atoms did not fit into the memory")
+        finally:
+            if potential.device.type == "cuda":
+                torch.cuda.empty_cache()
+        timings.append(timing)
+        report(timing)
+    return Speed(tuple(timings), "the structure is not periodic and cannot be repeated")
+
+
+def supercells(structure: Atoms) -> Iterator[Atoms]:
+    """Yield the structure and supercells of it, each doubled along what is then the shortest periodic direction.
+
+    Constraints are left out. Without periodic directions there is only the structure itself.
+    """
+    structure = structure.copy()
+    structure.set_constraint()
+    repeat = np.ones(3, dtype=int)
+    while True:
+        yield structure.repeat(tuple(int(r) for r in repeat))
+        if not structure.pbc.any():
+            return
+        repeat[np.argmin(np.where(structure.pbc, repeat * structure.cell.lengths(), np.inf))] *= 2
+
+
+def time_steps(
+    potential: Potential,
+    atoms: Atoms,
+    temperature: float,
+    timestep_fs: float,
+    rng: np.random.Generator,
+    seconds: float,
+) -> Timing:
+    """Time steps of one structure for about so many seconds, between :data:`FEWEST` and :data:`MOST` of them."""
+    atoms.calc = calculator = potential.calculator()
+    MaxwellBoltzmannDistribution(atoms, temperature_K=temperature, rng=rng)
+    if len(atoms) > 1:  # a single atom would be left without motion
+        Stationary(atoms)
+    dynamics = VelocityVerlet(atoms, timestep_fs * units.fs)
+    _refuse_broken(atoms, temperature)
+    for _ in range(WARM_UP):
+        dynamics.run(1)
+        _refuse_broken(atoms, temperature)
+    took: list[float] = []
+    listed: list[bool] = []
+    begin = time.perf_counter()
+    while len(took) < FEWEST or (len(took) < MOST and time.perf_counter() - begin < seconds):
+        lists, start = calculator.lists_built, time.perf_counter()
+        dynamics.run(1)
+        took.append(1000 * (time.perf_counter() - start))
+        listed.append(calculator.lists_built > lists)
+        _refuse_broken(atoms, temperature)
+    return Timing(len(atoms), _typical(np.array(took), np.array(listed)), len(took))
+
+
+def _typical(took: np.ndarray, listed: np.ndarray) -> float:
+    """Return the mean of the medians of steps with and without a new list of neighbours, weighted by their numbers.
+
+    Medians, because other work of the machine lengthens single steps; two of them, because one would hide the lists.
+    """
+    kinds = [took[kind] for kind in (listed, ~listed) if kind.any()]
+    return float(sum(len(kind) * np.median(kind) for kind in kinds) / len(took))
+
+
+def _refuse_broken(atoms: Atoms, temperature: float) -> None:
+    """Raise where forces are not finite or the atoms fly apart."""
+    if not np.isfinite(atoms.get_forces()).all() or not atoms.get_temperature() < EXPLODED * temperature:
+        raise _Broken
+
+
+def _expected(last: Timing, atoms: int) -> float:
+    """Return how many seconds a size will take at least, from the last one: time grows with the number of atoms."""
+    return last.ms_per_step / 1000 * atoms / last.atoms * (1 + WARM_UP + FEWEST)
+
+
+def times_faster(slow: Speed, fast: Speed) -> tuple[int, float, float] | None:
+    """Return the largest size that both were measured at and the milliseconds a step of each there, or None."""
+    of = [{timing.atoms: timing.ms_per_step for timing in speed.timings} for speed in (slow, fast)]
+    common = of[0].keys() & of[1].keys()
+    return (max(common), of[0][max(common)], of[1][max(common)]) if common else None
+
+
+def describe_machine(device: torch.device) -> str:
+    """Return what steps are timed on, e.g. ``Intel Xeon E5, 2 threads`` or ``NVIDIA A6000``."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    threads = torch.get_num_threads()
+    return f"{_processor()}, {threads} thread{'s' if threads > 1 else ''}"
+
+
+def _processor() -> str:
+    """Return the processor's name where the system tells it."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        lines = []
+    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "processor")
+
+
+# ---- a table of the user's ------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class GivenTiming:
+    """One row of a user's table: a model's name, atoms, milliseconds of one step."""
+
+    model: str
+    atoms: int
+    ms_per_step: float
+
+
+def read_timings(path: Path, atoms_per_molecule: int | None, timestep_fs: float | None) -> list[GivenTiming]:
+    """Read a CSV file of timings with the column ``model``, one for the size and one for the time.
+
+    Args:
+        path: the file. The size is in ``atoms`` or ``molecules``, the time in ``ms_per_step`` or ``mins_per_ps``;
+            further columns are not read.
+        atoms_per_molecule: turns ``molecules`` into atoms.
+        timestep_fs: turns minutes of computing for a picosecond into milliseconds for a step of so many fs.
+
+    Raises:
+        UserError: a column, or what would convert it, is missing; a number is none, or not positive.
+    """
+    with path.open(newline="", encoding="utf-8-sig") as file:
+        try:
+            rows = csv.DictReader(file)
+            header = rows.fieldnames or ()
+            if "model" not in header:
+                raise UserError("has no column 'model'", where=str(path), remedy=_found(header))
+            size, per_unit = _column(path, header, "atoms", "molecules", "atoms_per_molecule", atoms_per_molecule)
+            span, step = _column(path, header, "ms_per_step", "mins_per_ps", "timestep_fs", timestep_fs)
+            # a picosecond has 1000 / timestep steps, a minute 60 000 ms
+            per_step = 1.0 if span == "ms_per_step" else 60 * step
+            return [
+                GivenTiming(
+                    str(row["model"]),
+                    round(per_unit * _positive(path, rows.line_num, row, size)),
+                    per_step * _positive(path, rows.line_num, row, span),
+                )
+                for row in rows
+            ]
+        except (csv.Error, UnicodeDecodeError) as error:
+            raise UserError(f"is no CSV file ({error})", where=str(path)) from error
+
+
+def _column(
+    path: Path, header: Sequence[str], plain: str, other: str, setting: str, factor: float | None
+) -> tuple[str, float]:
+    """Return the column to read and what to multiply it with: one that needs nothing, or the one that needs a setting.
+
+    A setting that would not be used is refused, since it says that the columns are not what the user takes them for.
+    """
+    where, key = str(path), f"benchmark.timings.{setting}"
+    if plain in header:
+        if factor is not None:
+            raise UserError(f"has a column {plain!r}, which needs no conversion", where, f"Remove {key}")
+        return plain, 1.0
+    if other in header:
+        if factor is None:
+            raise UserError(f"has a column {other!r}, which has to be converted", where, f"Give {key}")
+        return other, factor
+    raise UserError(f"has neither a column {plain!r} nor {other!r}", where, _found(header))
+
+
+def _found(header: Sequence[str]) -> str:
+    return f"The columns are: {', '.join(header) or 'none'}"
+
+
+def _positive(path: Path, line: int, row: Mapping[str, str | None], column: str) -> float:
+    """Return a positive number of a row."""
+    text = row[column]
+    try:
+        value = float(text or "")
+    except ValueError:
+        value = math.nan
+    if not (math.isfinite(value) and value > 0):
+        raise UserError(f"{text or 'nothing'!r} is no positive number", f"{path}, line {line}, column {column!r}")
+    return value

@@ -1,0 +1,421 @@
+"""Whatever predicts energies, forces and stress: one interface for teachers and students.
+
+A subclass writes the energy of each atom as a differentiable function of positions and cells; everything else is
+written once, here: exact derivatives, batched evaluation, a calculator, saving and loading.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple
+
+import numpy as np
+import torch
+from ase.data import chemical_symbols
+from pydantic import ValidationError
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from distill.base.compiler import check_compiler
+from distill.base.errors import UserError, WorkError
+from distill.base.files import hash_file, read_json, replacing, write_json
+from distill.base.progress import Phase
+from distill.potentials import POTENTIALS
+from distill.potentials.base import PotentialSettings
+from distill.potentials.interface.batch import Batch, divide_by_volume, find_pairs, strained, with_labels
+from distill.potentials.interface.batch_size import BatchSize, out_of_memory
+from distill.potentials.interface.dataset import Dataset
+from distill.potentials.interface.neighbour_cache import cached_pairs
+from distill.structures.frames import Array, Frames
+
+if TYPE_CHECKING:
+    from ase import Atoms
+
+    from distill.potentials.interface.calculator import PotentialCalculator
+
+FORMAT = 1
+MAX_Z = 118
+
+
+class Prediction(NamedTuple):
+    """What a potential says of a batch.
+
+    Attributes:
+        energy: ``[B]`` float64 eV.
+        forces: ``[N, 3]`` eV/Å.
+        stress: ``[B, 3, 3]`` eV/Å³ (ASE's sign), NaN for structures that are not periodic in three directions; or None.
+    """
+
+    energy: Tensor
+    forces: Tensor
+    stress: Tensor | None
+
+
+class Potential(nn.Module):
+    """Base of all potentials; subclasses write :meth:`atomic_energies` and, if pairs do not suffice, :meth:`complete`.
+
+    Args:
+        cutoff: the distance up to which neighbours are listed, Å.
+        elements: atomic numbers that it knows; None for all.
+        learn_offsets: whether the per-element energies are trained (students) or fixed (teachers).
+
+    Attributes:
+        offsets: energy added per atom by atomic number, ``[119]`` float64 eV.
+        architecture: its name in the table; set when it is built.
+        settings: the settings it was built with.
+        origin: where published weights are from: file, SHA-256, licence; empty for students.
+        attachments: files, by name, that are saved with it because its settings do not describe it.
+        breaks: laws of ``check_potential`` that it does not keep by construction: derivatives, rotation, separation.
+        compiled: ``"fit"`` or ``"use"`` while computed with a compiled network, see :meth:`compile_for`; else ``"no"``.
+        memory_per_atom: bytes that one atom takes in evaluation, roughly; sizes the first batch on a GPU.
+    """
+
+    predicts_stress = True
+    memory_per_atom = 4_000_000
+    breaks: ClassVar[tuple[str, ...]] = ()
+
+    def __init__(self, cutoff: float, *, elements: tuple[int, ...] | None = None, learn_offsets: bool) -> None:
+        super().__init__()
+        self.cutoff = cutoff
+        self.elements = elements
+        self.offsets = nn.Parameter(torch.zeros(MAX_Z + 1, dtype=torch.float64), requires_grad=learn_offsets)
+        self.architecture = ""
+        self.settings = PotentialSettings()
+        self.origin: dict[str, str] = {}
+        self.attachments: dict[str, bytes] = {}
+        self.compiled: Literal["no", "fit", "use"] = "no"
+        self._batch_sizes: dict[torch.device, BatchSize] = {}
+
+    def atomic_energies(self, batch: Batch) -> Tensor:
+        """Return the energy of each atom without offsets, ``[N]`` eV, differentiable in positions and cells."""
+        raise NotImplementedError
+
+    def complete(self, batch: Batch) -> Batch:
+        """Add to ``batch.extra`` what the model needs besides pairs, on the device of the batch."""
+        return batch
+
+    def extra_increments(self, batch: Batch) -> Mapping[str, int]:
+        """Return for each index tensor in ``batch.extra`` how many of the things that it points to the batch has."""
+        return {}
+
+    @property
+    def device(self) -> torch.device:
+        """Where the parameters are."""
+        return self.offsets.device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """The floating-point type that the network computes in."""
+        return next((p.dtype for p in self.parameters() if p is not self.offsets), torch.float32)
+
+    @property
+    def n_parameters(self) -> int:
+        """How many numbers a fit may change."""
+        return sum(p.numel() for p in self.parameters() if p.requires_grad)
+
+    def extrapolation_grades(self, frames: Frames) -> Array | None:
+        """Return how far the surroundings of each atom are from the training data, ``[N]``, or None without a measure.
+
+        Up to 1 they are inside, above 1 outside of them (D-optimality, Podryabinkin and Shapeev, Comput. Mater. Sci.
+        140, 171, 2017).
+        """
+        return None
+
+    def graded(self, frames: Frames) -> Frames:
+        """Return the structures with the largest extrapolation grade of their atoms as ``info["grade"]``, if any."""
+        grades = self.extrapolation_grades(frames)
+        if grades is None:
+            return frames
+        return frames.with_info(grade=[float(g) for g in np.maximum.reduceat(grades, frames.offsets[:-1])])
+
+    def batch(self, frames: Frames, neighbours: tuple[Array, Array] | None = None) -> Batch:
+        """Return the structures as one batch without labels, on the device of the potential.
+
+        Args:
+            frames: the structures.
+            neighbours: their pairs and shifts as ``graph.find_pairs`` gives them, from a caller who has them and has
+                had the structures checked; by default the structures are checked and all pairs within the cutoff found.
+
+        Raises:
+            UserError: an element that the potential does not know, or periodicity without a lattice vector.
+        """
+        if neighbours is None:
+            self.check(frames)
+            neighbours = find_pairs(frames, self.cutoff)
+        pairs, shifts = neighbours
+        dtype = self.dtype
+        batch = Batch(
+            numbers=torch.tensor(frames.numbers),
+            positions=torch.tensor(frames.positions, dtype=dtype),
+            cells=torch.tensor(frames.cells, dtype=dtype),
+            periodic=torch.tensor(frames.pbc.all(-1) & (frames.volumes > 0)),
+            pairs=torch.tensor(pairs),
+            shifts=torch.tensor(shifts, dtype=dtype),
+            structure=torch.tensor(frames.structure_of_atom),
+        )
+        return self.complete(batch.to(self.device))
+
+    def prepare(self, frames: Frames, device: torch.device | str = "cpu") -> Dataset:
+        """Return the structures with their neighbours and labels, for a training that reads them often.
+
+        Neighbours of many atoms are kept on disk and found there again.
+
+        Args:
+            frames: the structures; at least one.
+            device: where to keep them.
+
+        Raises:
+            UserError: an element that the potential does not know, or periodicity without a lattice vector.
+        """
+        self.check(frames)
+        pairs, shifts = cached_pairs(frames, self.cutoff)
+        bounds = np.searchsorted(frames.structure_of_atom[pairs[0]], np.arange(len(frames) + 1))
+        graphs = []
+        for one, first, begin, end in zip(frames, frames.offsets, bounds, bounds[1:], strict=False):
+            batch = self.batch(one, (pairs[:, begin:end] - first, shifts[begin:end]))
+            graphs.append(with_labels(batch.to("cpu"), one))
+        return Dataset(graphs, [self.extra_increments(g) for g in graphs]).to(device)
+
+    def forward(self, batch: Batch, stress: bool = True) -> Prediction:
+        """Return energies, forces and stress; forces and stress are exact derivatives of the energy.
+
+        The stress is the derivative with respect to a symmetric strain of positions and cell, by the volume (Knuth et
+        al., Comput. Phys. Commun. 190, 33, 2015). In training mode the result can be differentiated once more. It works
+        also where the caller switched gradients off.
+        """
+        return self.with_atomic_energies(batch, stress)[0]
+
+    @torch.enable_grad()
+    def with_atomic_energies(self, batch: Batch, stress: bool = True) -> tuple[Prediction, Tensor]:
+        """Return what :meth:`forward` does, and the energy of each atom with its element's, ``[N]`` float64 eV."""
+        atomic, by_positions, by_strain = self._derivatives(batch, stress)
+        free = self.offsets.index_select(0, batch.numbers)
+        energy = self._sum(atomic, batch) + self._sum(free, batch)
+        tensor = None if by_strain is None else divide_by_volume(by_strain, batch)
+        prediction = Prediction(energy if self.training else energy.detach(), -by_positions, tensor)
+        return prediction, atomic.double() + free
+
+    def _derivatives(self, batch: Batch, stress: bool) -> tuple[Tensor, Tensor, Tensor | None]:
+        """Return the energy of each atom ``[N]``, and the derivatives of their sum by positions ``[N, 3]`` and strain.
+
+        The latter is symmetric, ``[B, 3, 3]``, or None where no stress is wanted. In training mode all can be
+        differentiated once more.
+        """
+        strain = batch.cells.new_zeros(batch.cells.shape, requires_grad=True) if stress else None
+        positions = batch.positions.detach().requires_grad_()
+        atomic = self.atomic_energies(strained(replace(batch, positions=positions), strain))
+        total = self._sum(atomic, batch)
+        leaves = [positions] if strain is None else [positions, strain]
+        if total.requires_grad:
+            gradients = torch.autograd.grad(
+                total.sum(), leaves, create_graph=self.training, allow_unused=True, materialize_grads=True
+            )
+        else:  # nothing depends on the positions: no atom has a neighbour
+            gradients = tuple(torch.zeros_like(leaf) for leaf in leaves)
+        return atomic, gradients[0], gradients[1] if stress else None
+
+    def predict(self, frames: Frames, stress: bool = True) -> Prediction:
+        """Return what the potential says of structures evaluated together, without a check of their elements."""
+        prediction: Prediction = self(self.batch(frames, find_pairs(frames, self.cutoff)), stress)
+        return prediction
+
+    def _sum(self, per_atom: Tensor, batch: Batch) -> Tensor:
+        """Return the sum over the atoms of each structure in double precision, ``[B]``."""
+        zeros = per_atom.new_zeros(batch.n_structures, dtype=torch.float64)
+        return zeros.index_add(0, batch.structure, per_atom.double())
+
+    def evaluate(
+        self,
+        structures: Frames | Sequence[Atoms],
+        *,
+        max_atoms: int | None = None,
+        stress: bool = True,
+        progress: Phase | None = None,
+    ) -> Frames:
+        """Return the structures with predicted labels, in their order.
+
+        Structures of similar size are evaluated together; when memory runs out, batches are halved, also those of later
+        calls.
+
+        Args:
+            structures: as frames, or as a list of ASE structures.
+            max_atoms: atoms evaluated together at most, a larger structure alone; by default :meth:`batch_atoms`.
+            stress: whether the stress is wanted.
+            progress: counts structures.
+
+        Raises:
+            UserError: an element that the potential does not know, or periodicity without a lattice vector.
+            WorkError: memory does not suffice for one structure alone.
+        """
+        frames = structures if isinstance(structures, Frames) else Frames.from_atoms(structures)
+        self.check(frames)
+        energy, forces = np.zeros(len(frames)), np.zeros((len(frames.numbers), 3))
+        tensor = np.full((len(frames), 3, 3), np.nan)
+        order = np.argsort(frames.n_atoms, kind="stable")
+        training = self.training
+        self.eval()
+        try:
+            while len(order):
+                limit = self._batch_size.limit(max_atoms)
+                size = max(1, int(np.searchsorted(np.cumsum(frames.n_atoms[order]), limit, side="right")))
+                chosen = order[:size]
+                try:
+                    with self._batch_size.learning(int(frames.n_atoms[chosen].sum())):
+                        prediction = self.predict(frames[chosen], stress)
+                except RuntimeError as error:
+                    self._make_room(error, frames.n_atoms[chosen])
+                    continue
+                energy[chosen] = prediction.energy.cpu().numpy()
+                forces[frames.atom_indices(chosen)] = prediction.forces.cpu().numpy()
+                if prediction.stress is not None:
+                    tensor[chosen] = prediction.stress.cpu().numpy()
+                order = order[size:]
+                if progress is not None:
+                    progress.advance(size)
+        finally:
+            self.train(training)
+        return frames.with_labels(energy, forces, tensor if stress else None)
+
+    def batch_atoms(self) -> int:
+        """Return how many atoms are evaluated together on the present device; on a GPU it is learnt and may change."""
+        return self._batch_size.atoms
+
+    @property
+    def _batch_size(self) -> BatchSize:
+        """What is known of the batches that the present device can hold."""
+        if self.device not in self._batch_sizes:
+            self._batch_sizes[self.device] = BatchSize.of(self.device, self.memory_per_atom)
+        return self._batch_sizes[self.device]
+
+    def _make_room(self, error: RuntimeError, n_atoms: Array) -> None:
+        """Halve the batches where ``n_atoms`` were too many; raises ``error`` again if it is not about memory."""
+        if not out_of_memory(error):
+            raise error
+        if len(n_atoms) == 1:
+            raise WorkError(
+                f"a structure of {n_atoms[0]} atoms does not fit into the memory of {self.device}",
+                where=f"potential {self.architecture}",
+                remedy="Use a smaller structure or a device with more memory",
+            ) from error
+        self._batch_size.halve(int(n_atoms.sum()))
+
+    @property
+    def can_compile(self) -> bool:
+        """Whether :meth:`compile_for` can do it."""
+        return self.architecture in POTENTIALS and bool(POTENTIALS[self.architecture].compiles)
+
+    def compile_for(self, purpose: Literal["fit", "use"]) -> None:
+        """Compute with a compiled network from now on, made when it is first needed, which takes about a minute.
+
+        Args:
+            purpose: a fit, or predictions alone.
+
+        Raises:
+            UserError: this architecture cannot be compiled, or there is no compiler.
+        """
+        if not self.can_compile:
+            able = ", ".join(name for name in POTENTIALS if POTENTIALS[name].compiles)
+            raise UserError("it cannot be compiled", f"potential {self.architecture}", f"Those that can: {able}")
+        try:
+            check_compiler(True)
+        except ValueError as error:
+            raise UserError(f"torch.compile {error}", f"potential {self.architecture}") from None
+        self.compiled = purpose
+
+    def calculator(self, compiled: bool = False) -> PotentialCalculator:
+        """Return an ASE calculator of this potential, which is put into evaluation mode.
+
+        Args:
+            compiled: compile the network first; steps of small cells then take a third of the time on a CPU.
+        """
+        if compiled:
+            self.compile_for("use")
+        return self.eval()._calculator()
+
+    def _calculator(self) -> PotentialCalculator:
+        """Return the calculator for the present mode."""
+        from distill.potentials.interface.calculator import PotentialCalculator
+
+        return PotentialCalculator(self)
+
+    def check(self, frames: Frames) -> None:
+        """Refuse structures that the potential cannot describe."""
+        unknown = sorted(set(frames.elements) - set(self.elements)) if self.elements is not None else []
+        if unknown:
+            symbols = ", ".join(chemical_symbols[z] for z in unknown)
+            raise UserError(
+                f"it does not know the element{'s' if len(unknown) > 1 else ''} {symbols}",
+                where=f"potential {self.architecture}",
+                remedy="Use a potential that was trained on all elements of the data",
+            )
+        flat = (frames.pbc & (np.abs(frames.cells).sum(-1) == 0)).any(-1)
+        if flat.any():
+            raise UserError(
+                "periodic in a direction in which the cell has no lattice vector",
+                where=f"frame {int(np.flatnonzero(flat)[0])}",
+                remedy="Give the cell, or set pbc to F in that direction",
+            )
+
+
+def save(potential: Potential, folder: Path, provenance: Mapping[str, Any]) -> None:
+    """Write ``weights.safetensors`` and then ``model.json`` into ``folder``, each of them whole or not at all.
+
+    Args:
+        potential: what to save.
+        folder: where; made if need be.
+        provenance: JSON-able facts about how it was made.
+    """
+    weights = folder / "weights.safetensors"
+    state = {
+        name: value.detach().cpu().contiguous().clone()
+        for name, value in potential.state_dict().items()
+        if isinstance(value, Tensor)
+    }
+    with replacing(weights) as temporary:
+        save_file(state, temporary)
+    for name, content in potential.attachments.items():
+        with replacing(folder / name) as temporary:
+            temporary.write_bytes(content)
+    description = {
+        "format": FORMAT,
+        "architecture": potential.architecture,
+        "settings": potential.settings.model_dump(mode="json"),
+        "elements": list(potential.elements) if potential.elements is not None else None,
+        "dtype": str(potential.dtype).removeprefix("torch."),
+        "sha256": hash_file(weights),
+        "origin": potential.origin,
+        "provenance": dict(provenance),
+    }
+    write_json(folder / "model.json", description)
+
+
+def load(folder: Path, device: torch.device | str = "cpu") -> Potential:
+    """Return the potential saved in ``folder``, in evaluation mode.
+
+    Raises:
+        UserError: the folder holds no potential, or a damaged one.
+    """
+    folder = Path(folder)
+    remedy = "Make it again, or give the folder of another potential"
+    try:
+        description = read_json(folder / "model.json")
+        if hash_file(folder / "weights.safetensors") != description["sha256"]:
+            raise UserError("the weights are not those that were saved", where=str(folder), remedy=remedy)
+        architecture = POTENTIALS[description["architecture"]]
+        potential: Potential = architecture.restore(architecture.Settings(**description["settings"]), folder)
+        if description["dtype"] == "float64":
+            potential.double()
+        notes = {name: value for name, value in potential.state_dict().items() if not isinstance(value, Tensor)}
+        potential.load_state_dict(notes | load_file(folder / "weights.safetensors"), strict=True)
+        elements = description["elements"]
+        potential.elements = tuple(elements) if elements is not None else None
+        potential.origin = description["origin"]
+    except FileNotFoundError as error:
+        raise UserError(f"there is no {error.filename}", where=str(folder), remedy=remedy) from error
+    except (json.JSONDecodeError, KeyError, TypeError, ValidationError, SafetensorError, RuntimeError) as error:
+        raise UserError(f"the potential is damaged ({error})", where=str(folder), remedy=remedy) from error
+    return potential.to(device).eval()

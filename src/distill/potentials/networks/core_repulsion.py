@@ -1,0 +1,74 @@
+"""The screened repulsion of nuclei at distances that no training structure shows.
+
+A network trained near equilibrium may attract atoms that come too close, and dynamics then collapses. The universal
+potential of Ziegler, Biersack and Littmark (*The Stopping and Range of Ions in Solids*, 1985) is added below three
+quarters of the sum of the covalent radii. No ordinary bond is that short (the shortest, N≡N, is 0.77 of it, Si-Si
+1.06), so that bonds stay the network's own and usual structures cost one comparison of distances.
+"""
+
+from __future__ import annotations
+
+import torch
+from ase.data import covalent_radii
+from torch import Tensor, nn
+
+from distill.potentials.interface.batch import Batch
+
+COULOMB = 14.399645
+"""e²/(4πε₀) in eV Å."""
+
+SCREENING_LENGTH = 0.8854 * 0.529177
+"""0.8854 Bohr radii, in Å."""
+
+AMPLITUDES = (0.18175, 0.50986, 0.28022, 0.02817)
+EXPONENTS = (3.19980, 0.94229, 0.40290, 0.20162)
+
+INNER = 0.5
+"""Below this multiple of the sum of covalent radii the repulsion acts in full."""
+
+OUTER = 0.75
+"""From this multiple on it is zero."""
+
+
+class CoreRepulsion(nn.Module):
+    """The Ziegler-Biersack-Littmark repulsion, switched off smoothly (twice differentiable); it has no parameters."""
+
+    radii: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("radii", torch.tensor(covalent_radii, dtype=torch.float32), persistent=False)
+
+    def forward(self, batch: Batch, vectors: Tensor) -> Tensor:
+        """Return the energy of each atom, ``[N]`` eV, half of its pairs'; ``vectors`` are the pairs', ``[P, 3]`` Å.
+
+        A processor looks for the few pairs that are close; a GPU, which would have to be waited for, takes all.
+        """
+        reach = self.radii[batch.numbers][batch.pairs].sum(0)  # (P,)
+        if vectors.is_cuda:
+            return self.of_pairs(batch, batch.pairs, vectors, reach)
+        close = (vectors.detach().square().sum(-1) < (OUTER * reach) ** 2).nonzero().squeeze(-1)
+        if not len(close):
+            return vectors.new_zeros(len(batch.numbers))
+        return self.of_pairs(batch, batch.pairs[:, close], vectors.index_select(0, close), reach[close])
+
+    def of_pairs(self, batch: Batch, pairs: Tensor, vectors: Tensor, reach: Tensor) -> Tensor:
+        """Return the energy that the given pairs, with these sums of covalent radii, give each atom, ``[N]`` eV."""
+        i, j = pairs
+        distances = vectors.norm(dim=-1)
+        pair = zbl(batch.numbers[i], batch.numbers[j], distances) * switch(distances / reach)
+        return pair.new_zeros(len(batch.numbers)).index_add(0, i, pair / 2).index_add(0, j, pair / 2)
+
+
+def zbl(numbers_i: Tensor, numbers_j: Tensor, distances: Tensor) -> Tensor:
+    """Return the universal screened Coulomb energy of nuclei at the given distances (Å), in eV."""
+    length = SCREENING_LENGTH / (numbers_i**0.23 + numbers_j**0.23)
+    x = distances / length
+    screening = sum(a * torch.exp(-b * x) for a, b in zip(AMPLITUDES, EXPONENTS, strict=True))
+    return COULOMB * numbers_i * numbers_j / distances * screening
+
+
+def switch(reduced: Tensor) -> Tensor:
+    """Return 1 below :data:`INNER`, 0 above :data:`OUTER`, a polynomial with continuous second derivative between."""
+    t = ((reduced - INNER) / (OUTER - INNER)).clamp(0, 1)
+    return 1 - t**3 * (10 - 15 * t + 6 * t**2)

@@ -1,0 +1,158 @@
+"""An ASE calculator, here or in another interpreter, as a potential that predicts but cannot be differentiated."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+import torch
+
+from distill.base.errors import DistillError, UserError
+from distill.base.files import hash_file
+from distill.potentials.interface.gradient_free import GradientFree, arrays
+from distill.potentials.interface.potential import Prediction
+from distill.potentials.teachers.weights import Weights, fetch
+from distill.potentials.workers import calculator as calculator_worker
+from distill.potentials.workers.process import CalculatorWorker
+from distill.potentials.workers.protocol import Refusal
+from distill.structures.frames import Frames
+
+if TYPE_CHECKING:
+    from distill.potentials.teachers.external import ExternalSettings
+
+
+class Engine(Protocol):
+    """What evaluates batches for :class:`ExternalPotential`."""
+
+    def open(self) -> dict[str, Any]:
+        """Return ``versions`` and whether there is a ``stress``; opens the calculator if need be."""
+
+    def evaluate(self, batch: Mapping[str, Any]) -> dict[str, Any]:
+        """Return ``energy``, ``forces`` and ``stress`` of a batch as :func:`calculator_worker.evaluate` does."""
+
+
+class Local:
+    """A calculator in this process; copies open one of their own."""
+
+    def __init__(self, model: str, file: str | None, function: str, device: str) -> None:
+        self._source = (model, file, function, device)
+        self._calculator: Any = None
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), self._source
+
+    def open(self) -> dict[str, Any]:
+        """Return the versions of the packages that the calculator is made of, and whether it has a stress."""
+        if self._calculator is None:
+            self._calculator = calculator_worker.open_calculator(*self._source)
+        return calculator_worker.facts(self._calculator)
+
+    def evaluate(self, batch: Mapping[str, Any]) -> dict[str, Any]:
+        """Return what the calculator gives, one structure after another."""
+        return calculator_worker.evaluate(self._calculator, dict(batch))
+
+
+class ExternalPotential(GradientFree):
+    """A potential whose numbers come from an ASE calculator, in double precision, plus the per-element ``offsets``.
+
+    How far its atoms see each other is not known: the cutoff is infinite, and nothing may list neighbours by it.
+
+    Args:
+        name: of the model.
+        settings: where it is.
+        elements: atomic numbers that it knows; None for all.
+        weights: the published file to hand to it, if its own package does not bring or fetch one.
+        install: what to run where its package is missing.
+        origin: licence and level of theory.
+    """
+
+    no_gradients = (
+        "a calculator has no gradients: it labels and generates, but cannot be fitted",
+        "Write null at teacher.finetune",
+    )
+
+    def __init__(
+        self,
+        name: str,
+        settings: ExternalSettings,
+        *,
+        elements: tuple[int, ...] | None,
+        weights: Weights | None,
+        install: str,
+        origin: dict[str, str],
+    ) -> None:
+        super().__init__(math.inf, elements=elements)
+        self.name, self.weights, self.install = name, weights, install
+        self.place = settings
+        self.origin = origin
+        self._engines: dict[str, Engine] = {}
+
+    @property
+    def where(self) -> str:
+        """The model, and its file or interpreter, for messages."""
+        place = self.place.file or self.place.environment
+        return f"teacher {self.name} ({place})" if place else f"teacher {self.name}"
+
+    def engine(self) -> Engine:
+        """Return what evaluates on the present device; one for another device is ended.
+
+        Raises:
+            UserError: file, function, interpreter or package is missing or not what it should be.
+            WorkError: the model cannot be opened.
+        """
+        device = str(self.device)
+        if device not in self._engines:
+            self._engines.clear()
+            self._engines[device] = self._opened(device)
+        return self._engines[device]
+
+    def _opened(self, device: str) -> Engine:
+        """Return an engine for a device, with its calculator open, and note what it says of itself."""
+        file, place = self._file(), self.place
+        engine: Engine = Local(self.name, file, place.function, device)
+        if place.environment is not None:
+            engine = CalculatorWorker(place.environment, self.name, file, place.function, device, self.install)
+        try:
+            hello = engine.open()
+        except Refusal as refusal:
+            raise self._error(refusal) from refusal
+        self.predicts_stress = hello["stress"]
+        self.origin["versions"] = ", ".join(f"{name} {number}" for name, number in hello["versions"].items())
+        return engine
+
+    def _file(self) -> str | None:
+        """Return the file to hand over, which must be the one that this potential was made with."""
+        if self.place.file is None:
+            return str(fetch(self.weights)) if self.weights is not None else None
+        path = Path(self.place.file)
+        remedy = "Put it back, or run again with --force finetune"
+        if not path.is_file():
+            raise UserError(f"the file {path} is no longer there", f"teacher {self.name}", remedy)
+        if hash_file(path) != self.place.sha256:
+            raise UserError(f"the file {path} has changed since the teacher was made", f"teacher {self.name}", remedy)
+        return str(path)
+
+    def predict(self, frames: Frames, stress: bool = True) -> Prediction:
+        """Return what the calculator says of structures, one after another; all of it is float64 on the CPU.
+
+        Raises:
+            UserError: file, function, interpreter or package is missing or not what it should be.
+            WorkError: the calculator failed on a structure or gave something that is not finite; the worker died twice.
+        """
+        batch = arrays(frames) | {"stress": stress}
+        try:
+            answer = self.engine().evaluate(batch)
+        except Refusal as refusal:
+            raise self._error(refusal, frames) from refusal
+        energy = torch.tensor(answer["energy"] + self.offset_energies(frames))
+        return Prediction(energy, torch.tensor(answer["forces"]), torch.tensor(answer["stress"]) if stress else None)
+
+    def _error(self, refusal: Refusal, frames: Frames | None = None) -> DistillError:
+        """Return the error that the user sees, with the traceback of the calculator as a note."""
+        where = self.where
+        if refusal.kind == "structure" and frames is not None:
+            formula = frames[refusal.structure].to_atoms()[0].get_chemical_formula()
+            where += f", structure {formula} ({refusal.structure + 1} of a batch of {len(frames)})"
+        return self.error(refusal, where)

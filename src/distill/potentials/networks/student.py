@@ -1,0 +1,87 @@
+"""What students have in common: a network that starts untrained, on top of the repulsion of nuclei.
+
+Before training, offsets and scale are set from the data, so that the network has only to learn numbers of order one.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from distill.potentials.interface.batch import Batch
+from distill.potentials.interface.potential import MAX_Z, Potential
+from distill.potentials.networks.compiled import FEWEST, derivatives
+from distill.potentials.networks.core_repulsion import CoreRepulsion
+from distill.structures.composition import element_counts
+from distill.structures.frames import Array, Frames
+
+
+class Student(Potential):
+    """Base of students; a subclass writes :meth:`many_body` and names its energy scale.
+
+    Args:
+        cutoff: the distance up to which neighbours are listed, Å.
+        core: whether the repulsion of nuclei is added.
+    """
+
+    def __init__(self, cutoff: float, core: bool) -> None:
+        super().__init__(cutoff, learn_offsets=True)
+        self.core = CoreRepulsion() if core else None
+
+    @property
+    def scale(self) -> Tensor:
+        """The parameter by which the network's energies are multiplied, one value for each atomic number."""
+        raise NotImplementedError
+
+    def many_body(self, batch: Batch, vectors: Tensor) -> Tensor:
+        """Return the network's energy of each atom, ``[N]`` eV; ``vectors`` are those of the pairs, ``[P, 3]`` Å."""
+        raise NotImplementedError
+
+    def atomic_energies(self, batch: Batch) -> Tensor:
+        """Return the network's energy of each atom and, if wanted, the core repulsion, ``[N]`` eV."""
+        vectors = batch.vectors()
+        energies = self.many_body(batch, vectors)
+        if self.core is None:
+            return energies
+        repulsion: Tensor = self.core(batch, vectors)
+        return energies + repulsion
+
+    def _derivatives(self, batch: Batch, stress: bool) -> tuple[Tensor, Tensor, Tensor | None]:
+        """Return what the base class does, by a compiled function where one is wanted and worth it."""
+        if self.compiled == "no" or min(len(batch.numbers), batch.pairs.shape[1]) < FEWEST:
+            return super()._derivatives(batch, stress)
+        with torch.set_grad_enabled(self.compiled == "fit"):
+            return derivatives(self, batch, stress)
+
+    @torch.no_grad()
+    def initialise(self, frames: Frames) -> None:
+        """Set offsets, scale and known elements from training data, before the first step.
+
+        Offsets are the least-squares energies per element (the shortest solution where the compositions leave a
+        choice). The scale of every element is the root mean square of the force components times 1 Å, as in NequIP
+        (Batzner et al., Nat. Commun. 13, 2453, 2022). Without forces it is the spread of the energies per atom that the
+        offsets leave, and 1 where that is zero.
+        """
+        self.elements = frames.elements
+        residual = np.zeros(len(frames))
+        if frames.energy is not None:
+            offsets, residual = fit_offsets(frames)
+            self.offsets.copy_(torch.from_numpy(offsets))
+        values = frames.forces if frames.forces is not None else residual / frames.n_atoms
+        spread = float(np.sqrt(np.mean(values**2)))
+        self.scale.fill_(spread if spread > 1e-6 else 1.0)
+
+
+def fit_offsets(frames: Frames) -> tuple[Array, Array]:
+    """Return energies per element ``[119]`` eV by least squares, and what they leave of each energy, ``[B]`` eV.
+
+    Raises:
+        ValueError: the structures have no energies.
+    """
+    if frames.energy is None:
+        raise ValueError("these structures have no energies")
+    counts = element_counts(frames)
+    offsets = np.zeros(MAX_Z + 1)
+    offsets[list(frames.elements)] = np.linalg.lstsq(counts, frames.energy, rcond=1e-8)[0]
+    return offsets, frames.energy - counts @ offsets[list(frames.elements)]

@@ -1,0 +1,1 @@
+"""Readers of published files: their weights and settings under our names."""

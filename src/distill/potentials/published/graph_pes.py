@@ -1,0 +1,92 @@
+"""A graph-pes model of any kind as a potential: its energies of atoms, our derivatives.
+
+graph-pes lets a model compute its own forces; here they are always the gradient of the energy, so a model whose energy
+cannot be differentiated, or whose own forces are something else, is refused.
+"""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+
+import numpy as np
+from ase import Atoms
+from ase.data import atomic_numbers
+from graph_pes.graph_pes_model import GraphPESModel
+from graph_pes.models import load_model
+from torch import Tensor
+
+from distill.base.errors import UserError
+from distill.base.random import stream
+from distill.potentials.interface.batch import Batch, find_pairs
+from distill.potentials.interface.potential import Potential
+from distill.potentials.networks.graph_pes import atomic_graph, local_energies
+from distill.structures.frames import Frames
+
+SAME = 1e-3
+"""Relative difference allowed between the forces of graph-pes and ours, both in the precision of the model."""
+
+
+class GraphPESFilePotential(Potential):
+    """A graph-pes model as a teacher; the energies of free atoms are part of the network, ``offsets`` start at zero."""
+
+    def __init__(self, model: GraphPESModel) -> None:
+        seen = tuple(atomic_numbers[symbol] for symbol in model.elements_seen)
+        super().__init__(float(model.cutoff), elements=seen or None, learn_offsets=False)
+        self.model = model
+
+    def atomic_energies(self, batch: Batch) -> Tensor:
+        """Return the model's energy of each atom, ``[N]`` eV."""
+        return local_energies(self.model, atomic_graph(batch, self.cutoff)).reshape(-1)
+
+
+def read_model(path: Path) -> Potential:
+    """Return the model in ``path``, a pickle that the user named.
+
+    Raises:
+        UserError: the file holds no graph-pes model, or one whose forces are not the gradient of its energy.
+    """
+    remedy = "Give the model.pt of a graph-pes training"
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            model = load_model(path)
+    except Exception as error:  # reading what is no model can fail in any way
+        raise UserError(f"this is no model of graph-pes ({_first_line(error)})", str(path), remedy) from error
+    if not isinstance(model, GraphPESModel):
+        raise UserError("this graph-pes model predicts no energies", str(path), remedy)
+    potential = GraphPESFilePotential(model.eval())
+    try:
+        difference = compare(potential)
+    except Exception as error:
+        raise _unsupported(path, f"it cannot be evaluated ({_first_line(error)})") from error
+    if not difference <= SAME:
+        raise _unsupported(path, f"its forces are not the gradient of its energy (off by {difference:.2g})")
+    return potential
+
+
+def compare(potential: GraphPESFilePotential) -> float:
+    """Return the relative difference between forces on a probe as graph-pes predicts them and as we do."""
+    elements = np.array(potential.elements or (8, 14))
+    numbers = elements[np.linspace(0, len(elements) - 1, 8).astype(int)]
+    corners = np.array([[i, j, k] for i in (0, 1) for j in (0, 1) for k in (0, 1)], dtype=float)
+    positions = 0.4 * potential.cutoff * (corners + 0.1 * stream(0, "probe").normal(size=corners.shape))
+    frames = Frames.from_atoms([Atoms(numbers=numbers, positions=positions)])
+    batch = potential.batch(frames, find_pairs(frames, potential.cutoff))
+    graph = atomic_graph(batch, potential.cutoff)
+    own = potential.model.predict(graph, ["energy", "forces"])
+    ours = potential(batch, stress=False)
+    pairs = ((own["energy"], ours.energy), (own["forces"], ours.forces))
+    return max(float((a - b).detach().abs().max()) / max(1.0, float(a.detach().abs().max())) for a, b in pairs)
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
+
+
+def _unsupported(path: Path, what: str) -> UserError:
+    return UserError(
+        f"this graph-pes model cannot be used here: {what}",
+        where=str(path),
+        remedy="Use it through ase:<file.py>:<function>, which labels and generates with any calculator",
+    )

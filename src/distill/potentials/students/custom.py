@@ -1,0 +1,94 @@
+"""A user's own network as a student: ``arch: module:Class`` names a graph-pes model, nothing here needs to change.
+
+The module is the user's code, and a recipe that names it runs it. It is looked for on the Python path and in the
+current folder. What is saved says the name of the class; whoever loads it needs the module too.
+"""
+
+from __future__ import annotations
+
+import inspect
+import os
+from importlib import import_module
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any
+
+from distill.base.errors import UserError
+from distill.potentials.base import Architecture, PotentialSettings
+from distill.potentials.workers.protocol import see
+
+if TYPE_CHECKING:
+    from distill.potentials.interface.potential import Potential
+
+
+class CustomSettings(PotentialSettings):
+    """Which class it is, and what its constructor is given."""
+
+    model: str = ""
+    """``module:Class``; what the recipe's ``arch`` says if empty."""
+    parameters: dict[str, Any] = {}
+    """Arguments of the class; ``elements`` is added where it takes them and they are not given."""
+    core: bool = True
+    """Whether nuclei repel each other at very short distances (Ziegler-Biersack-Littmark)."""
+
+
+class Custom(Architecture):
+    """Any class of graph-pes models (``graph_pes.GraphPESModel`` with ``local_energies``): ``arch: module:Class``."""
+
+    name = "custom"
+    role = "student"
+    arch = "module:Class"
+    reference = "J. L. A. Gardner, graph-pes, https://github.com/jla-gardner/graph-pes"
+    licence = "of the class"
+    requires = ("graph-pes",)
+    install = "pip install graph-pes"
+    argument = "class"
+    Settings = CustomSettings
+
+    @classmethod
+    def for_data(cls, settings: CustomSettings, arch: str, symbols: list[str]) -> CustomSettings:
+        """Return the settings with the name of the class, and the elements where its constructor takes them."""
+        model = settings.model or arch
+        parameters = dict(settings.parameters)
+        if "elements" in inspect.signature(named_class(model)).parameters:
+            parameters.setdefault("elements", symbols)
+        return CustomSettings(model=model, parameters=parameters, core=settings.core)
+
+    @classmethod
+    def network(cls, settings: CustomSettings) -> Potential:
+        """Return the untrained network.
+
+        Raises:
+            UserError: there is no such class, it does not take these arguments, or it is no graph-pes model.
+        """
+        from graph_pes.graph_pes_model import GraphPESModel
+
+        from distill.potentials.networks.graph_pes import GraphPESPotential
+
+        try:
+            model = named_class(settings.model)(**settings.parameters)
+        except TypeError as error:
+            raise UserError(f"it cannot be made ({error})", settings.model, "Correct parameters") from error
+        if not isinstance(model, GraphPESModel):
+            raise UserError("this is no graph-pes model", settings.model, "Derive it from graph_pes.GraphPESModel")
+        if "local_energies" not in model.implemented_properties:
+            raise UserError("it gives no energies of atoms", settings.model, "Implement 'local_energies'")
+        return GraphPESPotential(model, settings.core)
+
+
+def check_module(reference: str) -> None:
+    """Raise :class:`UserError` where ``module:Class`` names no module; nothing of it is run."""
+    module, _, name = reference.partition(":")
+    see(os.getcwd())
+    if not name or not module or find_spec(module.partition(".")[0]) is None:
+        what = f"there is no module {module!r}" if name else f"{reference!r} names no class"
+        raise UserError(what, remedy="Write module:Class, and put the module's folder on PYTHONPATH")
+
+
+def named_class(reference: str) -> Any:
+    """Return what ``module:Class`` names; raises :class:`UserError` where there is nothing of that name."""
+    check_module(reference)
+    module, _, name = reference.partition(":")
+    try:
+        return getattr(import_module(module), name)
+    except (ImportError, AttributeError) as error:
+        raise UserError(f"there is no class {name!r} in {module} ({error})", remedy="Write module:Class") from error

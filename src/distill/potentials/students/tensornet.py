@@ -1,0 +1,47 @@
+"""TensorNet, a student whose messages are Cartesian tensors: slower than PaiNN, often more accurate."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, ClassVar
+
+from pydantic import Field
+
+from distill.potentials.base import Architecture, StudentSettings
+
+if TYPE_CHECKING:
+    from distill.potentials.interface.potential import Potential
+
+
+class TensorNetSettings(StudentSettings):
+    """Settings of TensorNet."""
+
+    sizes: ClassVar[Mapping[str, Mapping[str, int]]] = {
+        "small": {"channels": 16},
+        "large": {"channels": 64, "layers": 2},
+    }
+
+    channels: int = Field(default=32, ge=1)
+    """Tensors per atom."""
+    layers: int = Field(default=1, ge=1)
+    """Rounds of message passing."""
+    radial_features: int = Field(default=16, ge=1)
+    """Functions that a distance is expanded into."""
+
+
+class TensorNet(Architecture):
+    """TensorNet of Simeon and De Fabritiis, in the form that graph-pes has."""
+
+    name = "tensornet"
+    role = "student"
+    reference = "G. Simeon, G. De Fabritiis, arXiv:2306.06482 (2023)"
+    licence = "MIT"
+    compiles = True
+    Settings = TensorNetSettings
+
+    @classmethod
+    def network(cls, settings: TensorNetSettings) -> Potential:
+        """Return an untrained TensorNet."""
+        from distill.potentials.networks.tensornet import TensorNetPotential
+
+        return TensorNetPotential(**settings.network_arguments(), core=settings.core)

@@ -1,0 +1,83 @@
+"""Any model that graph-pes saved, named by the user as ``graph-pes:<file>``.
+
+Such a file is a pickle of the whole network, and nothing else describes that network. It is therefore loaded only where
+the user named it, and from a copy beside the weights that are saved, whose SHA-256 must be that of the file.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from distill.base.errors import UserError
+from distill.base.files import hash_file
+from distill.potentials.base import Architecture, PotentialSettings, Source
+
+if TYPE_CHECKING:
+    from distill.potentials.interface.potential import Potential
+
+
+COPY = "network.pt"
+"""Name of the copy of the user's file."""
+
+
+class GraphPESFileSettings(PotentialSettings):
+    """Which file the network is in; its trained weights are saved apart from it."""
+
+    sha256: str = ""
+    """SHA-256 of the file; another content is not loaded."""
+
+
+class GraphPESFile(Architecture):
+    """A model that graph-pes saved (``model.pt``); its derivatives are taken here."""
+
+    name = "graph-pes"
+    role = "teacher"
+    reference = "J. L. A. Gardner, graph-pes, https://github.com/jla-gardner/graph-pes"
+    licence = "as the file"
+    level_of_theory = "as the file"
+    requires = ("graph-pes",)
+    install = "pip install graph-pes"
+    argument = "file"
+    Settings = GraphPESFileSettings
+
+    @classmethod
+    def network(cls, settings: GraphPESFileSettings) -> Potential:
+        """There is no network without a file."""
+        raise UserError(f"{cls.name} needs a file", where="teacher.model", remedy=f"Write {cls.name}:<file>")
+
+    @classmethod
+    def open(cls, source: Source, seed: int) -> Potential:
+        """Return the model in the file that the user named, which is a pickle: it may run code."""
+        file = source.named_file(f"Write {cls.name}:<file>")
+        sha256 = hash_file(file)
+        potential = cls._read(file, sha256)
+        potential.origin = {
+            "weights": str(file),
+            "sha256": sha256,
+            "licence": cls.licence,
+            "level_of_theory": cls.level_of_theory,
+        }
+        return potential
+
+    @classmethod
+    def restore(cls, settings: PotentialSettings, folder: Path) -> Potential:
+        """Return the network in the copy of the file.
+
+        Raises:
+            UserError: the copy is missing or is not that of the file.
+        """
+        path, sha256 = folder / COPY, getattr(settings, "sha256", "")
+        if not path.is_file() or hash_file(path) != sha256:
+            raise UserError("it is missing or has changed", where=str(path), remedy="Make the potential again")
+        return cls._read(path, sha256)
+
+    @classmethod
+    def _read(cls, path: Path, sha256: str) -> Potential:
+        from distill.potentials.published.graph_pes import read_model
+
+        potential = read_model(path)
+        potential.architecture = cls.name
+        potential.settings = GraphPESFileSettings(sha256=sha256)
+        potential.attachments = {COPY: path.read_bytes()}
+        return potential.eval()

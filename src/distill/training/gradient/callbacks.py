@@ -1,0 +1,189 @@
+"""What happens beside the steps of a fit: averaging of weights, reports of progress, checkpoints and early ends."""
+
+from __future__ import annotations
+
+import math
+import time
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import lightning.pytorch as pl
+import torch
+from lightning.pytorch.callbacks import WeightAveraging
+
+from distill.base.files import replacing
+from distill.base.progress import Phase
+from distill.potentials.interface.potential import Potential
+from distill.training.curve import FitResult, Point, write_curve
+from distill.training.gradient.module import FitModule
+
+FAR = 10.0
+"""A validation loss so many times the best one is far above it ..."""
+
+FAR_FOR = 20
+"""... and a fit diverges when it has been so for this many rounds."""
+
+
+def averaging(decay: float) -> list[pl.Callback]:
+    """Return the callback that averages the weights exponentially, or none for a decay of 0.
+
+    The decay rises with the number of averaged steps, so that the initial weights are forgotten quickly.
+    """
+    if not decay:
+        return []
+
+    @torch.no_grad()
+    def update(averaged: Any, current: Any, count: Any) -> None:
+        keep = ((1 + count) / (10 + count)).clamp(max=decay)  # a tensor: no device is waited for
+        for old, new in zip(averaged, current, strict=True):
+            old.lerp_(new.to(old.dtype), (1 - keep).to(old.dtype))
+
+    return [WeightAveraging(use_buffers=False, multi_avg_fn=update)]
+
+
+class Reporter(pl.Callback):
+    """Passes the steps done, the losses and the latest validation errors on to a progress phase.
+
+    The training loss is that of the running round; asking for it waits for the device, so it is asked for rarely.
+
+    Args:
+        phase: where to report.
+        per_pass: batches in a pass over the data, an epoch; a round may be less or more.
+        interval: seconds between two looks at the training loss.
+    """
+
+    def __init__(self, phase: Phase, per_pass: int, interval: float = 5.0) -> None:
+        self.phase = phase
+        self.per_pass = per_pass
+        self.interval = interval
+        self._looked = time.monotonic()
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Begin to count where a resumed run continues."""
+        self.phase.resume(trainer.global_step)
+        self._show(trainer, pl_module)
+
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Count one step."""
+        if time.monotonic() - self._looked >= self.interval:
+            self._show(trainer, pl_module)
+        else:
+            self.phase.update(trainer.global_step)
+
+    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Show the newest validation errors."""
+        self._show(trainer, pl_module)
+
+    def _show(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+        keeper = next(c for c in trainer.callbacks if isinstance(c, Keeper))
+        curve, step = keeper.result.curve, trainer.global_step
+        parts = [
+            f"epoch {step / self.per_pass:.1f}, round {min(len(curve) + 1, trainer.max_epochs)}/{trainer.max_epochs}"
+        ]
+        loss = module.train_loss
+        if not math.isnan(loss):
+            parts.append(f"loss {loss:.3g}")
+        if curve:
+            energy, forces = 1000 * curve[-1].valid_energy_mae, 1000 * curve[-1].valid_forces_mae
+            parts.append(f"validation {energy:.1f} meV/atom, {forces:.0f} meV/Å")
+        parts.append(f"learning rate {trainer.optimizers[0].param_groups[0]['lr']:.2g}")
+        self.phase.update(step, ", ".join(parts))
+        self._looked = time.monotonic()
+
+
+class Keeper(pl.Callback):
+    """Keeps the learning curve, the best weights and the last state to resume from; stops a fit that should stop.
+
+    It stands before the callback that averages weights, so that the weights it sees after a validation are the
+    averaged ones that were validated. The best weights are on disk before the state that mentions them. Where several
+    processes train, the first one's clock counts and it alone writes.
+    """
+
+    LAST = "last.ckpt"
+    BEST = "best.pt"
+    CURVE = "curve.csv"
+
+    def __init__(self, work: Path, patience: int | None, max_time: float | None = None) -> None:
+        self.work = work
+        self.patience = patience
+        self.max_time = max_time
+        self.result = FitResult()
+        self._start, self._earlier = time.monotonic(), 0.0
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return what a resumed run must know of the rounds before."""
+        return {"status": self.result.status, "curve": [asdict(p) for p in self.result.curve]}
+
+    @property
+    def _seconds(self) -> float:
+        """Seconds of training so far, those of interrupted attempts included up to their last round."""
+        return self._earlier + time.monotonic() - self._start
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Take up the rounds of the interrupted run."""
+        self.result = FitResult(state_dict["status"], [Point(**p) for p in state_dict["curve"]])
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Keep the initial weights of a new run, and do not go on where an interrupted one had come to its end."""
+        if trainer.is_global_zero and not (self.work / self.BEST).exists():
+            self._keep(pl_module)
+        self._start, self._earlier = time.monotonic(), self.result.curve[-1].seconds if self.result.curve else 0.0
+        self._follow(pl_module)
+        trainer.should_stop = trainer.should_stop or self.result.status != "finished"
+
+    def on_validation_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Add a row to the curve, keep the weights if they are the best so far, and decide whether to go on."""
+        assert isinstance(pl_module, FitModule)  # noqa: S101 - this callback serves no other module
+        point = pl_module.point(trainer.global_step, self._seconds)
+        self.result.curve.append(trainer.strategy.broadcast(point))
+        self._follow(pl_module)
+        newest, best = self.result.curve[-1], self.result.best
+        if newest is best and trainer.is_global_zero:
+            self._keep(pl_module)
+        if self._has_diverged():
+            self.result.status = "diverged"
+        elif self.patience is not None and best is not None and self._rounds_since(best) >= self.patience:
+            self.result.status = "stopped early"
+        elif self.max_time is not None and newest.seconds >= self.max_time:
+            self.result.status = "out of time"
+        trainer.should_stop = trainer.should_stop or self.result.status != "finished"
+
+    def _follow(self, module: pl.LightningModule) -> None:
+        """Let the learning rate know the validation losses so far."""
+        module.losses = [point.valid_loss for point in self.result.curve]
+
+    def _keep(self, module: pl.LightningModule) -> None:
+        with replacing(self.work / self.BEST) as temporary:
+            torch.save(module.potential.state_dict(), temporary)
+
+    def _has_diverged(self) -> bool:
+        """Whether a loss is not finite, or has been far above the best for many rounds."""
+        curve, best = self.result.curve, self.result.best
+        if best is None or not (math.isfinite(curve[-1].valid_loss) and math.isfinite(curve[-1].train_loss)):
+            return True
+        recent = curve[-FAR_FOR:]
+        return len(recent) == FAR_FOR and all(point.valid_loss > FAR * best.valid_loss for point in recent)
+
+    def _rounds_since(self, best: Point) -> int:
+        return len(self.result.curve) - 1 - self.result.curve.index(best)
+
+    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Write the curve so far and the state to resume from."""
+        if not trainer.is_global_zero:
+            trainer.save_checkpoint(self.work / self.LAST)  # all processes take part, the first one writes
+            return
+        write_curve(self.work / self.CURVE, self.result.curve)
+        with replacing(self.work / self.LAST) as temporary:
+            trainer.save_checkpoint(temporary)
+
+    def take_up(self) -> None:
+        """Learn how the fit went that other processes did in the same folder."""
+        state = torch.load(self.work / self.LAST, map_location="cpu", weights_only=True)
+        self.load_state_dict(state["callbacks"][self.state_key])
+
+    def restore_best(self, potential: Potential) -> None:
+        """Load the best weights into ``potential``: its initial ones where no round was finite."""
+        potential.load_state_dict(torch.load(self.work / self.BEST, map_location="cpu", weights_only=True))

@@ -1,0 +1,173 @@
+"""An ACE student from data to files: TensorFlow against the C++ evaluator, and pacemaker's own fit."""
+
+from __future__ import annotations
+
+import copy
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from ase.build import bulk
+from ase.calculators.lj import LennardJones
+
+from distill.base.errors import UserError
+from distill.doctor import missing_packages
+from distill.potentials.networks.ace import ACEPotential
+from distill.potentials.students.ace import ACE, ACESettings
+from distill.structures.frames import Frames
+from distill.training.ace.fit import Batches, Objective, Upfit
+from distill.training.ace.train import WorkerEngine, refine_ace, train_ace
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(bool(missing_packages(ACE)), reason="the extra ace is not installed"),
+]
+SETTINGS = ACESettings(functions=12, nradmax=(6, 2), lmax=(0, 1), cutoff=4.5, elements=["Ar"])
+OFFSET = -7.5
+
+
+def argon(count: int, seed: int = 0) -> Frames:
+    """Rattled and strained crystals of Lennard-Jones atoms."""
+    rng = np.random.default_rng(seed)
+    crystals = []
+    for _ in range(count):
+        atoms = bulk("Ar", "fcc", a=3.6, cubic=True)
+        atoms.set_cell(atoms.cell.array @ (np.eye(3) + 0.02 * rng.normal(size=(3, 3))), scale_atoms=True)
+        atoms.positions += 0.06 * rng.normal(size=atoms.positions.shape)
+        crystals.append(atoms)
+    frames = Frames.from_atoms(crystals)
+    calculator = LennardJones(sigma=2.3, epsilon=0.1, rc=4.4, smooth=True)
+    energy, forces = [], []
+    for atoms in crystals:
+        atoms.calc = calculator
+        energy.append(atoms.get_potential_energy() + OFFSET * len(atoms))
+        forces.append(atoms.get_forces())
+    return frames.with_labels(np.array(energy), np.concatenate(forces), None)
+
+
+@pytest.fixture(scope="module")
+def fitted(tmp_path_factory: pytest.TempPathFactory) -> tuple[ACEPotential, Frames]:
+    """An expansion fitted in both phases."""
+    train, valid = argon(50), argon(10, seed=1)
+    student, state = train_ace(
+        SETTINGS,
+        train,
+        valid,
+        seed=0,
+        purpose=("test",),
+        batches=Batches(epochs=30, batch_size=16, learning_rate=0.05, kappa=0.9),
+        upfit=Upfit(iterations=25, kappa=0.9),
+        work=tmp_path_factory.mktemp("fit"),
+    )
+    assert [phase["phase"] for phase in state.phases] == ["AdamW", "BFGS"] and not state.warnings
+    assert state.phases[1]["forces_mae"] < state.phases[0]["forces_mae"]
+    return student, train
+
+
+def test_it_learns_a_pair_potential(fitted: tuple[ACEPotential, Frames]) -> None:
+    test = argon(10, seed=2)
+    found = fitted[0].evaluate(test)
+    assert found.forces is not None and test.forces is not None and found.energy is not None and test.energy is not None
+    spread = np.abs(test.forces).mean()
+    assert np.abs(found.forces - test.forces).mean() < 0.1 * spread
+    assert np.abs(found.energy - test.energy).mean() / 4 < 0.02
+
+
+def test_tensorflow_and_the_evaluator_agree(fitted: tuple[ACEPotential, Frames], tmp_path: Path) -> None:
+    student, frames = fitted
+    engine = WorkerEngine(student, student.basis, frames, np.ones(len(frames)), 2.0, "cpu", tmp_path)
+    try:
+        facts, every = engine.open(), np.arange(50)
+        assert facts["usable"].tolist() == every.tolist()
+        request = {"do": "gradient", "coefficients": facts["coefficients"], "structures": every}
+        answer = engine._worker.ask(request | {"kappa": 0.3, "at_once": 20})
+        predicted = student.evaluate(frames)
+        assert predicted.energy is not None and predicted.forces is not None
+        energy = answer["energy"] + student.offset_energies(frames)
+        assert np.abs(energy - predicted.energy).max() / 4 < 1e-5, "eV/atom"
+        assert np.abs(answer["forces"] - predicted.forces).max() < 1e-4, "eV/Å"
+        # the loss is what it is said to be, and the gradient is its derivative
+        goal = Objective(every, every, frames.n_atoms, engine.energy_weights, engine.force_weights)
+        errors = engine.errors(facts["coefficients"], every)
+        assert goal.of_errors(errors, every, 0.3) == pytest.approx(answer["loss"], rel=1e-4)
+        direction = np.random.default_rng(0).normal(size=len(facts["coefficients"]))
+        steps = [engine.gradient(facts["coefficients"] + h * direction, every, 0.3)[0] for h in (1e-5, -1e-5)]
+        assert (steps[0] - steps[1]) / 2e-5 == pytest.approx(float(answer["gradient"] @ direction), rel=1e-4)
+    finally:
+        engine.close()
+
+
+def test_it_is_refined_on_other_labels_and_keeps_what_is_mixed_in(
+    fitted: tuple[ACEPotential, Frames], tmp_path: Path
+) -> None:
+    student, synthetic = fitted
+    truth = argon(10, seed=3)
+    assert truth.energy is not None and truth.forces is not None
+    dft = truth.with_labels(truth.energy - 0.1 * truth.n_atoms, 1.2 * truth.forces, None)
+    errors = {}
+    for share in (0.0, 0.9):
+        own = copy.deepcopy(student)
+        batches = Batches(epochs=30, batch_size=10, learning_rate=0.01, kappa=0.9)
+        refined, state = refine_ace(
+            own,
+            dft,
+            dft,
+            synthetic,
+            share=share,
+            batches=batches,
+            seed=0,
+            purpose=("test",),
+            work=tmp_path / f"{share}",
+        )
+        assert refined is own and [phase["phase"] for phase in state.phases] == ["AdamW"]
+        found = [refined.evaluate(frames).forces - frames.forces for frames in (dft, synthetic)]
+        errors[share] = [float(np.abs(error).mean()) for error in found]
+    before = student.evaluate(dft).forces - dft.forces
+    assert errors[0.0][0] < 0.5 * np.abs(before).mean()
+    assert errors[0.0][0] < errors[0.9][0] and errors[0.9][1] < errors[0.0][1]
+
+
+def test_pacemaker_itself_fits_what_is_passed_on(tmp_path: Path) -> None:
+    student, state = train_ace(
+        SETTINGS,
+        argon(12),
+        argon(4, seed=1),
+        seed=0,
+        purpose=("test",),
+        batches=None,
+        upfit=Upfit(iterations=4, kappa=0.9),
+        pacemaker={"fit": {"ladder_step": 12}, "backend": {"batch_size": 12}},
+        work=tmp_path,
+    )
+    assert [phase["phase"] for phase in state.phases] == ["pacemaker"]
+    assert (tmp_path / "pacemaker" / "interim_potential_ladder_step_0.yaml").exists()
+    forces = student.evaluate(argon(4, seed=1)).forces
+    assert forces is not None and np.abs(forces).max() > 0.01
+
+
+def test_labels_and_neighbours_are_needed(tmp_path: Path) -> None:
+    frames = argon(3)
+    rest = {"seed": 0, "purpose": ("test",), "batches": Batches(epochs=1), "upfit": None, "work": tmp_path}
+    with pytest.raises(UserError, match="energies and forces"):
+        train_ace(SETTINGS, frames.with_labels(frames.energy, None, None), frames, **rest)  # type: ignore[arg-type]
+    far = ACESettings(**(SETTINGS.model_dump() | {"cutoff": 1.0}))
+    with pytest.raises(UserError, match="neighbours within 1 Å"):
+        train_ace(far, frames, frames, **rest)  # type: ignore[arg-type]
+
+
+def test_a_gpu_that_tensorflow_cannot_use_is_said(tmp_path: Path) -> None:
+    if torch.cuda.is_available():
+        pytest.skip("there is a GPU here")
+    with pytest.raises(UserError, match="TensorFlow finds no GPU"):
+        train_ace(
+            SETTINGS,
+            argon(3),
+            argon(3),
+            seed=0,
+            purpose=("test",),
+            batches=Batches(epochs=1),
+            upfit=None,
+            work=tmp_path,
+            device="cuda",
+        )

@@ -1,0 +1,100 @@
+"""The objective against values worked out by hand."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+
+from distill.potentials.interface.batch import Batch
+from distill.potentials.interface.potential import Prediction
+from distill.training.gradient.losses import Kind, LossWeights, combine, mean_penalty, part_terms, penalties, residuals
+
+
+def batch(stress: torch.Tensor | None) -> Batch:
+    """Two structures of one and two atoms."""
+    return Batch(
+        numbers=torch.tensor([1, 1, 1]),
+        positions=torch.zeros(3, 3),
+        cells=torch.eye(3).expand(2, 3, 3),
+        periodic=torch.ones(2, dtype=torch.bool),
+        pairs=torch.zeros(2, 0, dtype=torch.long),
+        shifts=torch.zeros(0, 3),
+        structure=torch.tensor([0, 1, 1]),
+        energy=torch.tensor([1.0, 2.0], dtype=torch.float64),
+        forces=torch.zeros(3, 3),
+        stress=stress,
+    )
+
+
+def prediction() -> Prediction:
+    return Prediction(
+        energy=torch.tensor([1.5, 4.0], dtype=torch.float64), forces=torch.full((3, 3), 0.2), stress=torch.ones(2, 3, 3)
+    )
+
+
+def test_energy_counts_per_atom() -> None:
+    assert residuals(prediction(), batch(None))["energy"].tolist() == [0.5, 1.0]
+
+
+def test_structures_without_stress_label_do_not_count() -> None:
+    labels = torch.zeros(2, 3, 3)
+    labels[0] = math.nan
+    found = residuals(prediction(), batch(labels))["virial"]
+    assert (found[0] == 0).all()
+    assert (found[1] == 0.5).all()  # a stress of 1 in a volume of 1 with two atoms
+
+
+def value(errors: dict[str, torch.Tensor], weights: LossWeights) -> float:
+    """The objective on one whole batch."""
+    counts = {name: error.numel() for name, error in errors.items()}
+    return float(combine(part_terms(errors, weights, counts, counts), weights.final))
+
+
+def test_huber_in_both_regimes() -> None:
+    # Quadratic below the threshold: 0.05² / 2 / 0.1 = 0.0125; linear above: 0.3 - 0.05 = 0.25; both times the weight.
+    weights = LossWeights(energy=2.0, forces=3.0, huber=0.1)
+    errors = {"energy": torch.tensor([0.05]), "forces": torch.tensor([0.3, -0.3])}
+    # single precision rounding
+    assert value(errors, weights) == pytest.approx(2 * 0.0125 + 3 * 0.25, rel=1e-6)
+
+
+def test_mean_absolute_and_root_mean_square() -> None:
+    errors = {"energy": torch.tensor([3.0, -1.0]), "forces": torch.tensor([1.0, 7.0])}
+    assert value(errors, LossWeights(energy=1, forces=10, kind="mae")) == pytest.approx(2 + 40, rel=1e-6)
+    expected = math.sqrt(5) + 10 * 5  # sqrt((9 + 1) / 2), sqrt((1 + 49) / 2)
+    assert value(errors, LossWeights(energy=1, forces=10, kind="rmse")) == pytest.approx(expected, rel=1e-6)
+
+
+@pytest.mark.parametrize("kind", ["huber", "mae"])
+def test_parts_of_a_batch_add_up_to_it(kind: Kind) -> None:
+    weights = LossWeights(kind=kind)
+    error = torch.linspace(-0.2, 0.3, 7)
+    whole = {"forces": 7}
+    parts = [part_terms({"forces": e}, weights, {"forces": len(e)}, whole)["forces"] for e in error.split([2, 4, 1])]
+    assert float(torch.stack(parts).sum()) == pytest.approx(float(mean_penalty(penalties(error, weights), 7, weights)))
+
+
+def test_weights_change_at_the_turn() -> None:
+    weights = LossWeights(energy=1, forces=100, virial=2, later={"energy": 50.0, "forces": 5.0}, turn=0.6)
+    early, late = {"energy": 1, "forces": 100, "virial": 2}, {"energy": 50, "forces": 5, "virial": 2}
+    others = {"atomic_energy": 0, "hessian": 0}
+    assert weights.at(0.59) == early | others
+    assert weights.at(0.6) == weights.final == late | others
+    assert LossWeights(virial=0.0, later={"virial": 1.0}).wants("virial") and not LossWeights(virial=0.0).wants(
+        "virial"
+    )
+
+
+def test_balanced_terms_push_as_their_weights_say() -> None:
+    """The gradient of the geometric mean by the logarithm of each term is in proportion to the weights."""
+    small, large = torch.tensor(1e-3, requires_grad=True), torch.tensor(50.0, requires_grad=True)
+    combine({"energy": small, "forces": large}, {"energy": 1.0, "forces": 3.0}, balance=True).backward()
+    assert small.grad is not None and large.grad is not None
+    assert float(large.grad * 50.0 / (small.grad * 1e-3)) == pytest.approx(3.0, rel=1e-4)
+
+
+def test_nothing_to_learn_is_an_error() -> None:
+    with pytest.raises(ValueError, match="no labelled quantity"):
+        combine({"energy": torch.tensor(1.0)}, {"energy": 0.0})

@@ -1,0 +1,99 @@
+"""Muon beside AdamW: what each of them changes, and by how much."""
+
+from __future__ import annotations
+
+import copy
+
+import pytest
+import torch
+from torch import nn
+
+from distill.training.gradient.muon import Muon
+from distill.training.gradient.optimiser import OTHERS, MuonAndAdamW, make_optimiser
+
+RATE = 0.01
+
+
+def network() -> nn.Module:
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Linear(16, 32), nn.SiLU(), nn.Linear(32, 1))
+
+
+def stepped(optimiser: str, steps: int = 1) -> tuple[nn.Module, nn.Module]:
+    before = network()
+    after = copy.deepcopy(before)
+    chosen = make_optimiser(optimiser, list(after.parameters()), RATE, 0.0)  # type: ignore[arg-type]
+    x = torch.randn(64, 16)
+    for _ in range(steps):
+        chosen.zero_grad()
+        after(x).square().mean().backward()
+        chosen.step()
+    return before, after
+
+
+def test_the_update_of_a_matrix_has_equal_singular_values() -> None:
+    before, after = stepped("muon")
+    change = torch.linalg.svdvals((after[0].weight - before[0].weight).detach())
+    size = 0.2 * RATE * 32**0.5  # the scale at which an entry changes by 0.2 RATE, as with AdamW
+    assert (change / size).min() > 0.5 and (change / size).max() < 1.3  # Muon's polynomial stops at 0.7 to 1.2
+    plain = torch.linalg.svdvals((stepped("adamw")[1][0].weight - before[0].weight).detach())
+    assert plain.min() < 0.3 * plain.max()
+
+
+def test_thin_matrices_and_vectors_change_as_with_adamw() -> None:
+    before, after = stepped("muon")
+    for name in ("0.bias", "2.weight", "2.bias"):
+        change = (after.get_parameter(name) - before.get_parameter(name)).abs()
+        assert torch.allclose(change, torch.tensor(OTHERS * RATE), rtol=1e-3), name  # the first step of Adam
+
+
+def test_a_schedule_acts_on_both() -> None:
+    optimiser = MuonAndAdamW(list(network().parameters()), RATE, 0.0)
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: 0.5)
+    assert [group["lr"] for part in optimiser.parts for group in part.param_groups] == pytest.approx(
+        [0.5 * RATE, *[0.5 * OTHERS * RATE] * 2]
+    )
+    assert schedule.get_last_lr() == [group["lr"] for group in optimiser.param_groups]
+
+
+def test_the_state_is_taken_up_exactly() -> None:
+    model, x = network(), torch.randn(64, 16)
+
+    def step(net: nn.Module, optimiser: torch.optim.Optimizer) -> None:
+        optimiser.zero_grad()
+        net(x).square().mean().backward()
+        optimiser.step()
+
+    first = MuonAndAdamW(list(model.parameters()), RATE, 0.0)
+    step(model, first)
+    other = copy.deepcopy(model)
+    second = MuonAndAdamW(list(other.parameters()), RATE, 0.0)
+    second.load_state_dict(copy.deepcopy(first.state_dict()))
+    step(model, first)
+    step(other, second)
+    assert all(torch.equal(a, b) for a, b in zip(model.parameters(), other.parameters(), strict=True))
+
+
+def test_matrices_taken_together_change_as_pytorchs_muon_changes_each() -> None:
+    torch.manual_seed(1)
+    weights = [torch.randn(shape) for shape in ((32, 16), (16, 32), (32, 16), (24, 24))]
+    ours, theirs = ([nn.Parameter(w.clone()) for w in weights] for _ in range(2))
+    one = Muon(ours, RATE, weight_decay=0.1, momentum=0.9)
+    other = torch.optim.Muon(theirs, lr=RATE, weight_decay=0.1, momentum=0.9, adjust_lr_fn="match_rms_adamw")
+    for _ in range(3):
+        gradients = [torch.randn_like(w) for w in weights]
+        for parameters, optimiser in ((ours, one), (theirs, other)):
+            for parameter, gradient in zip(parameters, gradients, strict=True):
+                parameter.grad = gradient.clone()
+            optimiser.step()
+    for a, b, w in zip(ours, theirs, weights, strict=True):
+        # PyTorch's iterates in bfloat16, which has three digits; a step's entries are of the order of 0.2 RATE
+        assert (a - b).abs().mean() < 0.05 * (a - w).abs().mean()
+
+
+def test_a_matrix_without_gradient_stays() -> None:
+    used, unused = nn.Parameter(torch.randn(9, 9)), nn.Parameter(torch.randn(9, 9))
+    used.grad = torch.zeros(9, 9)
+    before = used.detach().clone(), unused.detach().clone()
+    Muon([used, unused], RATE).step()
+    assert torch.equal(used, before[0]) and torch.equal(unused, before[1])

@@ -1,0 +1,80 @@
+"""Further targets of a teacher: energies of atoms add up, and rows of the Hessian are those of an exact one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from ase import Atoms
+from torch import Tensor
+
+from distill.base.errors import UserError
+from distill.base.progress import Progress
+from distill.potentials.interface.batch import Batch
+from distill.potentials.interface.potential import Potential
+from distill.structures.frames import Frames
+from distill.training.targets import STEP, Targets, choose_rows, make_targets, response_to
+
+
+class Springs(Potential):
+    """Springs between all neighbours, whose Hessian is known in closed form."""
+
+    def __init__(self) -> None:
+        super().__init__(4.0, learn_offsets=False)
+        self.stiffness = torch.nn.Parameter(torch.tensor(3.0))
+
+    def atomic_energies(self, batch: Batch) -> Tensor:
+        lengths = batch.vectors().norm(dim=-1)
+        half = self.stiffness * (lengths - 1.5).square() / 4
+        return half.new_zeros(len(batch.numbers)).index_add(0, batch.pairs.reshape(-1), half.repeat(2))
+
+
+def exact_row(a: np.ndarray, b: np.ndarray, axis: int) -> np.ndarray:
+    """The row of the Hessian of one spring for a displacement of its first atom along an axis."""
+    d = b - a
+    r = float(np.linalg.norm(d))
+    n = d / r
+    block = 3.0 * (np.outer(n, n) + (1 - 1.5 / r) * (np.eye(3) - np.outer(n, n)))
+    return np.stack([block[axis], -block[axis]])
+
+
+def test_a_row_of_the_hessian_is_exact() -> None:
+    positions = np.array([[0.0, 0.1, 0], [1.2, 0.8, 0.5]])
+    frames = Frames.from_atoms([Atoms("Si2", positions=positions)])
+    for axis in range(3):
+        probe = np.zeros((2, 3))
+        probe[0, axis] = 1.0
+        found = response_to(Springs().double(), frames, probe)
+        # central differences leave the third derivative times STEP² / 6, of order 10 eV/Å⁴ here
+        np.testing.assert_allclose(found, exact_row(*positions, axis), atol=10 * STEP**2)
+
+
+def test_energies_of_atoms_add_up_and_are_saved(painn: Potential, frames: Frames, tmp_path: Path) -> None:
+    with torch.no_grad():
+        painn.offsets[14] = -5.0
+    with Progress().phase("targets", 12, "evaluation") as phase:
+        made = make_targets(painn, frames, atomic_energies=True, hessian_rows=True, seed=0, phase=phase)
+        assert phase.record.done == 3 * len(frames)
+    assert made.atomic_energy is not None and made.probe is not None and made.response is not None
+    total = np.add.reduceat(made.atomic_energy, frames.offsets[:-1])
+    np.testing.assert_allclose(total, painn.evaluate(frames).energy, atol=1e-4)  # single precision
+    made.save(tmp_path / "targets.npz")
+    again = Targets.load(tmp_path / "targets.npz")
+    assert all(np.array_equal(getattr(again, name), value) for name, value in vars(made).items())
+    Targets().save(tmp_path / "none.npz")
+    assert Targets.load(tmp_path / "none.npz") == Targets()
+
+
+def test_each_structure_has_one_row_and_the_seed_chooses_it(frames: Frames) -> None:
+    probe = choose_rows(frames, 3)
+    assert np.add.reduceat(np.abs(probe).sum(1), frames.offsets[:-1]).tolist() == [1.0] * len(frames)
+    assert np.array_equal(probe, choose_rows(frames, 3)) and not np.array_equal(probe, choose_rows(frames, 4))
+
+
+def test_a_teacher_without_energies_of_atoms_is_refused(frames: Frames) -> None:
+    with Progress().phase("targets", 1, "evaluation") as phase, pytest.raises(UserError, match="no energies of atoms"):
+        make_targets(
+            Potential(3.0, learn_offsets=False), frames, atomic_energies=True, hessian_rows=False, seed=0, phase=phase
+        )
