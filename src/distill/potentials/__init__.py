@@ -64,7 +64,7 @@ def names(role: str) -> list[str]:
     return [name for name in POTENTIALS if POTENTIALS[name].role == role]
 
 
-def students() -> dict[str, str]:
+def student_names() -> dict[str, str]:
     """Return the names of students as recipes know them, and those of their rows; the user's own are not among them."""
     return {POTENTIALS[name].arch or name: name for name in names("student") if name != "custom"}
 
@@ -75,7 +75,7 @@ def student_row(arch: str) -> Any:
     Raises:
         UserError: there is no such student.
     """
-    known = students()
+    known = student_names()
     if ":" in arch:
         return POTENTIALS["custom"]
     if arch not in known:

@@ -12,7 +12,7 @@ from pydantic import Field, field_validator
 
 from distill.base.errors import UserError, nearest
 from distill.base.files import copy_tree
-from distill.potentials import student_row, students
+from distill.potentials import student_names, student_row
 from distill.stages.base import FitSettings, Job, Paths, Stage, StageSettings, Summary
 
 
@@ -31,8 +31,8 @@ class SurrogateSettings(FitSettings):
     @field_validator("student")
     @classmethod
     def _known(cls, student: str) -> str:
-        if student not in students():
-            raise ValueError(f"unknown architecture {student!r}: {nearest(student, students())}")
+        if student not in student_names():
+            raise ValueError(f"unknown architecture {student!r}: {nearest(student, student_names())}")
         if student_row(student).trainer != "gradient":
             raise ValueError(f"{student} is not trained while structures grow: name a network, for instance painn")
         return student

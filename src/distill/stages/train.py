@@ -14,7 +14,7 @@ from typing import Any, ClassVar, Literal, Self
 from pydantic import Field, create_model, model_validator
 
 from distill.base.errors import UserError
-from distill.potentials import student_row, students
+from distill.potentials import student_names, student_row
 from distill.potentials.students.custom import check_module
 from distill.stages.base import (
     Compile,
@@ -123,7 +123,7 @@ class Train(Stage):
         arch = entry.get("arch") if isinstance(entry, Mapping) else None
         where = f"students.{name}.arch"
         if not isinstance(arch, str):
-            raise UserError("the architecture is missing", where=where, remedy=f"One of {', '.join(students())}")
+            raise UserError("the architecture is missing", where=where, remedy=f"One of {', '.join(student_names())}")
         try:
             row = student_row(arch)
             if ":" in arch:

@@ -12,7 +12,7 @@ from ase.build import bulk
 
 from distill.base.errors import UserError
 from distill.doctor import missing_packages
-from distill.potentials import POTENTIALS, student_row, students
+from distill.potentials import POTENTIALS, student_names, student_row
 from distill.potentials.interface.conformance import check_potential
 from distill.potentials.interface.potential import Potential, load, save
 from distill.structures.frames import Frames
@@ -45,7 +45,7 @@ def size(potential: Potential) -> int:
     return potential.n_parameters
 
 
-@pytest.mark.parametrize("arch", students())
+@pytest.mark.parametrize("arch", student_names())
 def test_presets_differ_in_size(arch: str) -> None:
     sizes = [size(build(arch, ["Si"], preset=preset)) for preset in ("small", "default", "large")]
     assert 2 * sizes[0] < 1.5 * sizes[1] < sizes[2]
@@ -77,7 +77,7 @@ def test_elements_that_are_none_are_refused() -> None:
         student_row("mace").Settings(elements=["Si", "Si"])
 
 
-@pytest.mark.parametrize("arch", students())
+@pytest.mark.parametrize("arch", student_names())
 def test_an_atom_that_leaves_takes_no_energy_with_it(arch: str) -> None:
     """Energy and forces of two atoms end smoothly at the cutoff."""
     potential = build(arch, ["O", "Si"], preset="small", cutoff=4.0, core=False).double()
@@ -128,4 +128,4 @@ def test_a_class_that_cannot_be_used_is_refused(
 def test_an_unknown_architecture_is_refused_with_the_nearest() -> None:
     with pytest.raises(UserError, match=r"pain.*painn"):
         student_row("pain")
-    assert students()["mace"] == "mace-student" and POTENTIALS["mace"].role == "teacher"
+    assert student_names()["mace"] == "mace-student" and POTENTIALS["mace"].role == "teacher"
