@@ -24,8 +24,9 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 from generation import SILICON, STOCK, machine, positive, say, table, with_allocator
 
+from distill.base.arrays import Array
 from distill.base.errors import DistillError
-from distill.structures.frames import Array, Frames
+from distill.structures.frames import Frames
 from distill.structures.read import read_frames
 from distill.workflow.machine import resolve_device, usable_cores, use_threads
 

@@ -28,12 +28,13 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
+from distill.base.arrays import Array
 from distill.base.errors import DistillError
 from distill.base.progress import Phase, Progress, Record
 from distill.sampling.grow import grow
 from distill.sampling.rules import GrowthRules
 from distill.sampling.similarity import Pool, SeedFrame
-from distill.structures.frames import Array, Frames, concatenate
+from distill.structures.frames import Frames, concatenate
 from distill.structures.read import read_frames
 from distill.workflow.executors.local import ALLOCATOR
 from distill.workflow.machine import resolve_device, usable_cores, use_threads

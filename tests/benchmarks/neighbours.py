@@ -21,7 +21,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
-    from distill.structures.frames import Array, Frames
+    from distill.base.arrays import Array
+    from distill.structures.frames import Frames
 
 SILICON = Path(__file__).parents[2] / "data/silicon/train.xyz"
 

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.polynomial import Polynomial
 
+from distill.base.arrays import Array
 from distill.base.conventions import EV_PER_A3_IN_GPA
-from distill.structures.frames import Array
 
 
 @dataclass(frozen=True)

@@ -14,9 +14,10 @@ from statistics import fmean, stdev
 
 import numpy as np
 
+from distill.base.arrays import Array
 from distill.base.conventions import UNITS
 from distill.base.random import stream
-from distill.structures.frames import Array, Frames
+from distill.structures.frames import Frames
 
 STATISTICS = ("mae", "rmse", "r2", "max")
 """Mean absolute error, root mean square error, coefficient of determination, largest absolute error."""

@@ -13,7 +13,8 @@ from ase.data import chemical_symbols, covalent_radii
 from ase.geometry import complete_cell
 from vesin import NeighborList
 
-from distill.structures.frames import Array, Frames
+from distill.base.arrays import Array
+from distill.structures.frames import Frames
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from distill.structures.frames import Array
+from distill.base.arrays import Array
 
 BOLTZMANN = 8.617333262e-5
 """Boltzmann's constant, eV/K (CODATA 2018, exact)."""

@@ -12,7 +12,7 @@ from typing import Any, Literal, TypeVar
 from distill.analysis.energy_volume import EnergyVolumeFit
 from distill.analysis.errors import Difference
 from distill.analysis.stability import Verdict
-from distill.structures.frames import Array
+from distill.base.arrays import Array
 
 VARIANTS = {
     "zero_shot": "zero-shot",

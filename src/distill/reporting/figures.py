@@ -13,10 +13,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure, SubFigure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
+from distill.base.arrays import Array
 from distill.reporting.data import Curve, Model, Parity, name_with_seed
 from distill.reporting.style import COLOURS, GREY, Look, grid, look, new_figure, styled
 from distill.reporting.tables import QUANTITIES, Cell, ErrorTable, show
-from distill.structures.frames import Array
 
 PARITY = {
     "energy_per_atom": ("energy per atom", "eV/atom"),

@@ -9,9 +9,9 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from distill.base.arrays import Array
 from distill.reporting.data import Dynamics, EnergyVolume, Model, name_with_seed
 from distill.reporting.style import GREY, Look, new_figure, styled
-from distill.structures.frames import Array
 
 TEMPERATURE_CEILING = 3.0
 """Temperatures above this multiple of the target are off the scale, so that an explosion does not hide the others."""

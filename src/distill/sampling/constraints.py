@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from distill.structures.frames import Array
+from distill.base.arrays import Array
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,8 @@ from ase.calculators.calculator import Calculator
 from ase.md.langevin import Langevin
 from ase.md.velocitydistribution import MaxwellBoltzmannDistribution, Stationary
 
-from distill.structures.frames import Array, Frames
+from distill.base.arrays import Array
+from distill.structures.frames import Frames
 
 if TYPE_CHECKING:
     from distill.base.progress import Phase

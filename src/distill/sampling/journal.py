@@ -18,9 +18,9 @@ from typing import Any
 
 import numpy as np
 
+from distill.base.arrays import Array
 from distill.base.errors import UserError
 from distill.base.files import sync
-from distill.structures.frames import Array
 
 MAGIC = b"distill growth journal 2\n"
 

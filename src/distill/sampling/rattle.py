@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
+from distill.base.arrays import Array
 from distill.sampling.constraints import Freedom
-from distill.structures.frames import Array
 
 MEAN_DISPLACEMENT = float(np.sqrt(8 / np.pi))
 """Mean length of a vector with three normal components of unit variance: a rattle moves atoms by 1.6 sigma."""

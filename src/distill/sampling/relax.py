@@ -9,8 +9,8 @@ from __future__ import annotations
 import numpy as np
 from ase.units import kB
 
+from distill.base.arrays import Array
 from distill.sampling.constraints import Freedom
-from distill.structures.frames import Array
 
 MAX_ACCEPTANCE = 0.25
 """Most probable acceptance: even a good structure is usually relaxed further, so that trees hold relaxed and

@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 from ase.data import chemical_symbols
 
+from distill.base.arrays import Array
 from distill.sampling.rattle import MEAN_DISPLACEMENT
 from distill.sampling.tree import OUTCOMES, REJECTIONS, Tree
-from distill.structures.frames import Array, Frames
+from distill.structures.frames import Frames
 
 HISTOGRAM_BINS = 20
 

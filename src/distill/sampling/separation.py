@@ -8,9 +8,9 @@ import numpy as np
 from ase.data import atomic_numbers, covalent_radii
 from vesin import NeighborList
 
+from distill.base.arrays import Array
 from distill.base.errors import UserError
 from distill.sampling.rules import Distances
-from distill.structures.frames import Array
 
 FRACTION_OF_BOND = 0.6
 """Default least distance in units of the sum of the covalent radii: far up the repulsive wall (Si 1.33 Å, O-H 0.58 Å),

@@ -12,7 +12,7 @@ from functools import cached_property
 import numpy as np
 from ase.geometry import complete_cell, minkowski_reduce
 
-from distill.structures.frames import Array
+from distill.base.arrays import Array
 
 CHUNK = 24
 """Atoms that are compared at once before members that are already far enough are dropped."""

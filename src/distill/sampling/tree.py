@@ -8,12 +8,13 @@ import numpy as np
 from ase.data import atomic_masses
 from ase.units import kB
 
+from distill.base.arrays import Array
 from distill.sampling.constraints import Freedom
 from distill.sampling.journal import Record, pack, unpack
 from distill.sampling.rules import GrowthRules
 from distill.sampling.schedule import Schedule
 from distill.sampling.similarity import Pool, SeedFrame
-from distill.structures.frames import Array, Frames
+from distill.structures.frames import Frames
 
 REJECTIONS = ("duplicate", "too_close", "force")
 """Why a proposal ends without a structure."""

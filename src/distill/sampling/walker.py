@@ -14,12 +14,13 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from distill.base.arrays import Array
 from distill.base.random import stream
 from distill.sampling.rattle import draw_sigma, random_deformation, rattle
 from distill.sampling.relax import acceptance_probability, relax_step
 from distill.sampling.separation import Separation
 from distill.sampling.tree import Ended, Member, Tree
-from distill.structures.frames import Array, Frames
+from distill.structures.frames import Frames
 
 
 @dataclass(frozen=True)

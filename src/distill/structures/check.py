@@ -13,6 +13,7 @@ from itertools import combinations, pairwise
 
 import numpy as np
 
+from distill.base.arrays import Array
 from distill.structures.checks.finding import FileFrames, Finding, by_severity
 from distill.structures.checks.geometry import check_cells, check_distances, check_duplicates
 from distill.structures.checks.kinds import FATAL
@@ -21,7 +22,7 @@ from distill.structures.checks.sets import check_elements, check_keys, check_lea
 from distill.structures.checks.systems import check_systems
 from distill.structures.checks.units import MOST_ATOMS, Predict, check_units, pick
 from distill.structures.composition import by_formula
-from distill.structures.frames import Array, Frames, concatenate
+from distill.structures.frames import Frames, concatenate
 from distill.structures.levels import GAP, mixed_levels
 from distill.structures.read import LabelSource
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from distill.structures.frames import Array, Frames
+from distill.base.arrays import Array
+from distill.structures.frames import Frames
 
 
 def element_counts(frames: Frames) -> Array:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
+from distill.base.arrays import Array
 from distill.structures.checks.finding import FileFrames
 from distill.structures.checks.sets import check_unseen
-from distill.structures.frames import Array
 from distill.structures.split import split_by_group
 from distill.structures.subset import Method, draw_subset
 

@@ -11,7 +11,8 @@ from itertools import product
 import numpy as np
 from ase.geometry import complete_cell
 
-from distill.structures.frames import Array, Frames
+from distill.base.arrays import Array
+from distill.structures.frames import Frames
 
 SAME = 1e-3
 """Structures whose atoms differ by less than this (root mean square, Å) are the same one, rounded."""

@@ -16,8 +16,8 @@ from typing import Any
 
 import numpy as np
 
+from distill.base.arrays import Array
 from distill.base.errors import UserError
-from distill.structures.frames import Array
 
 PLAIN = "species:S:1:pos:R:3"
 """Columns of a file that does not say which it has."""

@@ -13,7 +13,8 @@ from itertools import combinations_with_replacement
 import numpy as np
 from vesin import NeighborList
 
-from distill.structures.frames import Array, Frames
+from distill.base.arrays import Array
+from distill.structures.frames import Frames
 
 CUTOFF = 6.0
 """Å; the first two or three shells."""

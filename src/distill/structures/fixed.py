@@ -11,13 +11,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from distill.base.arrays import Array
 from distill.base.errors import UserError
 
 if TYPE_CHECKING:
     from ase import Atoms
     from ase.constraints import FixConstraint
-
-    from distill.structures.frames import Array
 
 
 def from_constraints(structures: Sequence[Atoms]) -> Array | None:

@@ -12,12 +12,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from distill.base.arrays import Array
 from distill.structures.fixed import from_constraints, to_constraints
 
 if TYPE_CHECKING:
     from ase import Atoms
-
-Array = np.ndarray[Any, Any]
 
 
 @dataclass(frozen=True, eq=False)

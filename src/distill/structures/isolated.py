@@ -7,9 +7,10 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from ase.data import atomic_numbers, chemical_symbols
 
+from distill.base.arrays import Array
 from distill.base.errors import UserError, nearest
 from distill.structures.checks.finding import FileFrames
-from distill.structures.frames import Array, Frames
+from distill.structures.frames import Frames
 
 ROOM = 10.0
 """Å; a single atom whose periodic images are further away is isolated."""

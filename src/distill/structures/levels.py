@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from distill.base.arrays import Array
 from distill.structures.composition import by_formula
-from distill.structures.frames import Array, Frames
+from distill.structures.frames import Frames
 
 GAP = 1.0
 """eV/atom. Levels of theory differ by more, structures near each other in energy by less."""

@@ -16,10 +16,11 @@ from typing import Any, Literal
 import numpy as np
 from ase.data import atomic_numbers
 
+from distill.base.arrays import Array
 from distill.base.conventions import MOVE_MASK, PREFIXES
 from distill.base.errors import UserError, nearest
 from distill.structures.extxyz import Block, cell_and_pbc, read_blocks
-from distill.structures.frames import Array, Frames
+from distill.structures.frames import Frames
 
 NAMES = {"energy": ("energy", "free_energy"), "forces": ("forces",), "stress": ("stress", "virial", "virials")}
 """Known names of each label, best first: an ``energy`` is preferred to a ``free_energy`` (which contains the electronic

@@ -12,10 +12,11 @@ import numpy as np
 from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 
+from distill.base.arrays import Array
 from distill.base.errors import UserError
 from distill.base.random import stream
 from distill.structures.duplicates import close_pairs
-from distill.structures.frames import Array, Frames
+from distill.structures.frames import Frames
 
 BLOCKS = 10
 """A run of consecutive structures of one ``config_type`` is cut into at most so many blocks, of at least two."""

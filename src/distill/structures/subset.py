@@ -10,10 +10,11 @@ from typing import Literal
 
 import numpy as np
 
+from distill.base.arrays import Array
 from distill.base.errors import UserError
 from distill.base.random import stream
 from distill.structures.fingerprint import fingerprints
-from distill.structures.frames import Array, Frames
+from distill.structures.frames import Frames
 
 Method = Literal["stratified", "farthest"]
 

@@ -11,8 +11,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from distill.base.arrays import Array
 from distill.structures.duplicates import close_cells, displacements
-from distill.structures.frames import Array, Frames, concatenate
+from distill.structures.frames import Frames, concatenate
 
 CLOSE = 0.3
 """Å, root mean square: two thermal displacements at room temperature. Structures further apart are not called

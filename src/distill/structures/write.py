@@ -13,10 +13,11 @@ from typing import Any
 import numpy as np
 from ase.data import chemical_symbols
 
+from distill.base.arrays import Array
 from distill.base.conventions import MOVE_MASK
 from distill.base.files import replacing
 from distill.structures.extxyz import format_comment
-from distill.structures.frames import Array, Frames
+from distill.structures.frames import Frames
 
 RESERVED = frozenset({"lattice", "properties", "pbc", "energy", "forces", "stress"})
 """Keys whose values come from the structure itself; an ``info`` of that name, whatever its case, is left out."""

@@ -12,9 +12,10 @@ from dataclasses import dataclass
 import numpy as np
 from ase.data import chemical_symbols
 
+from distill.base.arrays import Array
 from distill.base.errors import UserError
 from distill.potentials.interface.potential import Potential
-from distill.structures.frames import Array, Frames
+from distill.structures.frames import Frames
 from distill.structures.materials import ordinary_materials
 
 

@@ -18,9 +18,10 @@ import torch
 from ase import Atoms
 from ase.data import atomic_numbers, chemical_symbols
 
+from distill.base.arrays import Array
 from distill.potentials.interface.potential import Potential
 from distill.structures.composition import element_counts, reduced_counts
-from distill.structures.frames import Array, Frames
+from distill.structures.frames import Frames
 from distill.structures.levels import mixed_levels
 
 

@@ -14,12 +14,13 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from distill.base.arrays import Array
 from distill.base.errors import UserError
 from distill.base.files import replacing
 from distill.base.progress import Phase
 from distill.base.random import stream
 from distill.potentials.interface.potential import Potential
-from distill.structures.frames import Array, Frames
+from distill.structures.frames import Frames
 
 STEP = 0.01
 """Å by which an atom is displaced either way: small against its vibrations, large against the rounding of forces."""

@@ -11,9 +11,10 @@ from ase import Atoms
 from ase.build import bulk, fcc111
 from ase.geometry import find_mic
 
+from distill.base.arrays import Array
 from distill.sampling.journal import Journal
 from distill.sampling.rules import GrowthRules
-from distill.structures.frames import Array, Frames
+from distill.structures.frames import Frames
 
 RULES = GrowthRules(structures=16, temperature=800.0, sigma=(0.05, 0.3), cell_strain=0.02)
 

@@ -16,7 +16,8 @@ from ase.geometry import complete_cell
 from torch import Tensor
 from vesin import NeighborList
 
-from distill.structures.frames import Array, Frames
+from distill.base.arrays import Array
+from distill.structures.frames import Frames
 
 
 @dataclass

@@ -14,8 +14,9 @@ from ase import Atoms
 from ase.calculators.calculator import Calculator, all_changes
 from ase.stress import full_3x3_to_voigt_6_stress
 
+from distill.base.arrays import Array
 from distill.potentials.interface.batch import find_pairs
-from distill.structures.frames import Array, Frames
+from distill.structures.frames import Frames
 
 if TYPE_CHECKING:
     from distill.potentials.interface.potential import Potential, Prediction

@@ -17,9 +17,10 @@ from ase import Atoms
 from ase.build import bulk
 from scipy.spatial.transform import Rotation
 
+from distill.base.arrays import Array
 from distill.base.random import stream
 from distill.potentials.interface.potential import Potential, load, save
-from distill.structures.frames import Array, Frames, concatenate
+from distill.structures.frames import Frames, concatenate
 
 STEP = 1e-5
 """Å, or relative strain, of the finite differences; their error is of the order of its square."""

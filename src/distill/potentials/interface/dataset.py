@@ -14,8 +14,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from distill.base.arrays import Array
 from distill.potentials.interface.batch import Batch, Graph
-from distill.structures.frames import Array
 
 PER_STRUCTURE = ("cells", "periodic", "energy", "stress")
 INDICES = ("pairs",)

@@ -7,6 +7,7 @@ from typing import ClassVar, NoReturn
 import numpy as np
 import torch
 
+from distill.base.arrays import Array
 from distill.base.errors import DistillError, UserError, WorkError
 from distill.potentials.interface.batch import Batch
 from distill.potentials.interface.batch_size import CPU_ATOMS, BatchSize
@@ -14,7 +15,7 @@ from distill.potentials.interface.calculator import PotentialCalculator
 from distill.potentials.interface.dataset import Dataset
 from distill.potentials.interface.potential import Potential, Prediction
 from distill.potentials.workers.protocol import Refusal
-from distill.structures.frames import Array, Frames
+from distill.structures.frames import Frames
 
 
 class GradientFree(Potential):

@@ -14,10 +14,11 @@ from zipfile import BadZipFile
 
 import numpy as np
 
+from distill.base.arrays import Array
 from distill.base.files import replacing
 from distill.potentials.interface.batch import find_pairs
 from distill.potentials.teachers.weights import cache_folder
-from distill.structures.frames import Array, Frames
+from distill.structures.frames import Frames
 
 MANY_ATOMS = 5000
 """Fewer atoms than this have their neighbours found in a fraction of a second, and nothing is kept."""

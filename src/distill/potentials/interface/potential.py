@@ -20,6 +20,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from distill.base.arrays import Array
 from distill.base.compiler import check_compiler
 from distill.base.errors import UserError, WorkError
 from distill.base.files import hash_file, read_json, replacing, write_json
@@ -30,7 +31,7 @@ from distill.potentials.interface.batch import Batch, divide_by_volume, find_pai
 from distill.potentials.interface.batch_size import BatchSize, out_of_memory
 from distill.potentials.interface.dataset import Dataset
 from distill.potentials.interface.neighbour_cache import cached_pairs
-from distill.structures.frames import Array, Frames
+from distill.structures.frames import Frames
 
 if TYPE_CHECKING:
     from ase import Atoms

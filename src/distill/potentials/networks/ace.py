@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from ase.data import atomic_masses, atomic_numbers, chemical_symbols
 
+from distill.base.arrays import Array
 from distill.base.errors import UserError, WorkError
 from distill.potentials import POTENTIALS
 from distill.potentials.interface.batch_size import BatchSize
@@ -23,7 +24,7 @@ from distill.potentials.teachers.external import interpreter
 from distill.potentials.workers import ace as ace_worker
 from distill.potentials.workers.process import Worker
 from distill.potentials.workers.protocol import Refusal
-from distill.structures.frames import Array, Frames
+from distill.structures.frames import Frames
 
 if TYPE_CHECKING:
     from types import ModuleType

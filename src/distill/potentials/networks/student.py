@@ -9,12 +9,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from distill.base.arrays import Array
 from distill.potentials.interface.batch import Batch
 from distill.potentials.interface.potential import MAX_Z, Potential
 from distill.potentials.networks.compiled import FEWEST, derivatives
 from distill.potentials.networks.core_repulsion import CoreRepulsion
 from distill.structures.composition import element_counts
-from distill.structures.frames import Array, Frames
+from distill.structures.frames import Frames
 
 
 class Student(Potential):

@@ -10,8 +10,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from distill.base.arrays import Array
 from distill.structures.composition import element_counts
-from distill.structures.frames import Array, Frames
+from distill.structures.frames import Frames
 
 LEAST_FORCE = 0.1
 """eV/Å, root mean square: structures with smaller predicted forces are near a minimum and tell nothing."""

@@ -12,9 +12,10 @@ from typing import Any, Literal
 
 import numpy as np
 
+from distill.base.arrays import Array
 from distill.base.errors import DistillError
 from distill.structures.checks.kinds import KINDS
-from distill.structures.frames import Array, Frames
+from distill.structures.frames import Frames
 
 Severity = Literal["error", "warning", "info"]
 

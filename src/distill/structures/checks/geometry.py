@@ -8,9 +8,10 @@ import numpy as np
 from ase.data import covalent_radii
 from vesin import NeighborList
 
+from distill.base.arrays import Array
 from distill.structures.checks.finding import FileFrames, Finding
 from distill.structures.duplicates import NEAR, SAME, close_pairs
-from distill.structures.frames import Array, Frames
+from distill.structures.frames import Frames
 
 CLOSE = 0.6
 """Share of the sum of covalent radii below which two atoms are suspiciously close."""

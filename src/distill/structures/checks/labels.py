@@ -6,9 +6,10 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from distill.base.arrays import Array
 from distill.structures.checks.finding import FileFrames, Finding
 from distill.structures.composition import by_formula
-from distill.structures.frames import Array, Frames
+from distill.structures.frames import Frames
 from distill.structures.levels import mixed_levels
 
 OUTLIER = 8.0

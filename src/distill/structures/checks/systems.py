@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
+from distill.base.arrays import Array
 from distill.structures.checks.finding import FileFrames, Finding
-from distill.structures.frames import Array
 
 CHARGES = ("charge", "total_charge", "net_charge")
 MULTIPLICITIES = ("multiplicity", "spin_multiplicity")

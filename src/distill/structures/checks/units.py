@@ -14,9 +14,10 @@ from typing import Literal
 import numpy as np
 from ase import units
 
+from distill.base.arrays import Array
 from distill.structures.checks.compare import Comparison, compare_energies, compare_forces, compare_stresses
 from distill.structures.checks.finding import FileFrames, Finding
-from distill.structures.frames import Array, Frames, concatenate
+from distill.structures.frames import Frames, concatenate
 
 Predict = Callable[[Frames], Frames]
 """Returns structures with the labels that the zero-shot teacher predicts."""

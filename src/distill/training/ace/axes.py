@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from distill.structures.frames import Array
+from distill.base.arrays import Array
 
 
 class Axes:

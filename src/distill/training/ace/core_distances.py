@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 from ase.data import chemical_symbols
 
+from distill.base.arrays import Array
 from distill.potentials.interface.batch import find_pairs
-from distill.structures.frames import Array, Frames
+from distill.structures.frames import Frames
 
 
 def shortest_distances(frames: Frames, reach: float) -> dict[str, float]:

@@ -18,10 +18,10 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from distill.base.arrays import Array
 from distill.base.files import replacing
 from distill.base.progress import Phase, Progress
 from distill.base.random import stream
-from distill.structures.frames import Array
 from distill.training.ace.axes import Axes
 from distill.training.curve import FitResult, Point, write_curve
 

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from ase.data import chemical_symbols
 
+from distill.base.arrays import Array
 from distill.base.errors import UserError
 from distill.base.progress import Progress
 from distill.base.random import stream_seed
@@ -20,7 +21,7 @@ from distill.potentials.networks.student import fit_offsets
 from distill.potentials.students.ace import ACE, ACESettings
 from distill.potentials.workers import ace_fit as ace_fit_worker
 from distill.potentials.workers.protocol import Refusal
-from distill.structures.frames import Array, Frames, concatenate
+from distill.structures.frames import Frames, concatenate
 from distill.training.ace.core_distances import closer_than, shortest_distances
 from distill.training.ace.fit import Batches, Errors, Fit, Objective, State, Upfit
 from distill.training.loggers import Logs, curve_writer

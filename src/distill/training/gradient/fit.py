@@ -23,10 +23,11 @@ from lightning.pytorch.loggers import Logger
 from lightning.pytorch.plugins.environments import LightningEnvironment
 from lightning.pytorch.strategies import DDPStrategy
 
+from distill.base.arrays import Array
 from distill.base.progress import Progress
 from distill.potentials.interface.dataset import Dataset
 from distill.potentials.interface.potential import Potential
-from distill.structures.frames import Array, Frames, concatenate
+from distill.structures.frames import Frames, concatenate
 from distill.training.curve import FitResult
 from distill.training.gradient.callbacks import Keeper, Reporter, averaging
 from distill.training.gradient.distributed import check_devices, together

@@ -11,8 +11,8 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 
+from distill.base.arrays import Array
 from distill.base.random import stream
-from distill.structures.frames import Array
 
 
 class ShuffledBatches:

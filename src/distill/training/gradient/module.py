@@ -11,12 +11,12 @@ import lightning.pytorch as pl
 import torch
 from torch import Tensor, distributed
 
+from distill.base.arrays import Array
 from distill.base.errors import WorkError
 from distill.potentials.interface.batch import Batch
 from distill.potentials.interface.batch_size import out_of_memory
 from distill.potentials.interface.dataset import Dataset
 from distill.potentials.interface.potential import Potential
-from distill.structures.frames import Array
 from distill.training.curve import Point
 from distill.training.gradient.loaders import cut
 from distill.training.gradient.losses import TERMS, LossWeights, combine, part_terms, residuals

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from distill.base.arrays import Array
 from distill.base.progress import Progress
-from distill.structures.frames import Array
 from distill.training.ace.fit import Batches, Errors, Fit, Objective, State, Upfit
 from distill.training.curve import FitResult
 
