@@ -99,8 +99,8 @@ def fit_energy_volume(volumes: Array, energies: Array) -> EnergyVolumeFit:
 
 def _minimum(energy: Polynomial, low: float, high: float) -> float | None:
     """Return where the cubic has its minimum, or None where that is not strictly between ``low`` and ``high``."""
-    slope, curvature = energy.deriv(1), energy.deriv(2)
-    roots = np.atleast_1d(slope.roots())
+    first, curvature = energy.deriv(1), energy.deriv(2)
+    roots = np.atleast_1d(first.roots())
     real = roots[np.isreal(roots)].real
     minima = real[(real > low) & (real < high) & (curvature(real) > 0)]
     return float(minima[0]) if len(minima) else None

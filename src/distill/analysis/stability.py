@@ -166,7 +166,7 @@ def _check_drift(change: float, drift: float, drift_error: float, allowed: float
 
 
 def _trend(time_fs: Array, energy: Array) -> tuple[float, float, float]:
-    """Return slope and standard error (eV/atom/ps), and change over the second half (eV/atom); NaN where unknown.
+    """Return drift and standard error (eV/atom/ps), and change over the second half (eV/atom); NaN where unknown.
 
     Neighbouring samples are correlated, so the line is fitted to block means (Flyvbjerg & Petersen, J. Chem. Phys.
     91, 461 (1989)), whose residuals are treated as independent.
@@ -178,10 +178,10 @@ def _trend(time_fs: Array, energy: Array) -> tuple[float, float, float]:
     t, e = (np.array([block.mean() for block in np.array_split(column, BLOCKS)]) for column in (time, values))
     t = t - t.mean()
     spread = np.sum(t**2)
-    slope = np.sum(t * e) / spread
-    residual = e - e.mean() - slope * t
+    drift = np.sum(t * e) / spread
+    residual = e - e.mean() - drift * t
     error = np.sqrt(np.sum(residual**2) / (BLOCKS - 2) / spread)
-    return float(slope), float(error), float(slope * (time[-1] - time[0]))
+    return float(drift), float(error), float(drift * (time[-1] - time[0]))
 
 
 def _number(value: float) -> float | None:

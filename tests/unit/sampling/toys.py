@@ -33,11 +33,11 @@ def morse(one: Frames, depth: float = 0.3, width: float = 1.4, bond: float = 2.6
     near = (r > 1e-9) & (r < cutoff)
     r = np.where(near, r, cutoff)
     well = np.exp(-width * (r - bond))
-    value, slope = depth * (well**2 - 2 * well), depth * width * (-2 * well**2 + 2 * well)
+    value, derivative = depth * (well**2 - 2 * well), depth * width * (-2 * well**2 + 2 * well)
     fade = (1 - (r / cutoff) ** 2) ** 2
     dfade = -4 * r / cutoff**2 * (1 - (r / cutoff) ** 2)
     energy = 0.5 * np.sum(np.where(near, value * fade, 0.0))
-    pull = np.where(near, (slope * fade + value * dfade) / r, 0.0)[..., None] * vectors
+    pull = np.where(near, (derivative * fade + value * dfade) / r, 0.0)[..., None] * vectors
     volume = abs(np.linalg.det(cell))
     stress = np.einsum("ijka,ijkb->ab", pull, vectors) / 2 / volume if volume > 0 else np.full((3, 3), np.nan)
     return energy, pull.sum(axis=(1, 2)), stress

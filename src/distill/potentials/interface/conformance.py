@@ -83,17 +83,17 @@ def check_derivatives(potential: Potential, frames: Frames) -> Iterator[str]:
         if not keeps(potential, "derivatives"):
             continue
         along = rng.normal(size=forces.shape)
-        slope = difference(double, *(replace(one, positions=one.positions + h * along) for h in (STEP, -STEP)))
-        if not np.isclose(slope, -np.sum(forces * along), rtol=DERIVATIVE, atol=DERIVATIVE):
-            yield f"structure {k}: the energy changes by {slope:.8g} eV/Å, the forces say {-np.sum(forces * along):.8g}"
+        found = difference(double, *(replace(one, positions=one.positions + h * along) for h in (STEP, -STEP)))
+        if not np.isclose(found, -np.sum(forces * along), rtol=DERIVATIVE, atol=DERIVATIVE):
+            yield f"structure {k}: the energy changes by {found:.8g} eV/Å, the forces say {-np.sum(forces * along):.8g}"
         if not one.pbc.all():
             continue
         strain = rng.normal(size=(3, 3))
         strain += strain.T
-        slope = difference(double, *(deform(one, np.eye(3) + h * strain) for h in (STEP, -STEP)))
+        found = difference(double, *(deform(one, np.eye(3) + h * strain) for h in (STEP, -STEP)))
         work = np.sum(stress[0] * strain) * one.volumes[0]
-        if not np.isclose(slope, work, rtol=DERIVATIVE, atol=DERIVATIVE):
-            yield f"structure {k}: the energy changes by {slope:.8g} eV per strain, the stress says {work:.8g}"
+        if not np.isclose(found, work, rtol=DERIVATIVE, atol=DERIVATIVE):
+            yield f"structure {k}: the energy changes by {found:.8g} eV per strain, the stress says {work:.8g}"
 
 
 def difference(potential: Potential, ahead: Frames, behind: Frames) -> float:

@@ -1,10 +1,11 @@
-"""Energies of atoms and their slopes as one compiled function.
+"""Energies of atoms and their derivatives as one compiled function.
 
 A network of narrow layers spends most of its time on getting numbers in and out of memory between small operations;
-``torch.compile`` joins them. The slopes with respect to the vectors of the pairs are taken inside of what is compiled,
-so that a fit, which differentiates forces, needs only a first derivative of it: the compiler knows no second ones.
+``torch.compile`` joins them. The derivatives with respect to the vectors of the pairs are taken inside of what is
+compiled, so that a fit, which differentiates forces, needs only a first derivative of it: the compiler knows no second
+ones.
 
-Compilers make mistakes: that of torch 2.13 gives slopes of PaiNN and TensorNet that are wrong by a percent when it
+Compilers make mistakes: that of torch 2.13 gives derivatives of PaiNN and TensorNet that are wrong by a percent when it
 joins loops as it likes, and right ones when it may not. So the first batch of every network is also computed without
 it, and a difference is an error.
 """
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from distill.potentials.networks.student import Student
 
 FEWEST = 2
-"""Atoms and pairs that a compiled function is made for at least; it would be compiled anew for one."""
+"""Atoms and pairs that a compiled function is made for at least; it would be compiled once more for one."""
 
 OPTIONS: dict[str, str | int | bool | Callable[..., object]] = {"max_fusion_size": 1}
 """Of the compiler: loops are not joined beyond what is one expression, which costs a tenth of the gain."""
@@ -38,40 +39,40 @@ ALIKE = 1e-3
 NOISE = 1e-6
 """The same for gradients of single weights, relative to the sum of all."""
 
-Slopes = Callable[["Student", Batch, Tensor], tuple[Tensor, Tensor]]
+EdgeDerivatives = Callable[["Student", Batch, Tensor], tuple[Tensor, Tensor]]
 
 _checked: dict[bool, WeakSet[Student]] = {False: WeakSet(), True: WeakSet()}
 """The networks whose compiled function was compared, without and with the derivatives that a fit needs."""
 
 
-def slopes(network: Student, batch: Batch, vectors: Tensor) -> tuple[Tensor, Tensor]:
+def edge_derivatives(network: Student, batch: Batch, vectors: Tensor) -> tuple[Tensor, Tensor]:
     """Return energies of atoms ``[N]`` eV and the derivative of their sum by the pairs' vectors, ``[P, 3]`` eV/Å."""
 
     def total(moved: Tensor) -> tuple[Tensor, Tensor]:
         atomic = network.many_body(batch, moved)
         return atomic.sum(), atomic
 
-    slope, atomic = torch.func.grad(total, has_aux=True)(vectors)
-    return atomic, slope
+    by_vectors, atomic = torch.func.grad(total, has_aux=True)(vectors)
+    return atomic, by_vectors
 
 
-def plain_slopes(network: Student, batch: Batch, vectors: Tensor) -> tuple[Tensor, Tensor]:
-    """Return what :func:`slopes` does, without what a compiler needs."""
+def plain_derivatives(network: Student, batch: Batch, vectors: Tensor) -> tuple[Tensor, Tensor]:
+    """Return what :func:`edge_derivatives` does, without what a compiler needs."""
     with torch.enable_grad():
         moved = vectors.detach().requires_grad_()
         atomic = network.many_body(batch, moved)
-        (slope,) = torch.autograd.grad(atomic.sum(), moved, create_graph=True)
-    return atomic, slope
+        (by_vectors,) = torch.autograd.grad(atomic.sum(), moved, create_graph=True)
+    return atomic, by_vectors
 
 
 @cache
-def compiled_slopes() -> Slopes:
-    """Return :func:`slopes`, compiled when it is first called for an architecture, for any number of atoms."""
-    compiled: Slopes = torch.compile(slopes, dynamic=True, options=OPTIONS)
+def compiled_derivatives() -> EdgeDerivatives:
+    """Return :func:`edge_derivatives`, compiled at the first call for an architecture, for any number of atoms."""
+    compiled: EdgeDerivatives = torch.compile(edge_derivatives, dynamic=True, options=OPTIONS)
     return compiled
 
 
-def check(compiled: Slopes, network: Student, batch: Batch, vectors: Tensor) -> None:
+def check(compiled: EdgeDerivatives, network: Student, batch: Batch, vectors: Tensor) -> None:
     """Compare the compiled function with the plain one on a batch, in a fit also the gradients of the weights.
 
     Raises:
@@ -79,12 +80,12 @@ def check(compiled: Slopes, network: Student, batch: Batch, vectors: Tensor) -> 
     """
     of_weights = torch.is_grad_enabled()
     results = []
-    for function in (compiled, plain_slopes):
-        atomic, slope = function(network, batch, vectors)
-        found = [atomic.detach(), slope.detach()]
+    for function in (compiled, plain_derivatives):
+        atomic, by_vectors = function(network, batch, vectors)
+        found = [atomic.detach(), by_vectors.detach()]
         if of_weights:
             weights = [weight for weight in network.parameters() if weight.requires_grad]
-            objective = atomic.sum() + slope.square().sum()
+            objective = atomic.sum() + by_vectors.square().sum()
             found += torch.autograd.grad(objective, weights, allow_unused=True, materialize_grads=True)
         results.append(found)
     found, expected = results
@@ -112,28 +113,28 @@ def derivatives(network: Student, batch: Batch, stress: bool) -> tuple[Tensor, T
     """
     vectors = batch.vectors()
     graph = replace(batch, extra={}, energy=None, forces=None, stress=None)  # the code is not to depend on labels
-    function = compiled_slopes()
+    function = compiled_derivatives()
     if network not in _checked[torch.is_grad_enabled()]:
         check(function, network, graph, vectors)
-    atomic, slope = function(network, graph, vectors)
+    atomic, by_vectors = function(network, graph, vectors)
     if network.core is not None:
-        repulsion, steepness = _core(network.core, batch, vectors)
-        atomic, slope = atomic + repulsion, slope + steepness
+        repulsion, of_repulsion = _core(network.core, batch, vectors)
+        atomic, by_vectors = atomic + repulsion, by_vectors + of_repulsion
     i, j = batch.pairs
-    by_positions = torch.zeros_like(batch.positions).index_add(0, j, slope).index_add(0, i, -slope)
+    by_positions = torch.zeros_like(batch.positions).index_add(0, j, by_vectors).index_add(0, i, -by_vectors)
     if not stress:
         return atomic, by_positions, None
-    outer = vectors.unsqueeze(2) * slope.unsqueeze(1)  # (P, 3, 3)
+    outer = vectors.unsqueeze(2) * by_vectors.unsqueeze(1)  # (P, 3, 3)
     virial = torch.zeros_like(batch.cells).index_add(0, batch.structure.index_select(0, i), outer)
     return atomic, by_positions, (virial + virial.transpose(1, 2)) / 2
 
 
 def _core(core: torch.nn.Module, batch: Batch, vectors: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the core's energies and slopes; few pairs feel it, and there is nothing in it to learn."""
+    """Return the core's energies and derivatives; few pairs feel it, and there is nothing in it to learn."""
     with torch.enable_grad():
         moved = vectors.detach().requires_grad_()
         energies = core(batch, moved)
         if not energies.requires_grad:
             return energies, torch.zeros_like(vectors)
-        (slope,) = torch.autograd.grad(energies.sum(), moved)
-    return energies.detach(), slope
+        (by_vectors,) = torch.autograd.grad(energies.sum(), moved)
+    return energies.detach(), by_vectors

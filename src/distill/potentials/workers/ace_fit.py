@@ -131,8 +131,8 @@ class ACEFitServer(Server):
                 self.data[k]["_eweights"] = np.full((1, 1), energy)
                 self.data[k]["_fweights"] = kappa * self.force_weights[self._atoms(k)][:, None] / n_atoms
             found = self._of_batch(request["coefficients"], [self.data[k] for k in part])
-            value, slope, energy, force = (tensor.numpy() for tensor in found)
-            loss, gradient = loss + float(value), gradient + slope
+            value, derivative, energy, force = (tensor.numpy() for tensor in found)
+            loss, gradient = loss + float(value), gradient + derivative
             energies.append(energy[:, 0])
             forces.append(force)
         return {

@@ -316,8 +316,8 @@ class Fit:
     def _loss(self, coefficients: Array, chosen: Array, kappa: float) -> tuple[float, Array]:
         """Return loss and gradient with regularisation."""
         loss, gradient = self.engine.gradient(coefficients, chosen, kappa)
-        more, slope = self.objective.regularisation(coefficients)
-        return loss + more, gradient + slope
+        penalty, of_penalty = self.objective.regularisation(coefficients)
+        return loss + penalty, gradient + of_penalty
 
     # ---- the second phase ----
 

@@ -16,7 +16,7 @@ from distill.base.compiler import check_compiler
 from distill.base.errors import UserError, WorkError
 from distill.potentials import POTENTIALS
 from distill.potentials.interface.potential import Potential
-from distill.potentials.networks.compiled import plain_slopes
+from distill.potentials.networks.compiled import plain_derivatives
 from distill.structures.frames import Frames
 from distill.training.gradient.fit import fit
 from distill.workflow.recipe import load_recipe
@@ -92,10 +92,10 @@ def test_a_fit_and_dynamics_go_the_same_way(tmp_path: Path) -> None:
 
 def test_a_wrong_compiler_is_found_out(monkeypatch: pytest.MonkeyPatch) -> None:
     def wrong(potential: Any, batch: Any, vectors: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        atomic, slope = plain_slopes(potential, batch, vectors)
-        return atomic, 1.002 * slope
+        atomic, by_vectors = plain_derivatives(potential, batch, vectors)
+        return atomic, 1.002 * by_vectors
 
-    monkeypatch.setattr("distill.potentials.networks.compiled.compiled_slopes", lambda: wrong)
+    monkeypatch.setattr("distill.potentials.networks.compiled.compiled_derivatives", lambda: wrong)
     potential = network("painn")
     potential.compile_for("use")
     with pytest.raises(WorkError, match="not the same function"):

@@ -36,11 +36,11 @@ def test_the_switch_is_twice_differentiable() -> None:
     for edge, value in ((INNER, 1.0), (OUTER, 0.0)):
         x = torch.tensor([edge - 1e-6, edge + 1e-6], dtype=torch.float64, requires_grad=True)
         y = switch(x)
-        (slope,) = torch.autograd.grad(y.sum(), x, create_graph=True)
-        (curvature,) = torch.autograd.grad(slope.sum(), x)
+        (derivative,) = torch.autograd.grad(y.sum(), x, create_graph=True)
+        (curvature,) = torch.autograd.grad(derivative.sum(), x)
         # the third derivative is 60 / (OUTER − INNER)³ at most, so that 1e-6 away the second is below 0.005
         assert y.tolist() == pytest.approx([value, value], abs=1e-9)
-        assert slope.abs().max() < 1e-6 and curvature.abs().max() < 5e-3
+        assert derivative.abs().max() < 1e-6 and curvature.abs().max() < 5e-3
 
 
 def test_falls_with_distance_and_vanishes_at_bonds(painn: Potential) -> None:

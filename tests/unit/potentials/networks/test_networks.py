@@ -37,14 +37,14 @@ def test_silu_has_its_first_and_second_derivative() -> None:
 def test_silu_is_exact_and_makes_no_subnormal_number_far_out() -> None:
     x = torch.linspace(-900, 900, 4001, requires_grad=True)
     y = silu(x)
-    (slope,) = torch.autograd.grad(y.sum(), x)
+    (derivative,) = torch.autograd.grad(y.sum(), x)
     wide = x.detach().double().requires_grad_()
     exact = torch.nn.functional.silu(wide)
-    (exact_slope,) = torch.autograd.grad(exact.sum(), wide)
+    (exact_derivative,) = torch.autograd.grad(exact.sum(), wide)
     torch.testing.assert_close(y.double(), exact, rtol=1e-6, atol=1e-13)
-    torch.testing.assert_close(slope.double(), exact_slope, rtol=1e-6, atol=1e-13)
+    torch.testing.assert_close(derivative.double(), exact_derivative, rtol=1e-6, atol=1e-13)
     smallest = torch.finfo(torch.float32).tiny
-    for values in (y, slope):
+    for values in (y, derivative):
         assert values[values != 0].abs().min() > smallest
 
 

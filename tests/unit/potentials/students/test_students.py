@@ -86,10 +86,10 @@ def test_an_atom_that_leaves_takes_no_energy_with_it(arch: str) -> None:
     predicted = potential.evaluate(pairs, stress=False)
     assert predicted.energy is not None and predicted.forces is not None
     left = np.abs(predicted.energy - predicted.energy[-1])
-    slope = np.abs(predicted.forces.reshape(-1, 6)).max(axis=1)
-    # an energy that ends with a finite slope would fall by 10 with each step, and its slope would stay
+    force = np.abs(predicted.forces.reshape(-1, 6)).max(axis=1)
+    # an energy that ends with a finite derivative would fall by 10 with each step, and its force would stay
     assert (left[1:4] <= left[:3] / 50 + 1e-12).all()
-    assert (slope[1:4] <= slope[:3] / 5 + 1e-12).all()
+    assert (force[1:4] <= force[:3] / 5 + 1e-12).all()
 
 
 def test_a_class_of_the_users_is_a_student(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, silicon: Atoms) -> None:

@@ -25,20 +25,20 @@ class Linear:
         rng = np.random.default_rng(0)
         self.n = structures
         self.energies = rng.normal(size=(structures, 4))  # per atom
-        self.slopes = rng.normal(size=(structures, ATOMS, 3, 4))
+        self.derivatives = rng.normal(size=(structures, ATOMS, 3, 4))
         truth = np.array([0.5, -1.0, 0.25, 2.0])
         self.energy = self.energies @ truth + noise * rng.normal(size=structures)
-        self.forces = self.slopes @ truth + noise * rng.normal(size=(structures, ATOMS, 3))
+        self.forces = self.derivatives @ truth + noise * rng.normal(size=(structures, ATOMS, 3))
 
     def errors(self, coefficients: Array, chosen: Array) -> Errors:
-        forces = self.slopes[chosen] @ coefficients - self.forces[chosen]
+        forces = self.derivatives[chosen] @ coefficients - self.forces[chosen]
         return Errors(self.energies[chosen] @ coefficients - self.energy[chosen], forces.reshape(-1, 3))
 
     def gradient(self, coefficients: Array, chosen: Array, kappa: float) -> tuple[float, Array]:
         found = self.errors(coefficients, chosen)
         gradient = 2 * (1 - kappa) * found.energy @ self.energies[chosen] / len(chosen)
-        slopes = self.slopes[chosen].reshape(-1, 4)
-        gradient = gradient + 2 * kappa * found.forces.reshape(-1) @ slopes / (ATOMS * len(chosen))
+        derivatives = self.derivatives[chosen].reshape(-1, 4)
+        gradient = gradient + 2 * kappa * found.forces.reshape(-1) @ derivatives / (ATOMS * len(chosen))
         return self.loss(found, kappa), gradient
 
     @staticmethod
@@ -49,7 +49,7 @@ class Linear:
     def optimum(self, chosen: Array, kappa: float) -> Array:
         """The least-squares solution of all energies and forces, each with the root of its weight."""
         energy, forces = np.sqrt((1 - kappa) / len(chosen)), np.sqrt(kappa / (ATOMS * len(chosen)))
-        rows = np.concatenate([energy * self.energies[chosen], forces * self.slopes[chosen].reshape(-1, 4)])
+        rows = np.concatenate([energy * self.energies[chosen], forces * self.derivatives[chosen].reshape(-1, 4)])
         right = np.concatenate([energy * self.energy[chosen], forces * self.forces[chosen].reshape(-1)])
         solution: Array = np.linalg.lstsq(rows, right, rcond=None)[0]
         return solution
@@ -106,8 +106,8 @@ class Alike(Linear):
         super().__init__(noise=0.0)
         mixing = np.ones((4, 4)) + 0.03 * np.random.default_rng(1).normal(size=(4, 4))
         truth = np.array([0.5, -1.0, 0.25, 2.0])
-        self.energies, self.slopes = self.energies @ mixing, self.slopes @ mixing
-        self.energy, self.forces = self.energies @ truth, self.slopes @ truth
+        self.energies, self.derivatives = self.energies @ mixing, self.derivatives @ mixing
+        self.energy, self.forces = self.energies @ truth, self.derivatives @ truth
 
 
 def test_functions_that_are_alike_are_told_apart_along_the_eigenvectors(tmp_path: Path) -> None:
@@ -205,8 +205,8 @@ def test_regularisation_has_its_gradient_and_spares_the_radial_functions() -> No
     assert value == pytest.approx(0.3 * (0.7 + 0.4 + 1.1) + 0.2 * (0.49 + 0.16 + 1.21), rel=1e-12)
     for k in range(4):
         step = 1e-6 * np.eye(4)[k]
-        slope = (goal.regularisation(at + step)[0] - goal.regularisation(at - step)[0]) / 2e-6
-        assert gradient[k] == pytest.approx(slope, abs=1e-8)
+        derivative = (goal.regularisation(at + step)[0] - goal.regularisation(at - step)[0]) / 2e-6
+        assert gradient[k] == pytest.approx(derivative, abs=1e-8)
 
 
 def test_pacemaker_does_the_second_phase_where_its_input_is_passed_on(tmp_path: Path) -> None:
