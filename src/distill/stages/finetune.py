@@ -12,7 +12,7 @@ import shutil
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, ClassVar, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -68,7 +68,7 @@ class FinetuneSettings(FitSettings):
     """Steps between two validations; null: one pass over the structures."""
     loss: LossSettings = LossSettings(energy=1.0, huber=0.1)
     """Weights of energy, forces and virial."""
-    freeze: tuple[str, ...] = ()
+    freeze: Annotated[tuple[str, ...], Field(strict=False)] = ()  # lists of a recipe arrive as lists here
     """Parts of the network that stay as they are, by name, for instance [elements, atom_layers.0]."""
     lora: Lora | None = None
     """Fit low-rank changes of the linear layers only."""

@@ -200,3 +200,11 @@ def test_two_processes_fine_tune_chgnet_and_log_it(inputs: dict[str, Any], tmp_p
     assert summary["valid_loss"] == pytest.approx(alone["valid_loss"], rel=1e-4)
     assert list((tmp_path / "two" / "logs" / "tensorboard").glob("events.*"))
     assert not (tmp_path / "two" / "work").exists()
+
+
+def test_parts_to_freeze_are_read_from_a_recipe() -> None:
+    quickstart = Path(__file__).parents[3] / "recipes" / "quickstart.yaml"
+    recipe = load_recipe(quickstart, ["teacher.finetune.freeze=[elements, atom_layers.0]"])
+    assert recipe.value("teacher.finetune.freeze") == ("elements", "atom_layers.0")
+    with pytest.raises(UserError, match=r"teacher\.finetune\.freeze must be a list"):
+        load_recipe(quickstart, ["teacher.finetune.freeze=elements"])
