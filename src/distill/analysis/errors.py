@@ -58,7 +58,7 @@ class ErrorRow:
 
 
 @dataclass(frozen=True)
-class Sums:
+class ErrorSums:
     """What the statistics need to know of each of ``B`` structures; every field is ``[B]``.
 
     Attributes:
@@ -78,7 +78,7 @@ class Sums:
     reference_square: Array
 
     @classmethod
-    def of(cls, reference: Array, predicted: Array, structure: Array, b: int) -> Sums:
+    def of(cls, reference: Array, predicted: Array, structure: Array, b: int) -> ErrorSums:
         """Reduce values ``[M]`` to sums per structure; ``structure`` ``[M]`` says which of ``b`` each belongs to."""
         error = np.abs(predicted - reference)
         # Variances are differences of squares: measured from the mean they lose no digits to the offset of energies.
@@ -145,7 +145,7 @@ def error_table(
         for quantity, y, y_hat, structure in _values(reference[members], predicted[members]):
             kept, structure = np.unique(structure, return_inverse=True)
             if len(kept):
-                sums = Sums.of(y, y_hat, structure, len(kept))
+                sums = ErrorSums.of(y, y_hat, structure, len(kept))
                 rng = stream(seed, "bootstrap", quantity, group)
                 rows += _rows(group, quantity, sums, resample(len(kept), resamples, rng), level)
     return rows
@@ -314,7 +314,7 @@ def _values(reference: Frames, predicted: Frames) -> Iterator[tuple[str, Array, 
         yield "stress", y.ravel(), y_hat.ravel(), np.repeat(b[labelled], 6)
 
 
-def _rows(group: str, quantity: str, sums: Sums, weights: Array, level: float) -> list[ErrorRow]:
+def _rows(group: str, quantity: str, sums: ErrorSums, weights: Array, level: float) -> list[ErrorRow]:
     n = len(sums.count)
     values = {name: array[0] for name, array in sums.statistics(np.ones((1, n))).items()}
     values["max"] = sums.largest.max()

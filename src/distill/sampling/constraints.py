@@ -10,7 +10,7 @@ from distill.base.arrays import Array
 
 
 @dataclass(frozen=True)
-class Freedom:
+class ConstraintMask:
     """How the atoms of one structure may move.
 
     Attributes:

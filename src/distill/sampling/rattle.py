@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from distill.base.arrays import Array
-from distill.sampling.constraints import Freedom
+from distill.sampling.constraints import ConstraintMask
 
 MEAN_DISPLACEMENT = float(np.sqrt(8 / np.pi))
 """Mean length of a vector with three normal components of unit variance: a rattle moves atoms by 1.6 sigma."""
@@ -19,9 +19,9 @@ def draw_sigma(bounds: tuple[float, float], rng: np.random.Generator) -> float:
     return float(np.exp(low + (high - low) * rng.random()))
 
 
-def rattle(positions: Array, sigma: float, freedom: Freedom, rng: np.random.Generator) -> Array:
+def rattle(positions: Array, sigma: float, mask: ConstraintMask, rng: np.random.Generator) -> Array:
     """Return positions ``[n, 3]`` Å with N(0, sigma) noise per component, as far as they may move."""
-    return positions + freedom.allowed(np.asarray(rng.normal(0.0, sigma, positions.shape)))
+    return positions + mask.allowed(np.asarray(rng.normal(0.0, sigma, positions.shape)))
 
 
 def random_deformation(strain: float, cell: Array, pbc: Array, rng: np.random.Generator) -> Array:

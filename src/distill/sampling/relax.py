@@ -10,25 +10,25 @@ import numpy as np
 from ase.units import kB
 
 from distill.base.arrays import Array
-from distill.sampling.constraints import Freedom
+from distill.sampling.constraints import ConstraintMask
 
 MAX_ACCEPTANCE = 0.25
 """Most probable acceptance: even a good structure is usually relaxed further, so that trees hold relaxed and
 unrelaxed structures alike."""
 
 
-def relax_step(positions: Array, forces: Array, length: float, freedom: Freedom) -> Array:
+def relax_step(positions: Array, forces: Array, length: float, mask: ConstraintMask) -> Array:
     """Return positions after one step of a structure, as far as its atoms may move.
 
     Args:
         positions: ``[n, 3]`` Å.
         forces: ``[n, 3]`` eV/Å; an atom without force stays.
         length: how far each atom moves along its unit force, Å.
-        freedom: what may move.
+        mask: what may move.
     """
-    pull = np.where(freedom.free, forces, 0.0)
+    pull = np.where(mask.free, forces, 0.0)
     size = np.sqrt(np.einsum("ij,ij->i", pull, pull))[:, None]
-    return positions + freedom.allowed(length * np.divide(pull, size, out=np.zeros_like(pull), where=size > 0))
+    return positions + mask.allowed(length * np.divide(pull, size, out=np.zeros_like(pull), where=size > 0))
 
 
 def acceptance_probability(energy_difference: float, temperature: float) -> float:

@@ -141,7 +141,7 @@ def grown_frames(trees: Sequence[Tree], seeds: Frames) -> Frames:
         energy=np.array([m.energy for m in members]),
         forces=np.concatenate([m.forces for m in members]),
         stress=None if all(m.stress is None for m in members) else np.stack(stress),
-        fixed=None if seeds.fixed is None else np.concatenate([~tree.freedom.free for tree, _ in grown]),
+        fixed=None if seeds.fixed is None else np.concatenate([~tree.mask.free for tree, _ in grown]),
         info=tuple(_info(tree, i, seeds) for tree, i in grown),
     )
 

@@ -17,7 +17,7 @@ FRACTION_OF_BOND = 0.6
 below anything met at the temperatures of molecular dynamics."""
 
 REACH = 1.0
-"""How far beyond the largest limit pairs are looked at, Å: what they have to spare saves looking again."""
+"""How far beyond the largest limit pairs are looked at, Å: their clearance saves looking again."""
 
 
 class Separation:
@@ -49,13 +49,13 @@ class Separation:
 
         Periodic images count, also those of the same atom.
         """
-        i, j, distance, spare = self._pairs(numbers, positions, cell, pbc)
-        worst = int(np.argmin(spare)) if len(spare) else 0
-        if not len(spare) or spare[worst] >= 0:
+        i, j, distance, clearance = self._pairs(numbers, positions, cell, pbc)
+        worst = int(np.argmin(clearance)) if len(clearance) else 0
+        if not len(clearance) or clearance[worst] >= 0:
             return None
         return int(i[worst]), int(j[worst]), float(distance[worst])
 
-    def spare(self, numbers: Array, positions: Array, cell: Array, pbc: Array) -> float:
+    def clearance(self, numbers: Array, positions: Array, cell: Array, pbc: Array) -> float:
         """Return by how much any two atoms could come closer, at least, before they are too close, Å.
 
         Negative where two atoms are too close already; 1 Å at most, because pairs farther apart are not looked at.

@@ -9,7 +9,7 @@ from ase.data import atomic_masses
 from ase.units import kB
 
 from distill.base.arrays import Array
-from distill.sampling.constraints import Freedom
+from distill.sampling.constraints import ConstraintMask
 from distill.sampling.journal import Record, pack, unpack
 from distill.sampling.rules import GrowthRules
 from distill.sampling.schedule import Schedule
@@ -166,7 +166,7 @@ class Tree:
         self.wanted = 0
         self.numbers = seed.numbers
         free = np.ones_like(seed.positions, dtype=bool) if seed.fixed is None else ~seed.fixed
-        self.freedom = Freedom(free, np.asarray(atomic_masses)[seed.numbers])
+        self.mask = ConstraintMask(free, np.asarray(atomic_masses)[seed.numbers])
         movable = np.flatnonzero(free.any(axis=1))
         self._movable = slice(None) if len(movable) == len(free) else movable
         self.cell = seed.cells[0]
@@ -209,7 +209,7 @@ class Tree:
     def barren(self) -> bool:
         """Whether no proposal could ever differ from the seed."""
         strained = self.rules.cell_strain > 0 and bool(self.pbc.any())
-        return not (strained if len(self.numbers) == 1 else self.freedom.any)
+        return not (strained if len(self.numbers) == 1 else self.mask.any)
 
     def choose_parent(self, among: int, rng: np.random.Generator) -> int:
         """Return the index of one of the first ``among`` members, drawn by :func:`parent_probabilities`."""

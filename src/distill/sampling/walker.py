@@ -58,7 +58,7 @@ class Walker:
         steps: relax steps taken.
         calls: evaluations by the teacher.
         surrogate_calls: evaluations by the surrogate.
-        spare: by how much two atoms could come closer before they are too close, Å; 0 where nobody has looked.
+        clearance: by how much two atoms could come closer before they are too close, Å; 0 where it is not known.
         last: whether the relaxation ends here, whatever the energy.
         asks_teacher: whether the next evaluation is the teacher's also where there is a surrogate.
         undoing: of the deformation, for comparing with the tree.
@@ -76,7 +76,7 @@ class Walker:
     steps: int = 0
     calls: int = 0
     surrogate_calls: int = 0
-    spare: float = 0.0
+    clearance: float = 0.0
     last: bool = False
     asks_teacher: bool = False
     undoing: Array = field(init=False)
@@ -97,10 +97,10 @@ class Walker:
         if tree.pool.holds_similar(coordinates, tree.rules.min_displacement, slice(self.seen)):
             return "duplicate"
         step = positions - self.positions
-        self.spare -= 2 * float(np.sqrt(np.einsum("ij,ij->i", step, step).max()))  # two atoms may move head on
-        if self.spare <= 0:
-            self.spare = separation.spare(tree.numbers, positions, self.cell, tree.pbc)
-        return "too_close" if self.spare < 0 else None
+        self.clearance -= 2 * float(np.sqrt(np.einsum("ij,ij->i", step, step).max()))  # two atoms may move head on
+        if self.clearance <= 0:
+            self.clearance = separation.clearance(tree.numbers, positions, self.cell, tree.pbc)
+        return "too_close" if self.clearance < 0 else None
 
     def advance(self, evaluation: Evaluation, parent: float, by_teacher: bool, separation: Separation) -> Ended | None:
         """Take an evaluation in: move on and return None, or return what became of the proposal.
@@ -119,7 +119,7 @@ class Walker:
         allowed = evaluation.max_force() <= rules.max_force
         if not (allowed and self._accepted(evaluation.energy / len(self.positions) - parent)) and not self.last:
             step = self.sigma / (self.steps + 1)
-            positions = relax_step(self.positions, evaluation.forces, step, self.tree.freedom)
+            positions = relax_step(self.positions, evaluation.forces, step, self.tree.mask)
             if self.fault(positions, separation) is None:
                 self._move(positions)
                 return None
@@ -174,7 +174,7 @@ def propose(tree: Tree, number: int, seed: int) -> Walker:
     if rules.cell_strain > 0:
         deformation = random_deformation(rules.cell_strain, tree.cell, tree.pbc, rng)
         positions = positions @ np.linalg.solve(member.deformation, deformation)
-    return Walker(tree, number, seen, rng, parent, sigma, deformation, rattle(positions, sigma, tree.freedom, rng))
+    return Walker(tree, number, seen, rng, parent, sigma, deformation, rattle(positions, sigma, tree.mask, rng))
 
 
 def as_frames(structures: Sequence[Walker | tuple[Tree, Member]]) -> Frames:

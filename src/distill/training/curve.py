@@ -1,4 +1,4 @@
-"""How a fit went: one row per round of training, and how it ended."""
+"""How a fit went: one row per validation, and how it ended."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ class Point:
 
     Attributes:
         step: optimiser steps taken.
-        train_loss: mean objective over the batches of the round.
+        train_loss: mean objective over the batches since the validation before.
         valid_loss: objective on the validation structures.
         valid_energy_mae: eV/atom. valid_forces_mae: eV/Å. valid_virial_mae: eV/atom, NaN without labels.
-        learning_rate: at the end of the round.
+        learning_rate: at this step.
         seconds: of training so far, validations included.
     """
 
@@ -37,10 +37,10 @@ class FitResult:
     """How a fit ended.
 
     Attributes:
-        status: ``"finished"``, ``"stopped early"`` (no gain for ``patience`` rounds), ``"out of time"`` or
+        status: ``"finished"``, ``"stopped early"`` (no gain for ``patience`` validations), ``"out of time"`` or
             ``"diverged"``.
-        curve: one :class:`Point` per round.
-        kept: the round whose weights were kept, where the validation losses of the rounds do not measure the same.
+        curve: one :class:`Point` per validation.
+        kept: the validation whose weights were kept, where the losses of all do not measure the same.
     """
 
     status: str = "finished"
@@ -49,7 +49,7 @@ class FitResult:
 
     @property
     def best(self) -> Point | None:
-        """The round whose weights were kept: the lowest finite validation loss, unless ``kept`` says otherwise."""
+        """The validation whose weights were kept: the lowest finite validation loss, unless ``kept`` says otherwise."""
         if self.kept is not None:
             return self.kept
         finite = [p for p in self.curve if math.isfinite(p.valid_loss)]
@@ -57,5 +57,5 @@ class FitResult:
 
 
 def write_curve(path: Path, curve: list[Point]) -> None:
-    """Write one row per round of training; the columns are the fields of :class:`Point`."""
+    """Write one row per validation; the columns are the fields of :class:`Point`."""
     write_table(path, [f.name for f in fields(Point)], (asdict(point) for point in curve))

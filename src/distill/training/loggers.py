@@ -1,7 +1,7 @@
 """Where the course of a fit is written besides its learning curve: TensorBoard and Weights & Biases.
 
-A log has the rows of the learning curve, one per round. What was logged is remembered beside it, so that a resumed fit
-continues the same log, adds what is missing and repeats nothing.
+A log has the rows of the learning curve, one per validation. What was logged is remembered beside it, so that a resumed
+fit continues the same log, adds what is missing and repeats nothing.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from lightning.pytorch.loggers import Logger, TensorBoardLogger, WandbLogger
 from distill.base.errors import UserError
 from distill.base.files import read_json, write_json
 from distill.training.curve import FitResult, Point
-from distill.training.gradient.callbacks import Keeper
+from distill.training.gradient.callbacks import Checkpoint
 
 PROJECT = "mlip-distill"
 """Project at Weights & Biases unless WANDB_PROJECT names another."""
@@ -61,7 +61,7 @@ class _Memory:
 class LogWriter(pl.Callback):
     """Writes every row of the learning curve that a log does not have yet.
 
-    It stands behind the :class:`~distill.training.gradient.callbacks.Keeper`, whose curve it reads.
+    It stands behind the :class:`~distill.training.gradient.callbacks.Checkpoint`, whose curve it reads.
 
     Args:
         logs: Lightning's loggers and what is known of each.
@@ -81,8 +81,8 @@ class LogWriter(pl.Callback):
         self._write(trainer)
 
     def _write(self, trainer: pl.Trainer) -> None:
-        keeper = next(c for c in trainer.callbacks if isinstance(c, Keeper))
-        add_rows(self.logs, keeper.result.curve, self.per_pass)
+        checkpoint = next(c for c in trainer.callbacks if isinstance(c, Checkpoint))
+        add_rows(self.logs, checkpoint.result.curve, self.per_pass)
 
 
 def add_rows(logs: Sequence[tuple[Logger, _Memory]], curve: Sequence[Point], per_pass: int) -> None:
@@ -97,7 +97,7 @@ def add_rows(logs: Sequence[tuple[Logger, _Memory]], curve: Sequence[Point], per
 
 
 def _metrics(curve: Sequence[Point], number: int, per_pass: int) -> dict[str, float]:
-    """Return the numbers of a round; errors are mean absolute ones in eV/atom and eV/Å."""
+    """Return the numbers of a validation; errors are mean absolute ones in eV/atom and eV/Å."""
     point = curve[number]
     before_step, before_s = (curve[number - 1].step, curve[number - 1].seconds) if number else (0, 0.0)
     taken_s = point.seconds - before_s

@@ -20,7 +20,7 @@ from toys import (
     records,
 )
 
-from distill.sampling.constraints import Freedom
+from distill.sampling.constraints import ConstraintMask
 from distill.sampling.grow import grow
 from distill.sampling.relax import relax_step
 from distill.structures.frames import Frames, concatenate
@@ -30,8 +30,8 @@ TREES = 200
 
 def next_step(one):
     """Positions of the relax step that would have followed."""
-    info, freedom = one.info[0], Freedom(np.ones((len(one.numbers), 3), dtype=bool), np.ones(len(one.numbers)))
-    return relax_step(one.positions, one.forces, info["sigma"] / (info["relax_steps"] + 1), freedom)
+    info, mask = one.info[0], ConstraintMask(np.ones((len(one.numbers), 3), dtype=bool), np.ones(len(one.numbers)))
+    return relax_step(one.positions, one.forces, info["sigma"] / (info["relax_steps"] + 1), mask)
 
 
 @pytest.mark.parametrize("rise_in_kt", [-5.0, 2.0, 3.0])

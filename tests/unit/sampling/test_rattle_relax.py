@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import kstest
 
-from distill.sampling.constraints import Freedom
+from distill.sampling.constraints import ConstraintMask
 from distill.sampling.rattle import MEAN_DISPLACEMENT, draw_sigma, random_deformation, rattle
 from distill.sampling.relax import acceptance_probability, relax_step
 
@@ -16,7 +16,7 @@ seeds = st.integers(0, 2**31)
 
 
 def all_free(masses):
-    return Freedom(np.ones((len(masses), 3), dtype=bool), np.asarray(masses))
+    return ConstraintMask(np.ones((len(masses), 3), dtype=bool), np.asarray(masses))
 
 
 @given(seeds, st.integers(1, 30))

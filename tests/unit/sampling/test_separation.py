@@ -40,7 +40,7 @@ def test_closest_pair_agrees_with_ase(seed, pbc, limit):
 
 
 @given(seeds, directions, st.sampled_from([None, 0.4, {"H-H": 0.9, "O-O": 0.2}]))
-def test_what_is_spare_agrees_with_ase(seed, pbc, minimum):
+def test_clearance_agrees_with_ase(seed, pbc, minimum):
     atoms = random_atoms(np.random.default_rng(seed), pbc)
     separation = Separation(minimum, (1, 8))
     radii = covalent_radii[atoms.numbers]
@@ -48,21 +48,21 @@ def test_what_is_spare_agrees_with_ase(seed, pbc, minimum):
     if isinstance(minimum, dict):
         limits[:4, :4], limits[4:, 4:] = 0.9, 0.2
     expected = min(REACH, np.min(atoms.get_all_distances(mic=True) - limits + 100 * np.eye(6)))
-    spare = separation.spare(atoms.numbers, atoms.positions, atoms.cell.array, atoms.pbc)
-    assert spare == pytest.approx(expected, abs=1e-9)
+    clearance = separation.clearance(atoms.numbers, atoms.positions, atoms.cell.array, atoms.pbc)
+    assert clearance == pytest.approx(expected, abs=1e-9)
     closest = separation.closest(atoms.numbers, atoms.positions, atoms.cell.array, atoms.pbc)
-    assert (closest is None) == (spare >= 0)
+    assert (closest is None) == (clearance >= 0)
 
 
 @given(seeds, directions, st.floats(0, 0.3))
-def test_what_is_spare_bounds_what_a_step_can_do(seed, pbc, length):
+def test_clearance_bounds_what_a_step_can_do(seed, pbc, length):
     rng = np.random.default_rng(seed)
     atoms = random_atoms(rng, pbc)
     step = rng.normal(size=(6, 3))
     moved = atoms.positions + length * step / np.linalg.norm(step, axis=1, keepdims=True)
     separation, cell = Separation(None, (1, 8)), atoms.cell.array
-    before = separation.spare(atoms.numbers, atoms.positions, cell, atoms.pbc)
-    assert separation.spare(atoms.numbers, moved, cell, atoms.pbc) >= before - 2 * length - 1e-9
+    before = separation.clearance(atoms.numbers, atoms.positions, cell, atoms.pbc)
+    assert separation.clearance(atoms.numbers, moved, cell, atoms.pbc) >= before - 2 * length - 1e-9
 
 
 def test_default_limits_follow_the_covalent_radii():
@@ -84,7 +84,7 @@ def test_pairs_that_are_not_named_take_covalent_radii(name):
 def test_a_limit_of_zero_allows_everything():
     separation = Separation(0.0, (1, 8))
     assert separation.closest(np.array([8, 1]), at(0.0), *FREE) is None
-    assert separation.spare(np.array([8, 1]), at(0.0), *FREE) == REACH
+    assert separation.clearance(np.array([8, 1]), at(0.0), *FREE) == REACH
 
 
 def test_an_atom_may_be_too_close_to_its_own_image():

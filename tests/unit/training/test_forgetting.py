@@ -77,11 +77,11 @@ def test_structures_without_labels_get_those_of_the_model(chgnet: Potential) -> 
 
 def test_every_pass_has_the_share_asked_for_and_takes_turns() -> None:
     batches = ShuffledBatches(np.ones(13), batch_size=5, seed=0, others=5, share=0.2)
-    laps = [batches.order(lap) for lap in range(5)]
-    for lap in laps:
-        assert sorted(i for i in lap if i < 8) == list(range(8))
-        assert len(lap) == 10  # two of ten: a fifth
-    others = [i for lap in laps for i in lap if i >= 8]
+    epochs = [batches.order(epoch) for epoch in range(5)]
+    for epoch in epochs:
+        assert sorted(i for i in epoch if i < 8) == list(range(8))
+        assert len(epoch) == 10  # two of ten: a fifth
+    others = [i for epoch in epochs for i in epoch if i >= 8]
     assert sorted(others) == sorted(2 * list(range(8, 13)))  # ten places, five structures: each twice
 
 

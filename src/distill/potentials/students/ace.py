@@ -79,7 +79,7 @@ class ACESettings(OfElements):
     exponents: Pair = (0.875, 2.0)
     """Exponents of the fifth and sixth density of the published embedding."""
     potential: dict[str, Any] = {}
-    """Further parts of the potential section of pacemaker's input, laid over what the settings above say."""
+    """Further parts of the potential section of pacemaker's input, merged into what the settings above say."""
     environment: str | None = None
     """Python interpreter, or virtual environment, where python-ace and tensorpotential are; this one if null."""
 
@@ -133,15 +133,15 @@ class ACESettings(OfElements):
             "bonds": {"ALL": bonds},
             "functions": {"number_of_functions_per_element": self.functions, "ALL": orders},
         }
-        return laid_over(own, self.potential)
+        return deep_merge(own, self.potential)
 
 
-def laid_over(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+def deep_merge(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
     """Return a nested mapping with the values of another in their places."""
     merged = dict(below)
     for key, value in above.items():
         inner = merged.get(key)
-        merged[key] = laid_over(inner, value) if isinstance(inner, Mapping) and isinstance(value, Mapping) else value
+        merged[key] = deep_merge(inner, value) if isinstance(inner, Mapping) and isinstance(value, Mapping) else value
     return merged
 
 

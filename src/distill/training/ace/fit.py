@@ -460,7 +460,7 @@ class Fit:
 
     def _note(self, number: int, total: int, loss: float) -> str:
         """Return what is worth showing beside the count."""
-        parts = [f"round {number}/{total}", f"loss {loss:.3g}"]
+        parts = [f"step {number}/{total}", f"loss {loss:.3g}"]
         if self.state.result.curve:
             last = self.state.result.curve[-1]
             energy, forces = 1000 * last.valid_energy_mae, 1000 * last.valid_forces_mae

@@ -22,7 +22,7 @@ FAR = 10.0
 """A validation loss so many times the best one is far above it ..."""
 
 FAR_FOR = 20
-"""... and a fit diverges when it has been so for this many rounds."""
+"""... and a fit diverges when it has been so for this many validations."""
 
 
 def averaging(decay: float) -> list[pl.Callback]:
@@ -45,11 +45,11 @@ def averaging(decay: float) -> list[pl.Callback]:
 class Reporter(pl.Callback):
     """Passes the steps done, the losses and the latest validation errors on to a progress phase.
 
-    The training loss is that of the running round; asking for it waits for the device, so it is asked for rarely.
+    The training loss is that since the last validation; asking for it waits for the device, so it is asked for rarely.
 
     Args:
         phase: where to report.
-        per_pass: batches in a pass over the data, an epoch; a round may be less or more.
+        per_pass: batches in a pass over the data, an epoch.
         interval: seconds between two looks at the training loss.
     """
 
@@ -78,11 +78,10 @@ class Reporter(pl.Callback):
         self._show(trainer, pl_module)
 
     def _show(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
-        keeper = next(c for c in trainer.callbacks if isinstance(c, Keeper))
-        curve, step = keeper.result.curve, trainer.global_step
-        parts = [
-            f"epoch {step / self.per_pass:.1f}, round {min(len(curve) + 1, trainer.max_epochs)}/{trainer.max_epochs}"
-        ]
+        checkpoint = next(c for c in trainer.callbacks if isinstance(c, Checkpoint))
+        curve, step = checkpoint.result.curve, trainer.global_step
+        interval = min(len(curve) + 1, trainer.max_epochs)
+        parts = [f"epoch {step / self.per_pass:.1f}, validation interval {interval}/{trainer.max_epochs}"]
         loss = module.train_loss
         if not math.isnan(loss):
             parts.append(f"loss {loss:.3g}")
@@ -94,7 +93,7 @@ class Reporter(pl.Callback):
         self._looked = time.monotonic()
 
 
-class Keeper(pl.Callback):
+class Checkpoint(pl.Callback):
     """Keeps the learning curve, the best weights and the last state to resume from; stops a fit that should stop.
 
     It stands before the callback that averages weights, so that the weights it sees after a validation are the
@@ -114,16 +113,16 @@ class Keeper(pl.Callback):
         self._start, self._earlier = time.monotonic(), 0.0
 
     def state_dict(self) -> dict[str, Any]:
-        """Return what a resumed run must know of the rounds before."""
+        """Return what a resumed run must know of the validations before."""
         return {"status": self.result.status, "curve": [asdict(p) for p in self.result.curve]}
 
     @property
     def _seconds(self) -> float:
-        """Seconds of training so far, those of interrupted attempts included up to their last round."""
+        """Seconds of training so far, those of interrupted attempts included up to their last validation."""
         return self._earlier + time.monotonic() - self._start
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Take up the rounds of the interrupted run."""
+        """Take up the validations of the interrupted run."""
         self.result = FitResult(state_dict["status"], [Point(**p) for p in state_dict["curve"]])
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -145,7 +144,7 @@ class Keeper(pl.Callback):
             self._keep(pl_module)
         if self._has_diverged():
             self.result.status = "diverged"
-        elif self.patience is not None and best is not None and self._rounds_since(best) >= self.patience:
+        elif self.patience is not None and best is not None and self._validations_since(best) >= self.patience:
             self.result.status = "stopped early"
         elif self.max_time is not None and newest.seconds >= self.max_time:
             self.result.status = "out of time"
@@ -160,14 +159,14 @@ class Keeper(pl.Callback):
             torch.save(module.potential.state_dict(), temporary)
 
     def _has_diverged(self) -> bool:
-        """Whether a loss is not finite, or has been far above the best for many rounds."""
+        """Whether a loss is not finite, or has been far above the best for many validations."""
         curve, best = self.result.curve, self.result.best
         if best is None or not (math.isfinite(curve[-1].valid_loss) and math.isfinite(curve[-1].train_loss)):
             return True
         recent = curve[-FAR_FOR:]
         return len(recent) == FAR_FOR and all(point.valid_loss > FAR * best.valid_loss for point in recent)
 
-    def _rounds_since(self, best: Point) -> int:
+    def _validations_since(self, best: Point) -> int:
         return len(self.result.curve) - 1 - self.result.curve.index(best)
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -185,5 +184,5 @@ class Keeper(pl.Callback):
         self.load_state_dict(state["callbacks"][self.state_key])
 
     def restore_best(self, potential: Potential) -> None:
-        """Load the best weights into ``potential``: its initial ones where no round was finite."""
+        """Load the best weights into ``potential``: its initial ones where no validation was finite."""
         potential.load_state_dict(torch.load(self.work / self.BEST, map_location="cpu", weights_only=True))

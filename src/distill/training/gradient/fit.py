@@ -1,8 +1,8 @@
 """Fit any differentiable potential to energies, forces and stresses with Lightning.
 
-Fine-tuning a teacher and training a student are the same thing here. Training proceeds in *rounds* of a fixed number of
-optimiser steps; each round ends with a validation and a checkpoint, and an interrupted run continues from the last one
-with the batches, the optimiser, the learning rate and the averaged weights it would have had.
+Fine-tuning a teacher and training a student are the same thing here. After each *validation
+interval*, a fixed number of optimiser steps, come a validation and a checkpoint, and an interrupted run continues from
+the last one with the batches, the optimiser, the learning rate and the averaged weights it would have had.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from distill.potentials.interface.dataset import Dataset
 from distill.potentials.interface.potential import Potential
 from distill.structures.frames import Frames, concatenate
 from distill.training.curve import FitResult
-from distill.training.gradient.callbacks import Keeper, Reporter, averaging
+from distill.training.gradient.callbacks import Checkpoint, Reporter, averaging
 from distill.training.gradient.distributed import check_devices, together
 from distill.training.gradient.loaders import FixedBatches, ShuffledBatches, cut
 from distill.training.gradient.losses import LossWeights
@@ -78,13 +78,13 @@ def fit(
     logs: Logs | None = None,
     progress: Progress | None = None,
 ) -> FitResult:
-    """Fit ``potential`` in place and leave it with the weights of the best round.
+    """Fit ``potential`` in place and leave it with the weights of the best validation.
 
     Args:
         potential: the model; its trainable parameters are those that require gradients.
         train: structures to learn from.
-        valid: structures that choose the best round.
-        steps: optimiser steps at most, rounded up to whole rounds.
+        valid: structures that choose the weights that are kept.
+        steps: optimiser steps at most, rounded up to whole validation intervals.
         batch_size: structures per step and device, on average: batches are cut so that they cost the same.
         learning_rate: its peak.
         weights: weights of the objective.
@@ -96,8 +96,8 @@ def fit(
         weight_decay: AdamW's decay of the weight matrices.
         average: decay of the exponential moving average of the weights; 0 uses the plain weights.
         clip: largest norm of the gradient; 0 does not clip.
-        patience: rounds without gain after which to stop, or None.
-        max_time: minutes after which to stop at the end of a round, or None; the result then depends on the machine.
+        patience: validations without gain after which to stop, or None.
+        max_time: minutes after which to stop at the next validation, or None; the result then depends on the machine.
         targets: further labels of the training and of the validation structures; not together with ``replay``.
         replay: labelled structures of other materials that are mixed in, so that they are not forgotten.
         replay_share: their share of all structures that are learnt from.
@@ -130,12 +130,12 @@ def fit(
         train_set.costs,
         batch_size * devices,
         seed,
-        per_round=steps_per_round,
+        per_interval=steps_per_round,
         others=len(others),
         share=replay_share,
     )
-    rounds = -(-steps // batches.per_round)
-    total = rounds * batches.per_round
+    intervals = -(-steps // batches.per_interval)
+    total = intervals * batches.per_interval
     module = FitModule(
         potential,
         train_set,
@@ -148,24 +148,26 @@ def fit(
         optimiser=optimiser,
         clip=clip,
     )
-    batches.first_step = partial(_steps_before, module, batches.per_round)
-    keeper = Keeper(work, patience, None if max_time is None else 60 * max_time)
+    batches.first_step = partial(_steps_before, module, batches.per_interval)
+    checkpoint = Checkpoint(work, patience, None if max_time is None else 60 * max_time)
     valid_batch = max(SMALL_BATCH, 2 * batch_size * train_set.costs.mean())
-    fitting = Fitting(module, batches, valid_batch, keeper, average, rounds, device, devices, matmul, logs or Logs())
+    fitting = Fitting(
+        module, batches, valid_batch, checkpoint, average, intervals, device, devices, matmul, logs or Logs()
+    )
     if devices > 1:
         together(fitting, devices, device, work / "processes", progress or Progress())
-        keeper.take_up()
+        checkpoint.take_up()
     else:
         fitting.run(progress or Progress())
-    keeper.restore_best(potential)
+    checkpoint.restore_best(potential)
     potential.compiled = "no"
     potential.eval()
-    return keeper.result
+    return checkpoint.result
 
 
-def _steps_before(module: FitModule, per_round: int) -> int:
-    """Return the steps before the running round."""
-    return int(module.current_epoch) * per_round
+def _steps_before(module: FitModule, per_interval: int) -> int:
+    """Return the steps before the running validation interval."""
+    return int(module.current_epoch) * per_interval
 
 
 @dataclass(frozen=True)
@@ -176,9 +178,9 @@ class Fitting:
         module: what is fitted, to which data.
         batches: the training batches.
         valid_batch: what a batch of validation structures may cost.
-        keeper: keeps curve, weights and state.
+        checkpoint: keeps curve, weights and state.
         average: decay of the moving average of the weights.
-        rounds: how many.
+        intervals: how many validation intervals.
         device: torch device; with several processes, that of the first.
         devices: processes.
         matmul: precision of products of matrices.
@@ -188,31 +190,31 @@ class Fitting:
     module: FitModule
     batches: ShuffledBatches
     valid_batch: float
-    keeper: Keeper
+    checkpoint: Checkpoint
     average: float
-    rounds: int
+    intervals: int
     device: str
     devices: int
     matmul: Matmul
     logs: Logs
 
     def run(self, progress: Progress) -> None:
-        """Fit; what comes out lies in the keeper's folder."""
+        """Fit; what comes out lies in the folder of the checkpoint."""
         module, batches, per_pass = self.module, self.batches, self.batches.batches_per_pass
         rank = torch.distributed.get_rank() if self.devices > 1 else 0
         with (
-            progress.phase("training", self.rounds * batches.per_round, "step") as phase,
+            progress.phase("training", self.intervals * batches.per_interval, "step") as phase,
             quiet_lightning(),
             matmul_precision(self.matmul),
             opened(self.logs if rank == 0 else Logs()) as logs,
         ):
             reporters = [Reporter(phase, per_pass), LogWriter(logs, per_pass)]
-            callbacks = [self.keeper, *averaging(self.average), *reporters]
-            trainer = make_trainer(self.rounds, self.device, callbacks, self.devices, [logger for logger, _ in logs])
+            callbacks = [self.checkpoint, *averaging(self.average), *reporters]
+            trainer = make_trainer(self.intervals, self.device, callbacks, self.devices, [logger for logger, _ in logs])
             device = str(trainer.strategy.root_device)
             module.train_set, module.valid_set = place(module.train_set, device), place(module.valid_set, device)
             validation = valid_batches(module.valid_set.costs, self.valid_batch, rank, self.devices)
-            last = self.keeper.work / Keeper.LAST
+            last = self.checkpoint.work / Checkpoint.LAST
             module.train()
             trainer.fit(module, batches, validation, ckpt_path=last if last.exists() else None, weights_only=True)
 
@@ -237,7 +239,7 @@ def place(dataset: Dataset, device: str) -> Dataset:
 
 
 def make_trainer(
-    rounds: int, device: str, callbacks: list[pl.Callback], devices: int = 1, loggers: Sequence[Logger] = ()
+    intervals: int, device: str, callbacks: list[pl.Callback], devices: int = 1, loggers: Sequence[Logger] = ()
 ) -> pl.Trainer:
     """Return a Lightning trainer that prints nothing by itself and writes only what ``loggers`` are given.
 
@@ -246,7 +248,7 @@ def make_trainer(
     kind = torch.device(device)
     first = kind.index or 0
     return pl.Trainer(
-        max_epochs=rounds,
+        max_epochs=intervals,
         accelerator="gpu" if kind.type == "cuda" else "cpu",
         devices=list(range(first, first + devices)) if kind.type == "cuda" else devices,
         # not every step reaches all parameters; nothing in a buffer changes but the means, which all compute alike

@@ -16,7 +16,7 @@ from distill.base.random import stream
 
 
 class ShuffledBatches:
-    """An iterable over the training batches that follow a given step, one round of them each time.
+    """An iterable over the training batches that follow a given step, those up to the next validation each time.
 
     A batch is the indices of its structures.
 
@@ -24,7 +24,7 @@ class ShuffledBatches:
         costs: what each structure costs, ``[S]``.
         batch_size: structures per batch on average.
         seed: shuffling seed.
-        per_round: batches per iteration of this object; None: one pass over the data.
+        per_interval: batches per iteration of this object; None: one pass over the data.
         first_step: returns the optimiser step at which an iteration begins.
         others: how many of the structures, the last ones, are others, of which every pass takes some, the next ones
             each time.
@@ -36,7 +36,7 @@ class ShuffledBatches:
         costs: Array,
         batch_size: int,
         seed: int,
-        per_round: int | None = None,
+        per_interval: int | None = None,
         first_step: Callable[[], int] = lambda: 0,
         others: int = 0,
         share: float = 0.0,
@@ -47,31 +47,31 @@ class ShuffledBatches:
         self.extra = round(self.own * share / (1 - share)) if others else 0
         self.batches_per_pass = -(-(self.own + self.extra) // batch_size)
         self.seed = seed
-        self.per_round = per_round or self.batches_per_pass
+        self.per_interval = per_interval or self.batches_per_pass
         self.first_step = first_step
 
     def __len__(self) -> int:
-        return self.per_round
+        return self.per_interval
 
     def __iter__(self) -> Iterator[Array]:
         start = self.first_step()
         batches = self.batches(start // self.batches_per_pass)
-        for step in range(start, start + self.per_round):
-            lap, position = divmod(step, self.batches_per_pass)
+        for step in range(start, start + self.per_interval):
+            epoch, position = divmod(step, self.batches_per_pass)
             if position == 0:
-                batches = self.batches(lap)
+                batches = self.batches(epoch)
             yield batches[position]
 
-    def batches(self, lap: int) -> list[Array]:
+    def batches(self, epoch: int) -> list[Array]:
         """Return the batches of one pass over the data."""
-        order = self.order(lap)
+        order = self.order(epoch)
         return cut(order, self.costs[order], self.batches_per_pass)
 
-    def order(self, lap: int) -> Array:
+    def order(self, epoch: int) -> Array:
         """Return the order of the structures in one pass over the data."""
-        turn = self.own + (lap * self.extra + np.arange(self.extra)) % max(self.others, 1)
+        turn = self.own + (epoch * self.extra + np.arange(self.extra)) % max(self.others, 1)
         members = np.concatenate([np.arange(self.own), turn])
-        return np.asarray(members[stream(self.seed, "shuffle", lap).permutation(len(members))])
+        return np.asarray(members[stream(self.seed, "shuffle", epoch).permutation(len(members))])
 
 
 def cut(order: Array, costs: Array, parts: int) -> list[Array]:

@@ -3,8 +3,8 @@
 Energies enter per atom, and stresses as the virial per atom (stress times volume by number of atoms), an energy of the
 same kind: structures of different sizes and densities weigh the same. Labels that a structure lacks do not count.
 
-A batch may be worked off in parts, or by several processes: every part divides its sums by the counts of the whole
-batch, so that the parts add up to the objective of the batch. (For RMSE each part has a root of its own.)
+A batch may be divided into micro-batches, or among several processes: each of them divides its sums by the counts of
+the whole batch, so that they add up to the objective of the batch. (For RMSE each of them has a root of its own.)
 """
 
 from __future__ import annotations
@@ -107,7 +107,7 @@ def mean_penalty(total: Tensor, count: int, weights: LossWeights) -> Tensor:
     return (mean + 1e-24).sqrt() if weights.kind == "rmse" else mean
 
 
-def part_terms(
+def micro_batch_terms(
     errors: Mapping[str, Tensor], weights: LossWeights, part: Mapping[str, int], whole: Mapping[str, int]
 ) -> dict[str, Tensor]:
     """Return what a part of a batch contributes to each term of its objective.

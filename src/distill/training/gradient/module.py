@@ -19,10 +19,10 @@ from distill.potentials.interface.dataset import Dataset
 from distill.potentials.interface.potential import Potential
 from distill.training.curve import Point
 from distill.training.gradient.loaders import cut
-from distill.training.gradient.losses import TERMS, LossWeights, combine, part_terms, residuals
+from distill.training.gradient.losses import TERMS, LossWeights, combine, micro_batch_terms, residuals
 from distill.training.gradient.optimiser import make_optimiser
 from distill.training.gradient.schedule import Schedule
-from distill.training.gradient.sums import Sums
+from distill.training.gradient.sums import ValidationSums
 from distill.training.targets import STEP, Targets
 
 MEMORY = 0.99
@@ -32,9 +32,9 @@ MEMORY = 0.99
 class FitModule(pl.LightningModule):
     """The Lightning module of every fit: an optimiser with a schedule on the objective of ``losses.py``.
 
-    A batch is the indices of its structures in a dataset. Where memory does not suffice for it, it is worked off in
-    parts from then on, whose gradients add up to that of the batch. Several processes each take a share of every batch
-    and of the validation structures.
+    A batch is the indices of its structures in a dataset. Where memory does not suffice for it, gradients are
+    accumulated over micro-batches from then on. Several processes each take a share of every batch and of the
+    validation structures.
 
     Args:
         potential: what is fitted.
@@ -50,7 +50,7 @@ class FitModule(pl.LightningModule):
 
     Attributes:
         losses: the validation losses so far, which a schedule may follow.
-        parts: how many parts a batch is worked off in.
+        micro_batches: over how many micro-batches the gradient of a batch is accumulated.
         means: running means of the terms, which balance them, ``[3]``; zero before the first step.
     """
 
@@ -82,10 +82,10 @@ class FitModule(pl.LightningModule):
         self.schedule = schedule
         self.optimiser = optimiser
         self.clip = clip
-        self.parts = 1
+        self.micro_batches = 1
         self.losses: list[float] = []
-        self.round_losses: list[Tensor] = []
-        self.sums = Sums(weights)
+        self.interval_losses: list[Tensor] = []
+        self.sums = ValidationSums(weights)
         self.register_buffer("means", torch.zeros(len(TERMS)))
 
     def configure_optimizers(self) -> dict[str, Any]:
@@ -100,16 +100,16 @@ class FitModule(pl.LightningModule):
         return batch
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Add in how many parts batches are worked off, on which the rounding of sums depends."""
-        checkpoint["parts"] = self.parts
+        """Add the number of micro-batches, on which the rounding of sums depends."""
+        checkpoint["micro_batches"] = self.micro_batches
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Work batches off in as many parts as the interrupted fit did."""
-        self.parts = checkpoint["parts"]
+        """Accumulate over as many micro-batches as the interrupted fit did."""
+        self.micro_batches = checkpoint["micro_batches"]
 
     def on_train_epoch_start(self) -> None:
-        """Forget the losses of the last round."""
-        self.round_losses.clear()
+        """Forget the losses before the last validation."""
+        self.interval_losses.clear()
 
     def training_step(self, chosen: Array, batch_idx: int) -> None:
         """Take one step on a batch."""
@@ -126,7 +126,7 @@ class FitModule(pl.LightningModule):
             self.clip_gradients(optimiser, gradient_clip_val=self.clip, gradient_clip_algorithm="norm")
         optimiser.step()
         rates.step()
-        self.round_losses.append(combine(terms, weights, balance=self.weights.balance))
+        self.interval_losses.append(combine(terms, weights, balance=self.weights.balance))
         self._remember(terms)
 
     def accumulate(self, chosen: Array, weights: Mapping[str, float]) -> dict[str, Tensor]:
@@ -137,11 +137,11 @@ class FitModule(pl.LightningModule):
         whole = self.train_set.counts(chosen)
         share, times = self._share(chosen)
         sums: dict[str, Tensor] = {}
-        for part in cut(share, self.train_set.costs[share], self.parts):
-            batch = self.train_set.take(part, self.device)
-            counts = self.train_set.counts(part)
+        for micro_batch in cut(share, self.train_set.costs[share], self.micro_batches):
+            batch = self.train_set.take(micro_batch, self.device)
+            counts = self.train_set.counts(micro_batch)
             errors = self._errors(batch)
-            terms = part_terms(errors, self.weights, counts, whole)
+            terms = micro_batch_terms(errors, self.weights, counts, whole)
             found = self._of_all(terms if times else {}, [name for name in errors if whole[name]])
             for name, term in found.items():
                 sums[name] = sums.get(name, 0.0) + term
@@ -211,16 +211,16 @@ class FitModule(pl.LightningModule):
             mean.copy_(torch.where(mean > 0, MEMORY * mean + (1 - MEMORY) * term, term))
 
     def _make_room(self, error: RuntimeError, size: int) -> None:
-        """Work batches off in twice as many parts, where memory did not suffice for the last one."""
-        size = -(-size // (self._processes * self.parts))
+        """Double the number of micro-batches, where memory did not suffice for the last one."""
+        size = -(-size // (self._processes * self.micro_batches))
         self._refuse(error, size)
         if self._processes > 1:
             raise WorkError(
                 f"the memory of {self.device} does not suffice for {size} structures a step",
                 where=f"potential {self.potential.architecture}",
-                remedy="Lower batch_size; several processes do not work it off in parts as one does",
+                remedy="Lower batch_size; several processes do not accumulate gradients over micro-batches as one does",
             ) from error
-        self.parts *= 2
+        self.micro_batches *= 2
         if self.device.type == "cuda":
             torch.cuda.empty_cache()
 
@@ -237,29 +237,29 @@ class FitModule(pl.LightningModule):
 
     def on_validation_epoch_start(self) -> None:
         """Forget the last validation."""
-        self.sums = Sums(self.weights)
+        self.sums = ValidationSums(self.weights)
 
     def validation_step(self, chosen: Array, batch_idx: int) -> None:
         """Add up the residuals of one validation batch, which may be empty; forces need gradients even here."""
         waiting = [chosen] if len(chosen) else []
         while waiting:
-            part = waiting.pop()
+            micro_batch = waiting.pop()
             try:
                 with torch.enable_grad():
-                    errors = self._errors(self.valid_set.take(part, self.device))
+                    errors = self._errors(self.valid_set.take(micro_batch, self.device))
             except RuntimeError as error:
-                self._refuse(error, len(part))
-                waiting += cut(part, self.valid_set.costs[part], 2)
+                self._refuse(error, len(micro_batch))
+                waiting += cut(micro_batch, self.valid_set.costs[micro_batch], 2)
                 continue
-            self.sums.add({name: error.detach() for name, error in errors.items()}, self.valid_set.counts(part))
+            self.sums.add({name: error.detach() for name, error in errors.items()}, self.valid_set.counts(micro_batch))
 
     @property
     def train_loss(self) -> float:
-        """Mean objective over the batches of the round so far, NaN before the first."""
-        return float(torch.stack(self.round_losses).mean()) if self.round_losses else math.nan
+        """Mean objective over the batches since the last validation, NaN before the first."""
+        return float(torch.stack(self.interval_losses).mean()) if self.interval_losses else math.nan
 
     def point(self, step: int, seconds: float) -> Point:
-        """Return the row of the learning curve for the round just validated, ``seconds`` after the start.
+        """Return the row of the learning curve of the validation that just ended, ``seconds`` after the start.
 
         Where several processes train, all have to call this.
         """

@@ -36,7 +36,7 @@ def train_student(
         arch: its name in a recipe.
         settings: the architecture's own settings.
         train: structures to learn from.
-        valid: structures that choose the best round.
+        valid: structures that choose the weights that are kept.
         seed: of the recipe.
         purpose: what the student is for; with ``seed`` it gives the initial weights and the order of the batches.
         loss: weights of the objective, see :class:`distill.training.gradient.losses.LossWeights`.
@@ -72,7 +72,7 @@ def refine_student(
     Args:
         student: trained on the synthetic structures.
         train: DFT structures to learn from.
-        valid: DFT structures that choose the best round.
+        valid: DFT structures that choose the weights that are kept.
         synthetic: what it was trained on.
         share: of the synthetic structures among all that it learns from.
         seed: of the recipe.

@@ -13,7 +13,7 @@ from torch import Tensor, distributed
 from distill.training.gradient.losses import TERMS, LossWeights, combine, mean_penalty, penalties
 
 
-class Sums:
+class ValidationSums:
     """Sums over validation batches, kept on their device until they are asked for.
 
     Args:

@@ -18,7 +18,7 @@ from distill.base.errors import UserError
 from distill.doctor import missing_packages
 from distill.potentials.interface.potential import load, save
 from distill.potentials.networks.ace import ACTIVE_SET, BASIS, LAMMPS, YACE, ACEPotential
-from distill.potentials.students.ace import ACE, ACESettings, laid_over
+from distill.potentials.students.ace import ACE, ACESettings, deep_merge
 from distill.structures.frames import Frames, concatenate
 
 installed = pytest.mark.skipif(bool(missing_packages(ACE)), reason="the extra ace is not installed")
@@ -64,9 +64,9 @@ def test_settings_become_the_input_of_pacemaker() -> None:
     assert section["functions"]["number_of_functions_per_element"] == 300
 
 
-def test_what_is_laid_over_does_not_change_what_lies_below() -> None:
+def test_a_deep_merge_leaves_its_arguments_as_they_were() -> None:
     below = {"a": {"b": 1, "c": 2}}
-    assert laid_over(below, {"a": {"b": 3}, "d": 4}) == {"a": {"b": 3, "c": 2}, "d": 4}
+    assert deep_merge(below, {"a": {"b": 3}, "d": 4}) == {"a": {"b": 3, "c": 2}, "d": 4}
     assert below == {"a": {"b": 1, "c": 2}}
 
 

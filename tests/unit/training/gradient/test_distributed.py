@@ -17,7 +17,7 @@ from distill.base.errors import UserError, WorkError
 from distill.base.progress import Progress, Record
 from distill.structures.frames import Frames, concatenate
 from distill.training.curve import FitResult
-from distill.training.gradient.callbacks import Keeper
+from distill.training.gradient.callbacks import Checkpoint
 from distill.training.gradient.distributed import Work, check_devices, together
 from distill.training.gradient.fit import fit
 from distill.training.gradient.losses import LossWeights
@@ -105,7 +105,7 @@ def test_an_interrupted_fit_of_two_processes_resumes_and_leaves_none_behind(tmp_
     with pytest.raises(Interrupted):
         run(tmp_path / "halted", student(), StopAt(15), **options)
     assert not processes_with(str(tmp_path))
-    assert (tmp_path / "halted" / Keeper.LAST).exists()
+    assert (tmp_path / "halted" / Checkpoint.LAST).exists()
     again = Steps()
     continued = run(tmp_path / "halted", student(), again, **options)
     assert min(again.seen) >= 10

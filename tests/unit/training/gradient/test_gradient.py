@@ -18,7 +18,7 @@ from distill.potentials.interface.potential import Potential
 from distill.potentials.networks.painn import PaiNNPotential
 from distill.structures.frames import Frames
 from distill.training.curve import FitResult, Point
-from distill.training.gradient.callbacks import Keeper
+from distill.training.gradient.callbacks import Checkpoint
 from distill.training.gradient.fit import fit, valid_batches
 from distill.training.gradient.losses import LossWeights
 from distill.training.targets import make_targets
@@ -159,14 +159,14 @@ def test_other_errors_are_not_taken_for_memory(tmp_path: Path) -> None:
 
 def test_a_loss_far_above_the_best_for_long_is_divergence(tmp_path: Path) -> None:
     """The learning rate leaps after a good start, and the loss stays finite."""
-    keeper = Keeper(tmp_path, patience=None)
+    checkpoint = Checkpoint(tmp_path, patience=None)
     good = Point(0, 0.1, 0.1, 0.01, 0.01, 0.01, 1e-3, 0.0)
-    keeper.result.curve += [good] * 5 + [replace(good, valid_loss=1.1)] * 19
-    assert not keeper._has_diverged()
-    keeper.result.curve.append(replace(good, valid_loss=1.1))
-    assert keeper._has_diverged()
-    keeper.result.curve.append(replace(good, valid_loss=0.9))
-    assert not keeper._has_diverged()
+    checkpoint.result.curve += [good] * 5 + [replace(good, valid_loss=1.1)] * 19
+    assert not checkpoint._has_diverged()
+    checkpoint.result.curve.append(replace(good, valid_loss=1.1))
+    assert checkpoint._has_diverged()
+    checkpoint.result.curve.append(replace(good, valid_loss=0.9))
+    assert not checkpoint._has_diverged()
 
 
 @pytest.mark.parametrize(

@@ -36,8 +36,8 @@ def test_batches_of_a_pass_cost_alike() -> None:
 
 def test_a_resumed_run_sees_the_same_batches() -> None:
     costs = np.random.default_rng(4).random(11)
-    whole = ShuffledBatches(costs, 3, seed=1, per_round=17)
-    later = ShuffledBatches(costs, 3, seed=1, per_round=7, first_step=lambda: 10)
+    whole = ShuffledBatches(costs, 3, seed=1, per_interval=17)
+    later = ShuffledBatches(costs, 3, seed=1, per_interval=7, first_step=lambda: 10)
     for one, other in zip(list(whole)[10:], later, strict=True):
         assert one.tolist() == other.tolist()
 

@@ -15,7 +15,7 @@ from test_gradient import Interrupted, StopAt, run, student, text
 from distill.base.errors import UserError
 from distill.base.progress import Progress, Record
 from distill.training.curve import FitResult
-from distill.training.gradient.callbacks import Keeper
+from distill.training.gradient.callbacks import Checkpoint
 from distill.training.loggers import Logs
 
 
@@ -139,13 +139,13 @@ def test_without_an_account_weights_and_biases_is_refused_in_words(
     monkeypatch.setenv("WANDB_BASE_URL", "http://127.0.0.1:9")
     with pytest.raises(UserError, match=r"trainer\.loggers: Weights & Biases: .*WANDB_MODE=offline"):
         run(tmp_path / "work", student(), logs=Logs(tmp_path / "logs", ("wandb",)))
-    assert not (tmp_path / "work" / Keeper.LAST).exists()
+    assert not (tmp_path / "work" / Checkpoint.LAST).exists()
 
 
 def test_the_curve_is_on_disk_while_the_fit_runs(tmp_path: Path) -> None:
     with pytest.raises(Interrupted):
         run(tmp_path, student(), StopAt(37))
-    with (tmp_path / Keeper.CURVE).open(newline="") as file:
+    with (tmp_path / Checkpoint.CURVE).open(newline="") as file:
         rows = list(csv.DictReader(file))
     assert [row["step"] for row in rows] == ["10", "20", "30"]
     assert all(math.isfinite(float(row["train_loss"])) for row in rows)
@@ -161,14 +161,14 @@ class Notes(Progress):
         self.lines.append(record.text())
 
 
-def test_progress_tells_round_epoch_losses_errors_and_learning_rate(tmp_path: Path) -> None:
+def test_progress_shows_epoch_interval_losses_errors_and_learning_rate(tmp_path: Path) -> None:
     notes = Notes()
     result = run(tmp_path, student(), notes, steps=30)
-    after_first = next(line for line in notes.lines if "validation" in line)
+    after_first = next(line for line in notes.lines if "validation interval 2/3" in line)
     point = result.curve[0]
     assert after_first.startswith("training 10/30 steps")
     assert "steps/s" in after_first and "left" in after_first
-    told = f"loss {point.train_loss:.3g}, validation {1000 * point.valid_energy_mae:.1f} meV/atom, "
-    told += f"{1000 * point.valid_forces_mae:.0f} meV/Å, learning rate "
-    assert f"epoch 3.3, round 2/3, {told}" in after_first
-    assert "epoch 10.0, round 3/3" in notes.lines[-1]
+    expected = f"loss {point.train_loss:.3g}, validation {1000 * point.valid_energy_mae:.1f} meV/atom, "
+    expected += f"{1000 * point.valid_forces_mae:.0f} meV/Å, learning rate "
+    assert f"epoch 3.3, validation interval 2/3, {expected}" in after_first
+    assert "epoch 10.0, validation interval 3/3" in notes.lines[-1]

@@ -9,7 +9,15 @@ import torch
 
 from distill.potentials.interface.batch import Batch
 from distill.potentials.interface.potential import Prediction
-from distill.training.gradient.losses import Kind, LossWeights, combine, mean_penalty, part_terms, penalties, residuals
+from distill.training.gradient.losses import (
+    Kind,
+    LossWeights,
+    combine,
+    mean_penalty,
+    micro_batch_terms,
+    penalties,
+    residuals,
+)
 
 
 def batch(stress: torch.Tensor | None) -> Batch:
@@ -49,7 +57,7 @@ def test_structures_without_stress_label_do_not_count() -> None:
 def value(errors: dict[str, torch.Tensor], weights: LossWeights) -> float:
     """The objective on one whole batch."""
     counts = {name: error.numel() for name, error in errors.items()}
-    return float(combine(part_terms(errors, weights, counts, counts), weights.final))
+    return float(combine(micro_batch_terms(errors, weights, counts, counts), weights.final))
 
 
 def test_huber_in_both_regimes() -> None:
@@ -72,7 +80,9 @@ def test_parts_of_a_batch_add_up_to_it(kind: Kind) -> None:
     weights = LossWeights(kind=kind)
     error = torch.linspace(-0.2, 0.3, 7)
     whole = {"forces": 7}
-    parts = [part_terms({"forces": e}, weights, {"forces": len(e)}, whole)["forces"] for e in error.split([2, 4, 1])]
+    parts = [
+        micro_batch_terms({"forces": e}, weights, {"forces": len(e)}, whole)["forces"] for e in error.split([2, 4, 1])
+    ]
     assert float(torch.stack(parts).sum()) == pytest.approx(float(mean_penalty(penalties(error, weights), 7, weights)))
 
 
