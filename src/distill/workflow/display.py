@@ -45,7 +45,9 @@ class Display:
         """The run is over."""
 
     def _record(self, task: Task) -> Record:
-        return read_record(self.store.work(task) / "progress.json") or Record(phase="starting")
+        record = read_record(self.store.work(task) / "progress.json") or Record(phase="starting")
+        record.note = " ".join(filter(None, [record.note, self.store.foreign_holder(task)]))
+        return record
 
 
 class LineDisplay(Display):

@@ -66,7 +66,8 @@ def _status(task_id: str, entry: Mapping[str, Any], keys: Mapping[str, _Key], st
     record = read_record(store.work(key) / "progress.json")
     progress = record.text() if record else ""
     if store.is_running(key):
-        return TaskStatus(task_id, "running", progress or "starting")
+        parts = [progress or "starting", store.foreign_holder(key)]
+        return TaskStatus(task_id, "running", " ".join(filter(None, parts)))
     failure = _failure(store.work(key) / "failed.json")
     if failure:
         return TaskStatus(task_id, "failed", failure)

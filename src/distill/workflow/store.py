@@ -1,25 +1,25 @@
 """The store: finished artifacts by content hash. An artifact is there whole, with its manifest, or not at all.
 
 ``<store>/<stage>/<hash>/`` is made aside, in ``.<hash>.work/``, flushed to disk and renamed when complete. The work
-folder outlives a kill, so that the next attempt continues from what the stage left there. A lock file, held by the
-process that works, keeps two runs from doing the same task at once; the system frees it when that process dies.
+folder outlives a kill, so that the next attempt continues from what the stage left there. A lock, held by the process
+that works, keeps two runs from doing the same task at once; it ends with that process.
 """
 
 from __future__ import annotations
 
-import fcntl
 import json
 import math
 import os
 import shutil
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any, Protocol
 
 from distill.base.errors import WorkError
 from distill.base.files import hash_file, read_json, sync, write_json
+from distill.base.locks import Attempt, foreign_holder, soft_file, try_lock
 
 MANIFEST = "manifest.json"
 LOG = "log.txt"
@@ -81,10 +81,15 @@ class Store:
 
     def is_running(self, key: Keyed) -> bool:
         """Return whether some process works on the artifact now."""
-        if not self._lock_file(key).exists():
+        path = self._lock_file(key)
+        if not path.exists() and not soft_file(path).exists():
             return False
-        with self._try_lock(key) as locked:
-            return not locked
+        with self._try_lock(key) as attempt:
+            return not attempt.locked
+
+    def foreign_holder(self, key: Keyed) -> str:
+        """Return who works on the artifact where only a file says so, on another machine; empty otherwise."""
+        return foreign_holder(self._lock_file(key))
 
     def kindred(self, key: Keyed, origin: Mapping[str, Any]) -> tuple[Path, ...]:
         """Return the output folders of other tasks of the same kin and package versions, finished or interrupted."""
@@ -103,26 +108,17 @@ class Store:
         return tuple(found)
 
     @contextmanager
-    def lock(self, key: Keyed, poll_s: float = 0.2) -> Iterator[None]:
+    def lock(self, key: Keyed, poll_s: float = 0.2) -> Iterator[Attempt]:
         """Hold the artifact's lock, waiting for whoever has it."""
         while True:
-            with self._try_lock(key) as locked:
-                if locked:
-                    yield
+            with self._try_lock(key) as attempt:
+                if attempt.locked:
+                    yield attempt
                     return
             time.sleep(poll_s)
 
-    @contextmanager
-    def _try_lock(self, key: Keyed) -> Iterator[bool]:
-        path = self._lock_file(key)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with path.open("w") as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                yield False
-            else:
-                yield True
+    def _try_lock(self, key: Keyed) -> AbstractContextManager[Attempt]:
+        return try_lock(self._lock_file(key))
 
     def _lock_file(self, key: Keyed) -> Path:
         return self.root / key.stage / f".{key.hash[:DIGITS]}.lock"
@@ -154,9 +150,10 @@ class Store:
 
     def discard(self, key: Keyed) -> None:
         """Remove an artifact and what an unfinished attempt left; raises :class:`WorkError` while it is worked on."""
-        with self._try_lock(key) as locked:
-            if not locked:
-                raise WorkError(f"another run is working on {key.stage}", remedy="Wait for it, or stop it")
+        with self._try_lock(key) as attempt:
+            if not attempt.locked:
+                remedy = " ".join(filter(None, ["Wait for it, or stop it", self.foreign_holder(key)]))
+                raise WorkError(f"another run is working on {key.stage}", remedy=remedy)
             self._remove(self.artifact(key))
             self._remove(self.work(key))
 

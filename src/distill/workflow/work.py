@@ -113,7 +113,7 @@ def carry_out(order: Order) -> dict[str, Any]:
         DistillError: the task failed; the log beside the work tells more.
     """
     store = Store(Path(order.store))
-    with store.lock(order):
+    with store.lock(order) as attempt:
         manifest = store.manifest(order)
         if manifest is not None:
             return manifest
@@ -121,6 +121,9 @@ def carry_out(order: Order) -> dict[str, Any]:
         origin = {"versions": versions(), "kin": order.kin}
         _open_work(work, origin)
         (work / "failed.json").unlink(missing_ok=True)
+        if attempt.removed:
+            with (work / LOG).open("a", encoding="utf-8") as log:
+                log.write(f"the lock of {attempt.removed}, which is dead, was removed\n")
         try:
             return store.promote(order, _run(order, work, store.kindred(order, origin)))
         except Exception as error:

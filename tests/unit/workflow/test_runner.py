@@ -186,6 +186,35 @@ def test_a_run_that_is_ended_continues_where_it_stood(toy: Toy, send: signal.Sig
     assert result.summary["tasks"]["count"]["wall_s"] > 12 * 0.15 * 0.8
 
 
+NO_FLOCK = """
+import fcntl
+
+def refuse(*arguments):
+    raise OSError(38, "Function not implemented")
+
+fcntl.flock = refuse
+"""
+
+
+def test_a_killed_run_continues_where_the_file_system_has_no_locks(toy: Toy, monkeypatch: pytest.MonkeyPatch) -> None:
+    (toy.folder / "site").mkdir()
+    (toy.folder / "site" / "sitecustomize.py").write_text(NO_FLOCK)
+    path = [str(toy.folder / "site"), *filter(None, [os.environ.get("PYTHONPATH")])]
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(path))
+    process = toy.start("run", "toy.yaml", *SLOW)
+    toy.wait_for(lambda: steps_done(toy) >= 3)
+    plan = make_plan(toy.load("count.steps=12", "count.pause_s=0.15"))
+    folder = Store(toy.runs / ".store").artifact(plan["count"])
+    lock = folder.with_name(f".{folder.name}.held")
+    worker = lock.read_text().split()[0]
+    process.kill()
+    process.communicate(timeout=20)
+    code, said = toy.call("run", "toy.yaml", *SLOW)
+    assert code == 0 and "count: continues" in said
+    assert f"the lock of process {worker}, which is dead, was removed" in (folder / "log.txt").read_text()
+    assert len(steps_of(toy)) <= 13 and not lock.exists()
+
+
 def steps_of(toy: Toy) -> list[str]:
     return [line for line in toy.trace() if line.startswith("step")]
 

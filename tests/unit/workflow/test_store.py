@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import json
 import math
 import subprocess
@@ -108,6 +110,26 @@ with Store(Path({str(tmp_path)!r})).lock(Key()):
     assert got.wait(5)
     waiter.join(5)
     assert not store.is_running(KEY)
+
+
+def test_whoever_works_on_another_machine_is_named_where_only_a_file_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*arguments: object) -> None:
+        raise OSError(errno.ENOSYS, "Function not implemented")
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    store = Store(tmp_path)
+    with store.lock(KEY):
+        assert store.is_running(KEY) and store.foreign_holder(KEY) == ""
+    assert not store.is_running(KEY)
+    mark = store.artifact(KEY).with_name(f".{KEY.hash[:16]}.held")
+    mark.write_text("4711\nnode7\n")
+    assert store.is_running(KEY)
+    with pytest.raises(WorkError, match=rf"working on count\..*process 4711 on node7.*remove {mark}"):
+        store.discard(KEY)
+    mark.unlink()
+    store.discard(KEY)
 
 
 def _lock_and_set(store: Store, got: threading.Event) -> None:
