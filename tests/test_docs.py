@@ -264,7 +264,7 @@ def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def save_a_student(folder: Path) -> None:
     """Save an untrained PaiNN where the quickstart saves its trained one."""
-    from distill.potentials.interface.potential import save
+    from distill.potentials.interface.saving import save
 
     row = POTENTIALS["painn"]
     folder.mkdir(parents=True)

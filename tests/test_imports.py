@@ -5,7 +5,8 @@ from __future__ import annotations
 import ast
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -37,26 +38,40 @@ LIGHT = {"pydantic", "pydantic_core", "yaml", "distill"}
 """What stages, the workflow and the rows of the table of potentials may import at their top, besides Python's own."""
 
 
-def is_type_checking(node: ast.stmt) -> bool:
-    return isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING"
+WINGS = {
+    "settings": {"settings"},
+    "interface": {"interface", "settings", "table"},
+    "networks": {"networks", "interface", "settings"},
+    "published": {"published", "networks", "interface", "settings", "base"},
+    "workers": {"workers", "interface", "settings", "base", "table"},
+    "students": {"students", "networks", "workers", "interface", "settings", "base"},
+    "teachers": {"teachers", "published", "networks", "workers", "interface", "settings", "base", "table"},
+    "base": {"base", "interface", "settings", "table"},
+    "table": set[str](),
+}
+"""Which wing of the potentials may import which; the table is the package itself, ``base`` what its rows are."""
 
 
-def statements(body: list[ast.stmt], inside_functions: bool) -> Iterator[ast.Import | ast.ImportFrom]:
-    """The import statements of a module that are executed, in functions too where asked for."""
-    for node in body:
+def is_type_checking(node: ast.If) -> bool:
+    return isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING"
+
+
+def statements(nodes: Iterable[ast.AST], early: bool) -> Iterator[ast.Import | ast.ImportFrom]:
+    """All import statements, those in functions and for type checkers too; or those executed on import alone."""
+    for node in nodes:
         if isinstance(node, ast.Import | ast.ImportFrom):
             yield node
-        elif is_type_checking(node):
-            yield from statements(node.orelse, inside_functions)  # type: ignore[attr-defined]
-        elif inside_functions or not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
-            inner = [child for child in ast.walk(node) if isinstance(child, ast.Import | ast.ImportFrom)]
-            yield from inner if inside_functions or not isinstance(node, ast.ClassDef) else []
+        elif early and isinstance(node, ast.If) and is_type_checking(node):
+            yield from statements(node.orelse, early)
+        elif not (early and isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)):
+            yield from statements(ast.iter_child_nodes(node), early)
 
 
-def imports(module: str, inside_functions: bool = True) -> set[str]:
+@cache
+def imports(module: str, early: bool = False) -> set[str]:
     """The modules that a module imports; a name imported from a package counts as the module that it is."""
     found = set()
-    for node in statements(ast.parse(SOURCES[module].read_text()).body, inside_functions):
+    for node in statements([ast.parse(SOURCES[module].read_text())], early):
         if isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
         else:
@@ -81,6 +96,28 @@ def test_layers(module: str) -> None:
         assert layer in MAY_IMPORT[parts[1]], f"{module} imports {imported}"
 
 
+def wing(module: str) -> str:
+    """The wing of the potentials that a module is in."""
+    return [*module.split("."), "table"][2]
+
+
+@pytest.mark.parametrize("module", [m for m in SOURCES if m.startswith("distill.potentials")])
+def test_wings_of_the_potentials(module: str) -> None:
+    for imported in ours(module):
+        if imported.startswith("distill.potentials"):
+            assert wing(imported) in WINGS[wing(module)], f"{module} imports {imported}"
+
+
+@pytest.mark.parametrize("script", ["calculator", "ace", "ace_fit", "protocol"])
+def test_what_other_interpreters_run_stands_alone(script: str) -> None:
+    """Python's own modules at the top, the neighbours that are beside it as files, and nothing else of ours."""
+    module, workers = f"distill.potentials.workers.{script}", "distill.potentials.workers"
+    neighbours = {f"{workers}.protocol", f"{workers}.ace"}
+    assert ours(module) <= neighbours
+    tops = imports(module, early=True) - neighbours - {"protocol", "ace"}
+    assert {name.split(".")[0] for name in tops} <= set(sys.stdlib_module_names)
+
+
 @pytest.mark.parametrize("module", [m for m in SOURCES if m.startswith("distill.stages.")])
 def test_no_stage_imports_another(module: str) -> None:
     shared = {"distill.stages.base", "distill.stages.fits"}  # these hold settings and are no stages
@@ -93,24 +130,25 @@ def test_the_workflow_knows_only_the_table_and_the_contract_of_stages(module: st
 
 
 def early_modules() -> list[str]:
-    """Modules that must be cheap: stages, workflow, base, the command line, and the rows of the potentials' table."""
+    """Modules that must be cheap: stages, workflow, base, the command line, settings and rows of potentials."""
     rows = {row.partition(":")[0] for row in POTENTIALS.rows.values()}
-    layers = ("distill.stages", "distill.workflow", "distill.base")
+    layers = ("distill.stages", "distill.workflow", "distill.base", "distill.potentials.settings")
     top = {"distill", "distill.cli", "distill.api", "distill.doctor", "distill.potentials", "distill.potentials.base"}
     return sorted(rows | top | {m for m in SOURCES if m.startswith(layers)})
 
 
 @pytest.mark.parametrize("module", early_modules())
 def test_early_modules_import_nothing_heavy_at_their_top(module: str) -> None:
-    tops = {name.split(".")[0] for name in imports(module, inside_functions=False)}
+    tops = {name.split(".")[0] for name in imports(module, early=True)}
     assert tops <= LIGHT | set(sys.stdlib_module_names)
 
 
 def test_the_command_line_starts_with_the_standard_library_alone() -> None:
-    assert {m for m in imports("distill.cli", inside_functions=False) if m in SOURCES} == {"distill.base.errors"}
+    assert {m for m in imports("distill.cli", early=True) if m in SOURCES} == {"distill.base.errors"}
 
 
 def test_there_are_no_cycles() -> None:
+    """Imports in functions and those for type checkers counted."""
     graph = {module: ours(module) for module in SOURCES}
     while free := [module for module, needed in graph.items() if not needed & graph.keys()]:
         for module in free:

@@ -16,7 +16,7 @@ _PUBLIC = {
     "check": "distill.api:check",
     "evaluate": "distill.api:evaluate",
     "status": "distill.api:status",
-    "load_potential": "distill.potentials.interface.potential:load",
+    "load_potential": "distill.potentials.interface.saving:load",
     "Frames": "distill.structures.frames:Frames",
     "POTENTIALS": "distill.potentials:POTENTIALS",
     "STAGES": "distill.stages:STAGES",

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from distill.potentials import POTENTIALS
-from distill.potentials.teachers.external import commands, environment_folder, environments
 from distill.potentials.teachers.weights import Weights
+from distill.potentials.workers.environments import commands, environment_folder, environments
 from distill.workflow.machine import PACKAGES, has_nvidia_driver, usable_cores, versions
 
 MODEL_COLUMNS = ["name", "role", "elements", "level of theory", "licence", "size", "weights"]

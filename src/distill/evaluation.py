@@ -181,7 +181,7 @@ def _read(data: Path, keys: Mapping[str, str]) -> tuple[Frames, LabelSource]:
 
 
 def _load(model: Path, device: str) -> Potential:
-    from distill.potentials.interface.potential import load
+    from distill.potentials.interface.saving import load
 
     try:
         return load(model, device)

@@ -21,7 +21,7 @@ import numpy as np
 import torch
 from ase.build import bulk
 
-from distill.potentials.interface.potential import load
+from distill.potentials.interface.saving import load
 from distill.potentials.students.ace import ACE
 from distill.structures.read import read_frames
 from distill.training.ace.fit import Batches, Upfit

@@ -308,7 +308,7 @@ def percentiles(values: Array, which: Sequence[int], digits: int) -> str:
 def our_teacher(folder: Path | None, device: str) -> Potential:
     """Return the teacher saved in ``folder``, by default the stock one."""
     from distill.potentials import POTENTIALS
-    from distill.potentials.interface.potential import load
+    from distill.potentials.interface.saving import load
 
     if folder is not None:
         return load(folder, device)

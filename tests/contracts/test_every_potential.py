@@ -16,11 +16,11 @@ import torch
 from distill.base.errors import UserError
 from distill.doctor import missing_packages
 from distill.potentials import POTENTIALS
-from distill.potentials.base import PotentialSettings
 from distill.potentials.interface.conformance import check_potential
 from distill.potentials.interface.potential import Potential
-from distill.potentials.networks.ace import ACEPotential
+from distill.potentials.settings import PotentialSettings
 from distill.potentials.teachers.weights import Weights
+from distill.potentials.workers.ace_potential import ACEPotential
 
 DESCRIPTIVE = {"name", "reference", "licence", "level_of_theory", "parameters", "argument"}
 """Class attributes that no network depends on."""

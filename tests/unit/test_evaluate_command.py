@@ -20,7 +20,8 @@ from ase.build import bulk, molecule
 from distill.api import evaluate
 from distill.cli import main
 from distill.evaluation import COLUMNS
-from distill.potentials.interface.potential import Potential, load, save
+from distill.potentials.interface.potential import Potential
+from distill.potentials.interface.saving import load, save
 from distill.potentials.students.painn import PaiNN
 from distill.structures.frames import Frames
 from distill.structures.read import read_frames

@@ -9,17 +9,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
-
-from pydantic import Field, field_validator, model_validator
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from distill.base.errors import UserError
-from distill.base.settings import Settings
+from distill.potentials.settings import OfElements, PotentialSettings
 
 if TYPE_CHECKING:
     from distill.potentials.interface.potential import Potential
-
-
 MATERIALS_PROJECT = (*range(1, 84), *range(89, 95))
 """Atomic numbers that occur in the relaxations of the Materials Project: no Po, At, Rn, Fr, Ra, none beyond Pu."""
 
@@ -47,58 +43,6 @@ class Source:
         return self.file
 
 
-class PotentialSettings(Settings):
-    """Base of the settings of every architecture; an architecture without choices uses it as it is."""
-
-
-class StudentSettings(PotentialSettings):
-    """What the settings of all students have in common.
-
-    Class attributes:
-        sizes: by preset, the values of settings that the recipe does not give.
-    """
-
-    sizes: ClassVar[Mapping[str, Mapping[str, int]]] = {}
-
-    preset: Literal["small", "default", "large"] = "default"
-    """The size of the network; what is given besides replaces a value of the preset."""
-    cutoff: float = Field(default=5.0, gt=0)
-    """Distance up to which atoms see each other directly, Å."""
-    core: bool = True
-    """Whether nuclei repel each other at very short distances (Ziegler-Biersack-Littmark)."""
-
-    @model_validator(mode="before")
-    @classmethod
-    def _preset(cls, given: Any) -> Any:
-        """Fill in the values of the preset where there are none."""
-        if not isinstance(given, Mapping):
-            return given
-        return {**cls.sizes.get(str(given.get("preset", "default")), {}), **given}
-
-    def network_arguments(self) -> dict[str, Any]:
-        """Return what the network is built from: all but the preset and the repulsion of nuclei."""
-        return self.model_dump(exclude={"preset", "core"})
-
-
-class OfElements(StudentSettings):
-    """Settings of a student whose network is made for certain elements."""
-
-    elements: list[str] | None = None
-    """Chemical symbols of the elements that it is made for; those of the training structures if null."""
-
-    @field_validator("elements")
-    @classmethod
-    def _known(cls, elements: list[str] | None) -> list[str] | None:
-        if elements is None:
-            return None
-        from ase.data import chemical_symbols
-
-        unknown = [symbol for symbol in elements if symbol not in chemical_symbols[1:]]
-        if unknown or len(set(elements)) < len(elements) or not elements:
-            raise ValueError(f"{unknown[0]!r} is no element" if unknown else "give each element once, at least one")
-        return elements
-
-
 class Architecture:
     """One architecture. Subclasses declare it and write :meth:`network`; teachers also :meth:`load_pretrained`.
 
@@ -120,6 +64,9 @@ class Architecture:
         compiles: whether its network can be compiled; it then reads nothing but what ``Student.many_body`` is given.
         trainer: what fits it: ``"gradient"`` (any network that can be differentiated) or ``"pacemaker"``.
         own_environment: whether its packages conflict with ours, so that it runs in an interpreter of its own.
+        packages: what to install into such an interpreter, besides what the worker needs; ``requires`` if empty.
+        folder: the name of the folder that such an interpreter is made in; that of the row if empty.
+        same_torch: whether it works with the version of torch that is installed here; others choose their own.
         Settings: its settings.
     """
 
@@ -139,6 +86,9 @@ class Architecture:
     compiles: ClassVar[bool] = False
     trainer: ClassVar[str] = "gradient"
     own_environment: ClassVar[bool] = False
+    packages: ClassVar[tuple[str, ...]] = ()
+    folder: ClassVar[str] = ""
+    same_torch: ClassVar[bool] = True
     Settings: ClassVar[type[PotentialSettings]] = PotentialSettings
 
     @classmethod

@@ -114,7 +114,7 @@ def _timed(path: Path, name: str, atoms: Any, settings: Benchmark.Settings, job:
     """Return the speed of one saved potential; a student whose dynamics break is worth a warning."""
     from distill.base.random import stream
     from distill.dynamics.speed import Timing, measure
-    from distill.potentials.interface.potential import load
+    from distill.potentials.interface.saving import load
 
     def report(timing: Timing) -> None:
         phase.advance(0, f"{name}, {timing.atoms} atoms: {timing.ms_per_step:.3g} ms a step")

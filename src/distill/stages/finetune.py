@@ -180,7 +180,7 @@ class Finetune(Stage):
 
     def run(self, inputs: Paths, settings: Settings, job: Job) -> Summary:
         """Write both potentials, the residuals of the energies and the learning curve."""
-        from distill.potentials.interface.potential import save
+        from distill.potentials.interface.saving import save
         from distill.structures.read import read_frames
         from distill.training.curve import write_curve
         from distill.training.gradient.distributed import check_devices

@@ -104,7 +104,7 @@ class Generate(Stage):
 
     def run(self, inputs: Paths, settings: Settings, job: Job) -> Summary:
         """Write the grown structures with their family relations, the labelled seeds, and statistics of the trees."""
-        from distill.potentials.interface.potential import load
+        from distill.potentials.interface.saving import load
         from distill.sampling.grow import grow
         from distill.sampling.rules import GrowthRules
         from distill.structures.frames import concatenate
@@ -156,7 +156,7 @@ class Generate(Stage):
         """Return the evaluation by surrogate ``number``: trained on one side's families, judged on the other's."""
         import numpy as np
 
-        from distill.potentials.interface.potential import load, save
+        from distill.potentials.interface.saving import load, save
         from distill.training.gradient.student import train_student
 
         folder = job.out / "growth" / f"surrogate-{number}"

@@ -48,7 +48,7 @@ class Label(Stage):
         """Write the students' training and validation sets, and all synthetic structures together."""
         import numpy as np
 
-        from distill.potentials.interface.potential import load
+        from distill.potentials.interface.saving import load
         from distill.sampling.dimers import dimers
         from distill.structures.frames import Frames, concatenate
         from distill.structures.read import read_frames
@@ -81,7 +81,7 @@ class Label(Stage):
     @staticmethod
     def _targets(structures: Any, teacher: Path, settings: Settings, job: Job) -> Any:
         """Return the further labels that are wanted."""
-        from distill.potentials.interface.potential import load
+        from distill.potentials.interface.saving import load
         from distill.training.targets import Targets, make_targets
 
         if not (settings.atomic_energies or settings.hessian_rows):

@@ -38,7 +38,7 @@ class Predict(Stage):
 
     def run(self, inputs: Paths, settings: Settings, job: Job) -> Summary:
         """Write the test set as it is predicted, and in ``labels`` the bare numbers of all that is predicted."""
-        from distill.potentials.interface.potential import load
+        from distill.potentials.interface.saving import load
         from distill.structures.labels import write_labels
         from distill.structures.read import read_frames
         from distill.structures.write import write_frames

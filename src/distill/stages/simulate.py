@@ -125,7 +125,7 @@ class Simulate(Stage):
 
     def run(self, inputs: Paths, settings: Settings, job: Job) -> Summary:
         """Write the result, with its arrays; the summary leaves them out."""
-        from distill.potentials.interface.potential import load
+        from distill.potentials.interface.saving import load
 
         run = settings.run
         atoms = start(run.structure, inputs["frames"])

@@ -165,7 +165,7 @@ class Train(Stage):
 
     def run(self, inputs: Paths, settings: Any, job: Job) -> Summary:
         """Write the trained potential and its learning curve."""
-        from distill.potentials.interface.potential import save
+        from distill.potentials.interface.saving import save
         from distill.structures.read import read_frames
         from distill.training.curve import write_curve
 
@@ -189,7 +189,7 @@ class Train(Stage):
     @staticmethod
     def _start(inputs: Paths, device: str) -> tuple[Any, Any]:
         """Return the distilled student that is refined, and the structures that it was trained on."""
-        from distill.potentials.interface.potential import load
+        from distill.potentials.interface.saving import load
         from distill.structures.read import read_frames
 
         return load(inputs["start"], device), read_frames(inputs["synthetic"])[0]

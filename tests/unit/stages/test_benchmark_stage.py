@@ -16,7 +16,7 @@ from distill.api import plan
 from distill.base.errors import UserError
 from distill.base.files import write_json
 from distill.potentials import POTENTIALS
-from distill.potentials.interface.potential import save
+from distill.potentials.interface.saving import save
 from distill.potentials.students.painn import PaiNN
 from distill.reporting.data import Model
 from distill.stages.base import Job, Source

@@ -12,7 +12,8 @@ import pytest
 import torch
 from ase.build import bulk
 
-from distill.potentials.interface.potential import Potential, save
+from distill.potentials.interface.potential import Potential
+from distill.potentials.interface.saving import save
 from distill.potentials.students.painn import PaiNN
 from distill.stages.base import Job, Source
 from distill.stages.evaluate import COLUMNS, SEED_COLUMNS, Evaluate, _gains, finite

@@ -15,7 +15,7 @@ from ase.build import bulk
 
 from distill.base.errors import UserError
 from distill.potentials import POTENTIALS
-from distill.potentials.interface.potential import load
+from distill.potentials.interface.saving import load
 from distill.stages.base import Job, TrainerSettings
 from distill.stages.finetune import Finetune, FinetuneSettings
 from distill.structures.frames import Frames

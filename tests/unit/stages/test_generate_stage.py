@@ -13,7 +13,9 @@ from ase.constraints import FixAtoms
 
 from distill.base.errors import UserError
 from distill.potentials import POTENTIALS
-from distill.potentials.interface.potential import Potential, Prediction, load, save
+from distill.potentials.interface.batch import Prediction
+from distill.potentials.interface.potential import Potential
+from distill.potentials.interface.saving import load, save
 from distill.stages.base import Job
 from distill.stages.generate import Generate
 from distill.stages.label import Label

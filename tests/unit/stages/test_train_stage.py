@@ -10,7 +10,7 @@ import pytest
 import torch
 from ase.build import bulk
 
-from distill.potentials.interface.potential import load, save
+from distill.potentials.interface.saving import load, save
 from distill.potentials.students.painn import PaiNN
 from distill.stages.base import Job
 from distill.stages.train import Train

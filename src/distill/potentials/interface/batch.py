@@ -1,4 +1,4 @@
-"""A batch of structures as tensors that a network reads.
+"""A batch of structures as tensors that a network reads, and what a potential predicts for it.
 
 Each pair of neighbours is stored once (``pairs``, from i to j). A network that sends messages both ways takes the
 pairs forward and then backward; what depends on the distance alone is computed for one half only.
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, fields, replace
 from itertools import pairwise
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -93,6 +93,20 @@ class Batch:
 
 Graph = Batch
 """One structure prepared for training is a batch of one."""
+
+
+class Prediction(NamedTuple):
+    """What a potential says of a batch.
+
+    Attributes:
+        energy: ``[B]`` float64 eV.
+        forces: ``[N, 3]`` eV/Å.
+        stress: ``[B, 3, 3]`` eV/Å³ (ASE's sign), NaN for structures that are not periodic in three directions; or None.
+    """
+
+    energy: Tensor
+    forces: Tensor
+    stress: Tensor | None
 
 
 def find_pairs(frames: Frames, cutoff: float) -> tuple[Array, Array]:

@@ -7,7 +7,7 @@ besides pairs, such as CHGNet's angles, is found anew at every step.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar, Protocol
 
 import numpy as np
 from ase import Atoms
@@ -15,14 +15,28 @@ from ase.calculators.calculator import Calculator, all_changes
 from ase.stress import full_3x3_to_voigt_6_stress
 
 from distill.base.arrays import Array
-from distill.potentials.interface.batch import find_pairs
+from distill.potentials.interface.batch import Batch, Prediction, find_pairs
 from distill.structures.frames import Frames
-
-if TYPE_CHECKING:
-    from distill.potentials.interface.potential import Potential, Prediction
 
 SKIN = 0.5
 """Å; at room temperature a list of this skin holds for tens of steps and has a third more pairs at 5 Å."""
+
+
+class Predictor(Protocol):
+    """What the calculator needs of a potential."""
+
+    @property
+    def cutoff(self) -> float:
+        """The distance up to which atoms see each other, Å."""
+
+    def check(self, frames: Frames) -> None:
+        """Refuse structures that it cannot describe."""
+
+    def batch(self, frames: Frames, neighbours: tuple[Array, Array] | None = None) -> Batch:
+        """Return the structures as one batch, with given pairs and shifts."""
+
+    def __call__(self, batch: Batch) -> Prediction:
+        """Return what it predicts."""
 
 
 class PotentialCalculator(Calculator):
@@ -38,7 +52,7 @@ class PotentialCalculator(Calculator):
 
     implemented_properties: ClassVar[list[str]] = ["energy", "free_energy", "forces", "stress"]
 
-    def __init__(self, potential: Potential, skin: float = SKIN) -> None:
+    def __init__(self, potential: Predictor, skin: float = SKIN) -> None:
         super().__init__()
         self.potential = potential
         self.skin = skin

@@ -19,7 +19,8 @@ from scipy.spatial.transform import Rotation
 
 from distill.base.arrays import Array
 from distill.base.random import stream
-from distill.potentials.interface.potential import Potential, load, save
+from distill.potentials.interface.potential import Potential
+from distill.potentials.interface.saving import load, save
 from distill.structures.frames import Frames, concatenate
 
 STEP = 1e-5

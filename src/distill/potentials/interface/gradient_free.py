@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, NoReturn
+from typing import ClassVar, NoReturn, Protocol
 
 import numpy as np
 import torch
 
 from distill.base.arrays import Array
 from distill.base.errors import DistillError, UserError, WorkError
-from distill.potentials.interface.batch import Batch
+from distill.potentials.interface.batch import Batch, Prediction
 from distill.potentials.interface.batch_size import CPU_ATOMS, BatchSize
 from distill.potentials.interface.calculator import PotentialCalculator
 from distill.potentials.interface.dataset import Dataset
-from distill.potentials.interface.potential import Potential, Prediction
-from distill.potentials.workers.protocol import Refusal
+from distill.potentials.interface.potential import Potential
 from distill.structures.frames import Frames
+
+
+class Refused(Protocol):
+    """What another process says where it gives no answer; see :class:`distill.potentials.workers.protocol.Refusal`."""
+
+    kind: str
+    what: str
+    remedy: str
 
 
 class GradientFree(Potential):
@@ -66,7 +73,7 @@ class GradientFree(Potential):
         """Refuse: there is no network to prepare structures for."""
         self._refuse()
 
-    def error(self, refusal: Refusal, where: str | None = None) -> DistillError:
+    def error(self, refusal: Refused, where: str | None = None) -> DistillError:
         """Return the error that the user sees, with the traceback of what refused as a note."""
         kind = UserError if refusal.kind == "input" else WorkError
         error = kind(refusal.what, where or self.where, refusal.remedy or None)

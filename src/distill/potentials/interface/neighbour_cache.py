@@ -15,9 +15,8 @@ from zipfile import BadZipFile
 import numpy as np
 
 from distill.base.arrays import Array
-from distill.base.files import replacing
+from distill.base.files import cache_folder, replacing
 from distill.potentials.interface.batch import find_pairs
-from distill.potentials.teachers.weights import cache_folder
 from distill.structures.frames import Frames
 
 MANY_ATOMS = 5000

@@ -6,54 +6,32 @@ written once, here: exact derivatives, batched evaluation, a calculator, saving 
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 import numpy as np
 import torch
 from ase.data import chemical_symbols
-from pydantic import ValidationError
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from distill.base.arrays import Array
 from distill.base.compiler import check_compiler
 from distill.base.errors import UserError, WorkError
-from distill.base.files import hash_file, read_json, replacing, write_json
 from distill.base.progress import Phase
 from distill.potentials import POTENTIALS
-from distill.potentials.base import PotentialSettings
-from distill.potentials.interface.batch import Batch, divide_by_volume, find_pairs, strained, with_labels
+from distill.potentials.interface.batch import Batch, Prediction, divide_by_volume, find_pairs, strained, with_labels
 from distill.potentials.interface.batch_size import BatchSize, out_of_memory
+from distill.potentials.interface.calculator import PotentialCalculator
 from distill.potentials.interface.dataset import Dataset
 from distill.potentials.interface.neighbour_cache import cached_pairs
+from distill.potentials.settings import PotentialSettings
 from distill.structures.frames import Frames
 
 if TYPE_CHECKING:
     from ase import Atoms
 
-    from distill.potentials.interface.calculator import PotentialCalculator
-
-FORMAT = 1
 MAX_Z = 118
-
-
-class Prediction(NamedTuple):
-    """What a potential says of a batch.
-
-    Attributes:
-        energy: ``[B]`` float64 eV.
-        forces: ``[N, 3]`` eV/Å.
-        stress: ``[B, 3, 3]`` eV/Å³ (ASE's sign), NaN for structures that are not periodic in three directions; or None.
-    """
-
-    energy: Tensor
-    forces: Tensor
-    stress: Tensor | None
 
 
 class Potential(nn.Module):
@@ -339,8 +317,6 @@ class Potential(nn.Module):
 
     def _calculator(self) -> PotentialCalculator:
         """Return the calculator for the present mode."""
-        from distill.potentials.interface.calculator import PotentialCalculator
-
         return PotentialCalculator(self)
 
     def check(self, frames: Frames) -> None:
@@ -360,63 +336,3 @@ class Potential(nn.Module):
                 where=f"frame {int(np.flatnonzero(flat)[0])}",
                 remedy="Give the cell, or set pbc to F in that direction",
             )
-
-
-def save(potential: Potential, folder: Path, provenance: Mapping[str, Any]) -> None:
-    """Write ``weights.safetensors`` and then ``model.json`` into ``folder``, each of them whole or not at all.
-
-    Args:
-        potential: what to save.
-        folder: where; made if need be.
-        provenance: JSON-able facts about how it was made.
-    """
-    weights = folder / "weights.safetensors"
-    state = {
-        name: value.detach().cpu().contiguous().clone()
-        for name, value in potential.state_dict().items()
-        if isinstance(value, Tensor)
-    }
-    with replacing(weights) as temporary:
-        save_file(state, temporary)
-    for name, content in potential.attachments.items():
-        with replacing(folder / name) as temporary:
-            temporary.write_bytes(content)
-    description = {
-        "format": FORMAT,
-        "architecture": potential.architecture,
-        "settings": potential.settings.model_dump(mode="json"),
-        "elements": list(potential.elements) if potential.elements is not None else None,
-        "dtype": str(potential.dtype).removeprefix("torch."),
-        "sha256": hash_file(weights),
-        "origin": potential.origin,
-        "provenance": dict(provenance),
-    }
-    write_json(folder / "model.json", description)
-
-
-def load(folder: Path, device: torch.device | str = "cpu") -> Potential:
-    """Return the potential saved in ``folder``, in evaluation mode.
-
-    Raises:
-        UserError: the folder holds no potential, or a damaged one.
-    """
-    folder = Path(folder)
-    remedy = "Make it again, or give the folder of another potential"
-    try:
-        description = read_json(folder / "model.json")
-        if hash_file(folder / "weights.safetensors") != description["sha256"]:
-            raise UserError("the weights are not those that were saved", where=str(folder), remedy=remedy)
-        architecture = POTENTIALS[description["architecture"]]
-        potential: Potential = architecture.restore(architecture.Settings(**description["settings"]), folder)
-        if description["dtype"] == "float64":
-            potential.double()
-        notes = {name: value for name, value in potential.state_dict().items() if not isinstance(value, Tensor)}
-        potential.load_state_dict(notes | load_file(folder / "weights.safetensors"), strict=True)
-        elements = description["elements"]
-        potential.elements = tuple(elements) if elements is not None else None
-        potential.origin = description["origin"]
-    except FileNotFoundError as error:
-        raise UserError(f"there is no {error.filename}", where=str(folder), remedy=remedy) from error
-    except (json.JSONDecodeError, KeyError, TypeError, ValidationError, SafetensorError, RuntimeError) as error:
-        raise UserError(f"the potential is damaged ({error})", where=str(folder), remedy=remedy) from error
-    return potential.to(device).eval()

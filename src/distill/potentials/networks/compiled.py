@@ -12,20 +12,17 @@ it, and a difference is an error.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import cache
-from typing import TYPE_CHECKING
+from typing import Protocol
 from weakref import WeakSet
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from distill.base.errors import WorkError
 from distill.potentials.interface.batch import Batch
-
-if TYPE_CHECKING:
-    from distill.potentials.networks.student import Student
 
 FEWEST = 2
 """Atoms and pairs that a compiled function is made for at least; it would be compiled once more for one."""
@@ -39,13 +36,30 @@ ALIKE = 1e-3
 NOISE = 1e-6
 """The same for gradients of single weights, relative to the sum of all."""
 
-EdgeDerivatives = Callable[["Student", Batch, Tensor], tuple[Tensor, Tensor]]
 
-_checked: dict[bool, WeakSet[Student]] = {False: WeakSet(), True: WeakSet()}
+class EdgeNetwork(Protocol):
+    """What is compiled: energies of atoms as a function of the vectors of the pairs."""
+
+    architecture: str
+
+    @property
+    def core(self) -> nn.Module | None:
+        """The repulsion of nuclei, added without a compiler."""
+
+    def many_body(self, batch: Batch, vectors: Tensor) -> Tensor:
+        """Return the energy of each atom without that repulsion, ``[N]`` eV."""
+
+    def parameters(self) -> Iterator[nn.Parameter]:
+        """Yield the weights."""
+
+
+EdgeDerivatives = Callable[[EdgeNetwork, Batch, Tensor], tuple[Tensor, Tensor]]
+
+_checked: dict[bool, WeakSet[EdgeNetwork]] = {False: WeakSet(), True: WeakSet()}
 """The networks whose compiled function was compared, without and with the derivatives that a fit needs."""
 
 
-def edge_derivatives(network: Student, batch: Batch, vectors: Tensor) -> tuple[Tensor, Tensor]:
+def edge_derivatives(network: EdgeNetwork, batch: Batch, vectors: Tensor) -> tuple[Tensor, Tensor]:
     """Return energies of atoms ``[N]`` eV and the derivative of their sum by the pairs' vectors, ``[P, 3]`` eV/Å."""
 
     def total(moved: Tensor) -> tuple[Tensor, Tensor]:
@@ -56,7 +70,7 @@ def edge_derivatives(network: Student, batch: Batch, vectors: Tensor) -> tuple[T
     return atomic, by_vectors
 
 
-def plain_derivatives(network: Student, batch: Batch, vectors: Tensor) -> tuple[Tensor, Tensor]:
+def plain_derivatives(network: EdgeNetwork, batch: Batch, vectors: Tensor) -> tuple[Tensor, Tensor]:
     """Return what :func:`edge_derivatives` does, without what a compiler needs."""
     with torch.enable_grad():
         moved = vectors.detach().requires_grad_()
@@ -72,7 +86,7 @@ def compiled_derivatives() -> EdgeDerivatives:
     return compiled
 
 
-def check(compiled: EdgeDerivatives, network: Student, batch: Batch, vectors: Tensor) -> None:
+def check(compiled: EdgeDerivatives, network: EdgeNetwork, batch: Batch, vectors: Tensor) -> None:
     """Compare the compiled function with the plain one on a batch, in a fit also the gradients of the weights.
 
     Raises:
@@ -102,7 +116,7 @@ def check(compiled: EdgeDerivatives, network: Student, batch: Batch, vectors: Te
     _checked[of_weights].add(network)
 
 
-def derivatives(network: Student, batch: Batch, stress: bool) -> tuple[Tensor, Tensor, Tensor | None]:
+def derivatives(network: EdgeNetwork, batch: Batch, stress: bool) -> tuple[Tensor, Tensor, Tensor | None]:
     """Return energies of atoms ``[N]`` eV, and the derivatives of the energy by positions ``[N, 3]`` and strain.
 
     The latter is ``[B, 3, 3]`` eV, None where no stress is wanted. The structures have at least :data:`FEWEST` atoms
@@ -129,7 +143,7 @@ def derivatives(network: Student, batch: Batch, stress: bool) -> tuple[Tensor, T
     return atomic, by_positions, (virial + virial.transpose(1, 2)) / 2
 
 
-def _core(core: torch.nn.Module, batch: Batch, vectors: Tensor) -> tuple[Tensor, Tensor]:
+def _core(core: nn.Module, batch: Batch, vectors: Tensor) -> tuple[Tensor, Tensor]:
     """Return the core's energies and derivatives; few pairs feel it, and there is nothing in it to learn."""
     with torch.enable_grad():
         moved = vectors.detach().requires_grad_()

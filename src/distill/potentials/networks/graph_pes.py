@@ -18,10 +18,10 @@ from graph_pes.utils.nn import AtomicOneHot
 from torch import Tensor, nn
 
 from distill.base.errors import UserError
-from distill.potentials.base import OfElements
 from distill.potentials.interface.batch import Batch
 from distill.potentials.interface.potential import MAX_Z
 from distill.potentials.networks.student import Student
+from distill.potentials.settings import OfElements
 from distill.structures.frames import Frames
 
 FITTED_ON = 64

@@ -11,7 +11,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stdout
 from importlib.metadata import version
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
@@ -20,9 +20,7 @@ from torch import Tensor, nn
 from distill.base.errors import UserError
 from distill.potentials.interface.batch import Batch
 from distill.potentials.interface.potential import MAX_Z, Potential
-
-if TYPE_CHECKING:
-    from distill.potentials.teachers.mace import MACESettings
+from distill.potentials.settings.mace import MACESettings
 
 
 @contextmanager

@@ -14,8 +14,8 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from distill.potentials.interface.batch import Batch, divide_by_volume, strained
-from distill.potentials.interface.potential import MAX_Z, Potential, Prediction
+from distill.potentials.interface.batch import Batch, Prediction, divide_by_volume, strained
+from distill.potentials.interface.potential import MAX_Z, Potential
 from distill.potentials.networks.orb_network import (
     CUTOFF,
     Edges,

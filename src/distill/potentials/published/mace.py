@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import warnings
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
@@ -19,10 +19,8 @@ from distill.potentials.base import Architecture
 from distill.potentials.interface.batch import find_pairs
 from distill.potentials.interface.potential import Potential
 from distill.potentials.networks.mace import ISOLATED, MACEPotential, quiet_import
+from distill.potentials.settings.mace import MACESettings
 from distill.structures.frames import Frames
-
-if TYPE_CHECKING:
-    from distill.potentials.teachers.mace import MACESettings
 
 with quiet_import():
     from mace import modules

@@ -13,7 +13,8 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 from distill.base.errors import UserError
-from distill.potentials.base import Architecture, PotentialSettings
+from distill.potentials.base import Architecture
+from distill.potentials.settings import PotentialSettings
 from distill.potentials.workers.protocol import see
 
 if TYPE_CHECKING:

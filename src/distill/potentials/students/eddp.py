@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, ClassVar
 
 from pydantic import Field
 
-from distill.potentials.base import Architecture, OfElements
+from distill.potentials.base import Architecture
+from distill.potentials.settings import OfElements
 
 if TYPE_CHECKING:
     from distill.potentials.interface.potential import Potential

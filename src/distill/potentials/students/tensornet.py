@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, ClassVar
 
 from pydantic import Field
 
-from distill.potentials.base import Architecture, StudentSettings
+from distill.potentials.base import Architecture
+from distill.potentials.settings import StudentSettings
 
 if TYPE_CHECKING:
     from distill.potentials.interface.potential import Potential

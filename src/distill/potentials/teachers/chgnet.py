@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, ClassVar
 
 from distill.base.errors import UserError
 from distill.base.files import hash_file
-from distill.potentials.base import MATERIALS_PROJECT, Architecture, PotentialSettings
+from distill.potentials.base import MATERIALS_PROJECT, Architecture
+from distill.potentials.settings import PotentialSettings
 
 if TYPE_CHECKING:
     from distill.potentials.interface.potential import Potential

@@ -2,54 +2,34 @@
 
 They label and generate, which needs energies, forces and stresses, but have no gradients that a fit could use. Packages
 that conflict with ours (SevenNet and fairchem want another e3nn than MACE) live in a virtual environment that
-:func:`commands` says how to make; what runs there is :mod:`distill.potentials.workers.calculator`.
+``distill doctor`` says how to make; what runs there is :mod:`distill.potentials.workers.calculator`.
 """
 
 from __future__ import annotations
 
-import os
-from importlib.metadata import PackageNotFoundError, version
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
 from distill.base.errors import UserError
 from distill.base.files import hash_file
 from distill.potentials import POTENTIALS
-from distill.potentials.base import MATERIALS_PROJECT, Architecture, PotentialSettings, Source
-from distill.potentials.teachers.weights import Weights
+from distill.potentials.base import MATERIALS_PROJECT, Architecture, Source
+from distill.potentials.settings.external import ExternalSettings
+from distill.potentials.teachers.weights import Weights, fetch
 from distill.potentials.workers.calculator import FAMILIES, family_of
+from distill.potentials.workers.environments import interpreter, remedy
 
 if TYPE_CHECKING:
     from distill.potentials.interface.potential import Potential
 
-CPU_INDEX = "https://download.pytorch.org/whl/cpu"
 UMA_ACCESS = "accept it at huggingface.co/facebook/UMA, then log in: hf auth login"
-
-
-class ExternalSettings(PotentialSettings):
-    """Where the calculator is."""
-
-    model: str = ""
-    """Name of the model, as in a recipe; that of the row if empty."""
-    file: str | None = None
-    """File of weights or of Python code."""
-    sha256: str = ""
-    """Of that file."""
-    function: str = ""
-    """``module:function`` that returns the calculator, or the function alone where the file is a Python file."""
-    environment: str | None = None
-    """Python interpreter that it runs in; this one if null."""
 
 
 class External(Architecture):
     """Any ASE calculator, here or in another interpreter: ``ase:<module:function>`` or ``ase:<file.py:function>``.
 
     The function takes no arguments. Modules are looked for on the Python path and in the current folder.
-
-    Class attributes:
-        packages: what to install into an interpreter of its own, besides what the worker needs.
-        folder: the name of the folder that :func:`commands` makes the interpreter in.
-        same_torch: whether it works with the version of torch that is installed here; others choose their own.
     """
 
     name = "ase"
@@ -60,14 +40,11 @@ class External(Architecture):
     argument = "function"
     trains = False
     Settings = ExternalSettings
-    packages: ClassVar[tuple[str, ...]] = ()
-    folder: ClassVar[str] = ""
-    same_torch: ClassVar[bool] = True
 
     @classmethod
     def network(cls, settings: Any) -> Potential:
         """Return the potential; its calculator is opened when it is first needed."""
-        from distill.potentials.networks.external import ExternalPotential
+        from distill.potentials.workers.calculator_potential import ExternalPotential
 
         name = settings.model or cls.name
         row = POTENTIALS[name]
@@ -75,7 +52,7 @@ class External(Architecture):
             name,
             settings,
             elements=row.elements,
-            weights=row.weights if isinstance(row.weights, Weights) else None,
+            published=partial(fetch, row.weights) if isinstance(row.weights, Weights) else None,
             install=remedy(row, settings.environment),
             origin={"licence": row.licence, "level_of_theory": row.level_of_theory},
         )
@@ -169,70 +146,3 @@ class UMAMolecules(UMA):
 
     name = "uma-s-1p1-omol"
     level_of_theory = "ωB97M-V/def2-TZVPD (OMol25)"
-
-
-# ---- environments ---------------------------------------------------------------------------------------------------
-
-
-def environments() -> dict[str, Any]:
-    """Return the first row of those that share an interpreter of their own, by the name of its folder."""
-    return {row.folder: row for row in reversed(list(POTENTIALS.values())) if row.own_environment}
-
-
-def environment_folder(row: Any) -> Path:
-    """Return where :func:`commands` makes the environment of a row."""
-    return Path("~", ".distill", "envs", row.folder if issubclass(row, External) and row.folder else row.name)
-
-
-def commands(row: Any, python: str | None = None) -> tuple[str, str]:
-    """Return the two commands that make the environment of a row and install what it needs.
-
-    The build of torch is the one that is installed here: where that is the one without CUDA, so is the other, which
-    spares gigabytes.
-
-    Args:
-        row: of the table of potentials.
-        python: an interpreter that exists, instead of the one that the first command makes.
-    """
-    folder = environment_folder(row)
-    own = row.packages if issubclass(row, External) else row.requires
-    packages, index = [*own, "ase", "msgpack"], ""
-    if own and (torch := _torch()):
-        on_cpu = torch.endswith("+cpu")
-        if getattr(row, "same_torch", True):
-            packages.insert(0, f"torch=={torch if on_cpu else torch.partition('+')[0]}")
-        index = f"--extra-index-url {CPU_INDEX} " if on_cpu else ""
-    install = f"{python or folder / 'bin' / 'python'} -m pip install {index}{' '.join(packages)}"
-    return f"python3 -m venv {folder}", install
-
-
-def _torch() -> str:
-    """Return the version of torch here, with its build after a plus sign; nothing where it is not installed."""
-    try:
-        return version("torch")
-    except PackageNotFoundError:
-        return ""
-
-
-def remedy(row: Any, python: str | None) -> str:
-    """Return what to do where an interpreter, or a package in it, is missing."""
-    if python and Path(python).is_file():
-        return f"Run: {commands(row, python)[1]}"
-    return f"Run: {' && '.join(commands(row))}"
-
-
-def interpreter(environment: str, row: Any) -> str:
-    """Return the path of the interpreter that a recipe names; a virtual environment's folder stands for its own.
-
-    A link is not followed: a virtual environment's interpreter is one, and is found by its place.
-
-    Raises:
-        UserError: there is none.
-    """
-    path = Path(os.path.abspath(Path(environment).expanduser()))
-    if path.is_dir():
-        path = path / "bin" / "python"
-    if not os.access(path, os.X_OK):
-        what = "there is no Python interpreter" if not path.exists() else "it cannot be executed"
-        raise UserError(f"{what} at {path}", where="teacher.environment", remedy=remedy(row, None))
-    return str(path)

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 
 from distill.base.errors import UserError
 from distill.base.files import hash_file
-from distill.potentials.base import Architecture, PotentialSettings, Source
+from distill.potentials.base import Architecture, Source
+from distill.potentials.settings import PotentialSettings
 
 if TYPE_CHECKING:
     from distill.potentials.interface.potential import Potential

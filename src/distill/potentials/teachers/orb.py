@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import Field
 
-from distill.potentials.base import MATERIALS_PROJECT, OwnSettings, PotentialSettings, Source
+from distill.potentials.base import MATERIALS_PROJECT, OwnSettings, Source
+from distill.potentials.settings import PotentialSettings
 from distill.potentials.teachers.weights import Weights, fetch
 
 if TYPE_CHECKING:

@@ -7,7 +7,6 @@ folder by hand is as good as one that was downloaded.
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,7 +19,7 @@ from urllib.parse import unquote, urlsplit
 from urllib.request import Request, urlopen
 
 from distill.base.errors import UserError, WorkError
-from distill.base.files import hash_file, replacing, write_text
+from distill.base.files import cache_folder, hash_file, replacing, write_text
 from distill.base.progress import Progress
 
 TIMEOUT = 60
@@ -74,15 +73,6 @@ class Weights:
             "licence": self.licence,
             "level_of_theory": self.level_of_theory,
         }
-
-
-def cache_folder() -> Path:
-    """Return ``$DISTILL_CACHE``, else ``$XDG_CACHE_HOME/distill``, else ``~/.cache/distill``."""
-    if own := os.environ.get("DISTILL_CACHE"):
-        return Path(own).expanduser().absolute()
-    if shared := os.environ.get("XDG_CACHE_HOME"):
-        return Path(shared).expanduser().absolute() / "distill"
-    return Path.home() / ".cache" / "distill"
 
 
 _PROGRESS: ContextVar[Progress | None] = ContextVar("progress", default=None)

@@ -1,1 +1,1 @@
-"""Processes in other interpreters: the protocol, the side that starts them, and the scripts that run there."""
+"""Other interpreters: scripts that run there, the protocol, the side that starts them, and potentials that ask them."""

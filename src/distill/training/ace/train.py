@@ -16,10 +16,11 @@ from distill.base.errors import UserError
 from distill.base.progress import Progress
 from distill.base.random import stream_seed
 from distill.potentials.interface.gradient_free import arrays
-from distill.potentials.networks.ace import ACEPotential
 from distill.potentials.networks.student import fit_offsets
-from distill.potentials.students.ace import ACE, ACESettings
+from distill.potentials.settings.ace import ACESettings
+from distill.potentials.students.ace import ACE
 from distill.potentials.workers import ace_fit as ace_fit_worker
+from distill.potentials.workers.ace_potential import ACEPotential
 from distill.potentials.workers.protocol import Refusal
 from distill.structures.frames import Frames, concatenate
 from distill.training.ace.core_distances import closer_than, shortest_distances

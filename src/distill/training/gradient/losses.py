@@ -16,8 +16,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from distill.potentials.interface.batch import Batch
-from distill.potentials.interface.potential import Prediction
+from distill.potentials.interface.batch import Batch, Prediction
 
 TERMS = ("energy", "forces", "virial", "atomic_energy", "hessian")
 

@@ -14,7 +14,9 @@ from pydantic import ValidationError
 
 from distill.base.errors import UserError
 from distill.base.progress import Progress
-from distill.potentials.interface.potential import Potential, Prediction, load, save
+from distill.potentials.interface.batch import Prediction
+from distill.potentials.interface.potential import Potential
+from distill.potentials.interface.saving import load, save
 from distill.potentials.students.painn import PaiNN
 from distill.structures.frames import Frames
 

@@ -16,9 +16,10 @@ from pydantic import ValidationError
 
 from distill.base.errors import UserError
 from distill.doctor import missing_packages
-from distill.potentials.interface.potential import load, save
-from distill.potentials.networks.ace import ACTIVE_SET, BASIS, LAMMPS, YACE, ACEPotential
-from distill.potentials.students.ace import ACE, ACESettings, deep_merge
+from distill.potentials.interface.saving import load, save
+from distill.potentials.settings.ace import ACESettings, deep_merge
+from distill.potentials.students.ace import ACE
+from distill.potentials.workers.ace_potential import ACTIVE_SET, BASIS, LAMMPS, YACE, ACEPotential
 from distill.structures.frames import Frames, concatenate
 
 installed = pytest.mark.skipif(bool(missing_packages(ACE)), reason="the extra ace is not installed")

@@ -14,7 +14,8 @@ from distill.base.errors import UserError
 from distill.doctor import missing_packages
 from distill.potentials import POTENTIALS, student_names, student_row
 from distill.potentials.interface.conformance import check_potential
-from distill.potentials.interface.potential import Potential, load, save
+from distill.potentials.interface.potential import Potential
+from distill.potentials.interface.saving import load, save
 from distill.structures.frames import Frames
 
 OWN = """

@@ -20,13 +20,13 @@ from distill import doctor
 from distill.base.errors import UserError, WorkError
 from distill.potentials import POTENTIALS
 from distill.potentials.interface import conformance as check
-from distill.potentials.interface.potential import load, save
-from distill.potentials.networks.external import ExternalPotential
+from distill.potentials.interface.saving import load, save
 from distill.potentials.teachers import external
 from distill.potentials.teachers.chgnet import CHGNet03
-from distill.potentials.teachers.external import commands
 from distill.potentials.teachers.opening import open_teacher
 from distill.potentials.workers import calculator as calculator_worker
+from distill.potentials.workers.calculator_potential import ExternalPotential
+from distill.potentials.workers.environments import commands
 from distill.potentials.workers.protocol import Refusal
 from distill.structures.frames import Frames
 from distill.training.reference_energies import shift_reference

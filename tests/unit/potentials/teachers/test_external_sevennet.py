@@ -20,10 +20,10 @@ from ase import Atoms
 from ase.build import bulk, molecule
 
 from distill.potentials import POTENTIALS
-from distill.potentials.interface.potential import load, save
-from distill.potentials.networks.external import ExternalPotential
-from distill.potentials.teachers.external import commands
+from distill.potentials.interface.saving import load, save
 from distill.potentials.teachers.opening import open_teacher
+from distill.potentials.workers.calculator_potential import ExternalPotential
+from distill.potentials.workers.environments import commands
 from distill.potentials.workers.process import CalculatorWorker
 from distill.structures.frames import Frames
 

@@ -15,7 +15,7 @@ from graph_pes.utils.calculator import GraphPESCalculator
 
 from distill.base.errors import UserError
 from distill.potentials.interface.conformance import check_potential
-from distill.potentials.interface.potential import load, save
+from distill.potentials.interface.saving import load, save
 from distill.potentials.teachers.opening import open_teacher
 
 

@@ -20,8 +20,10 @@ from distill.base.errors import UserError
 from distill.base.files import hash_file
 from distill.potentials import POTENTIALS, names
 from distill.potentials.interface.conformance import check_potential
-from distill.potentials.interface.potential import Potential, load, save
-from distill.potentials.teachers.mace import MACE, MACESettings
+from distill.potentials.interface.potential import Potential
+from distill.potentials.interface.saving import load, save
+from distill.potentials.settings.mace import MACESettings
+from distill.potentials.teachers.mace import MACE
 from distill.potentials.teachers.opening import open_teacher
 
 if find_spec("mace") is None:

@@ -13,8 +13,9 @@ from ase.calculators.lj import LennardJones
 
 from distill.base.errors import UserError
 from distill.doctor import missing_packages
-from distill.potentials.networks.ace import ACEPotential
-from distill.potentials.students.ace import ACE, ACESettings
+from distill.potentials.settings.ace import ACESettings
+from distill.potentials.students.ace import ACE
+from distill.potentials.workers.ace_potential import ACEPotential
 from distill.structures.frames import Frames
 from distill.training.ace.fit import Batches, Objective, Upfit
 from distill.training.ace.train import WorkerEngine, refine_ace, train_ace

@@ -106,7 +106,7 @@ def test_lora_leaves_frozen_parts_alone() -> None:
 
 
 def test_an_adapted_model_is_saved_like_any_other(tmp_path: Path) -> None:
-    from distill.potentials.interface.potential import load, save
+    from distill.potentials.interface.saving import load, save
 
     potential, frames = chgnet(), silicon()
     add_lora(potential, rank=2, alpha=4.0, seed=0)
@@ -117,7 +117,7 @@ def test_an_adapted_model_is_saved_like_any_other(tmp_path: Path) -> None:
 
 
 def test_double_precision_is_kept_by_saving(tmp_path: Path) -> None:
-    from distill.potentials.interface.potential import load, save
+    from distill.potentials.interface.saving import load, save
 
     potential, frames = chgnet().double(), silicon()
     save(potential, tmp_path, {})

@@ -7,8 +7,7 @@ import math
 import pytest
 import torch
 
-from distill.potentials.interface.batch import Batch
-from distill.potentials.interface.potential import Prediction
+from distill.potentials.interface.batch import Batch, Prediction
 from distill.training.gradient.losses import (
     Kind,
     LossWeights,

@@ -3,24 +3,21 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
 import torch
 
 from distill.base.errors import DistillError, UserError
 from distill.base.files import hash_file
+from distill.potentials.interface.batch import Prediction
 from distill.potentials.interface.gradient_free import GradientFree, arrays
-from distill.potentials.interface.potential import Prediction
-from distill.potentials.teachers.weights import Weights, fetch
+from distill.potentials.settings.external import ExternalSettings
 from distill.potentials.workers import calculator as calculator_worker
 from distill.potentials.workers.process import CalculatorWorker
 from distill.potentials.workers.protocol import Refusal
 from distill.structures.frames import Frames
-
-if TYPE_CHECKING:
-    from distill.potentials.teachers.external import ExternalSettings
 
 
 class Engine(Protocol):
@@ -63,7 +60,7 @@ class ExternalPotential(GradientFree):
         name: of the model.
         settings: where it is.
         elements: atomic numbers that it knows; None for all.
-        weights: the published file to hand to it, if its own package does not bring or fetch one.
+        published: gives the published file to hand to it, if its own package does not bring or fetch one.
         install: what to run where its package is missing.
         origin: licence and level of theory.
     """
@@ -79,12 +76,12 @@ class ExternalPotential(GradientFree):
         settings: ExternalSettings,
         *,
         elements: tuple[int, ...] | None,
-        weights: Weights | None,
+        published: Callable[[], Path] | None,
         install: str,
         origin: dict[str, str],
     ) -> None:
         super().__init__(math.inf, elements=elements)
-        self.name, self.weights, self.install = name, weights, install
+        self.name, self.published, self.install = name, published, install
         self.place = settings
         self.origin = origin
         self._engines: dict[str, Engine] = {}
@@ -125,7 +122,7 @@ class ExternalPotential(GradientFree):
     def _file(self) -> str | None:
         """Return the file to hand over, which must be the one that this potential was made with."""
         if self.place.file is None:
-            return str(fetch(self.weights)) if self.weights is not None else None
+            return str(self.published()) if self.published is not None else None
         path = Path(self.place.file)
         remedy = "Put it back, or run again with --force finetune"
         if not path.is_file():

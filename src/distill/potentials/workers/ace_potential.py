@@ -17,19 +17,18 @@ from ase.data import atomic_masses, atomic_numbers, chemical_symbols
 from distill.base.arrays import Array
 from distill.base.errors import UserError, WorkError
 from distill.potentials import POTENTIALS
+from distill.potentials.interface.batch import Prediction
 from distill.potentials.interface.batch_size import BatchSize
 from distill.potentials.interface.gradient_free import GradientFree, arrays
-from distill.potentials.interface.potential import Prediction
-from distill.potentials.teachers.external import interpreter
+from distill.potentials.settings.ace import ACESettings
 from distill.potentials.workers import ace as ace_worker
+from distill.potentials.workers.environments import interpreter
 from distill.potentials.workers.process import Worker
 from distill.potentials.workers.protocol import Refusal
 from distill.structures.frames import Frames
 
 if TYPE_CHECKING:
     from types import ModuleType
-
-    from distill.potentials.students.ace import ACESettings
 
 BASIS, YACE, ACTIVE_SET, LAMMPS = "potential.yaml", "potential.yace", "potential.asi", "in.lammps"
 FILES = (BASIS, YACE, ACTIVE_SET, LAMMPS)

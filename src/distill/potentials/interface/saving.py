@@ -1,0 +1,81 @@
+"""Potentials on disk: weights as safetensors, and a JSON description that says how to build what they belong to."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from pydantic import ValidationError
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from distill.base.errors import UserError
+from distill.base.files import hash_file, read_json, replacing, write_json
+from distill.potentials import POTENTIALS
+from distill.potentials.interface.potential import Potential
+
+FORMAT = 1
+
+
+def save(potential: Potential, folder: Path, provenance: Mapping[str, Any]) -> None:
+    """Write ``weights.safetensors`` and then ``model.json`` into ``folder``, each of them whole or not at all.
+
+    Args:
+        potential: what to save.
+        folder: where; made if need be.
+        provenance: JSON-able facts about how it was made.
+    """
+    weights = folder / "weights.safetensors"
+    state = {
+        name: value.detach().cpu().contiguous().clone()
+        for name, value in potential.state_dict().items()
+        if isinstance(value, Tensor)
+    }
+    with replacing(weights) as temporary:
+        save_file(state, temporary)
+    for name, content in potential.attachments.items():
+        with replacing(folder / name) as temporary:
+            temporary.write_bytes(content)
+    description = {
+        "format": FORMAT,
+        "architecture": potential.architecture,
+        "settings": potential.settings.model_dump(mode="json"),
+        "elements": list(potential.elements) if potential.elements is not None else None,
+        "dtype": str(potential.dtype).removeprefix("torch."),
+        "sha256": hash_file(weights),
+        "origin": potential.origin,
+        "provenance": dict(provenance),
+    }
+    write_json(folder / "model.json", description)
+
+
+def load(folder: Path, device: torch.device | str = "cpu") -> Potential:
+    """Return the potential saved in ``folder``, in evaluation mode.
+
+    Raises:
+        UserError: the folder holds no potential, or a damaged one.
+    """
+    folder = Path(folder)
+    remedy = "Make it again, or give the folder of another potential"
+    try:
+        description = read_json(folder / "model.json")
+        if hash_file(folder / "weights.safetensors") != description["sha256"]:
+            raise UserError("the weights are not those that were saved", where=str(folder), remedy=remedy)
+        architecture = POTENTIALS[description["architecture"]]
+        potential: Potential = architecture.restore(architecture.Settings(**description["settings"]), folder)
+        if description["dtype"] == "float64":
+            potential.double()
+        notes = {name: value for name, value in potential.state_dict().items() if not isinstance(value, Tensor)}
+        potential.load_state_dict(notes | load_file(folder / "weights.safetensors"), strict=True)
+        elements = description["elements"]
+        potential.elements = tuple(elements) if elements is not None else None
+        potential.origin = description["origin"]
+    except FileNotFoundError as error:
+        raise UserError(f"there is no {error.filename}", where=str(folder), remedy=remedy) from error
+    except (json.JSONDecodeError, KeyError, TypeError, ValidationError, SafetensorError, RuntimeError) as error:
+        raise UserError(f"the potential is damaged ({error})", where=str(folder), remedy=remedy) from error
+    return potential.to(device).eval()

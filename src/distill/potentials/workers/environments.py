@@ -1,0 +1,77 @@
+"""Virtual environments of potentials whose packages conflict with ours: where they are and how they are made."""
+
+from __future__ import annotations
+
+import os
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+from distill.base.errors import UserError
+from distill.potentials import POTENTIALS
+from distill.potentials.base import Architecture
+
+CPU_INDEX = "https://download.pytorch.org/whl/cpu"
+
+
+def environments() -> dict[str, type[Architecture]]:
+    """Return the first row of those that share an interpreter of their own, by the name of its folder."""
+    return {row.folder: row for row in reversed(list(POTENTIALS.values())) if row.own_environment}
+
+
+def environment_folder(row: type[Architecture]) -> Path:
+    """Return where :func:`commands` makes the environment of a row."""
+    return Path("~", ".distill", "envs", row.folder or row.name)
+
+
+def commands(row: type[Architecture], python: str | None = None) -> tuple[str, str]:
+    """Return the two commands that make the environment of a row and install what it needs.
+
+    The build of torch is the one that is installed here: where that is the one without CUDA, so is the other, which
+    spares gigabytes.
+
+    Args:
+        row: of the table of potentials.
+        python: an interpreter that exists, instead of the one that the first command makes.
+    """
+    folder = environment_folder(row)
+    own = row.packages or row.requires
+    packages, index = [*own, "ase", "msgpack"], ""
+    if own and (torch := _torch()):
+        on_cpu = torch.endswith("+cpu")
+        if row.same_torch:
+            packages.insert(0, f"torch=={torch if on_cpu else torch.partition('+')[0]}")
+        index = f"--extra-index-url {CPU_INDEX} " if on_cpu else ""
+    install = f"{python or folder / 'bin' / 'python'} -m pip install {index}{' '.join(packages)}"
+    return f"python3 -m venv {folder}", install
+
+
+def _torch() -> str:
+    """Return the version of torch here, with its build after a plus sign; nothing where it is not installed."""
+    try:
+        return version("torch")
+    except PackageNotFoundError:
+        return ""
+
+
+def remedy(row: type[Architecture], python: str | None) -> str:
+    """Return what to do where an interpreter, or a package in it, is missing."""
+    if python and Path(python).is_file():
+        return f"Run: {commands(row, python)[1]}"
+    return f"Run: {' && '.join(commands(row))}"
+
+
+def interpreter(environment: str, row: type[Architecture]) -> str:
+    """Return the path of the interpreter that a recipe names; a virtual environment's folder stands for its own.
+
+    A link is not followed: a virtual environment's interpreter is one, and is found by its place.
+
+    Raises:
+        UserError: there is none.
+    """
+    path = Path(os.path.abspath(Path(environment).expanduser()))
+    if path.is_dir():
+        path = path / "bin" / "python"
+    if not os.access(path, os.X_OK):
+        what = "there is no Python interpreter" if not path.exists() else "it cannot be executed"
+        raise UserError(f"{what} at {path}", where="teacher.environment", remedy=remedy(row, None))
+    return str(path)
