@@ -5,6 +5,7 @@ A table row is ``"name": "module:Class"``, so that listing the parts costs no im
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator, Mapping
 from importlib import import_module
 from typing import Any
@@ -29,7 +30,7 @@ class Registry(Mapping[str, Any]):
         if name not in self.rows:
             raise UserError(f"unknown {self.kind} {name!r}", remedy=nearest(name, self.rows))
         module, _, attribute = self.rows[name].partition(":")
-        return getattr(import_module(module), attribute)
+        return getattr(sys.modules.get(module) or import_module(module), attribute)
 
     def __iter__(self) -> Iterator[str]:
         return iter(self.rows)

@@ -61,12 +61,12 @@ POTENTIALS = Registry(
 
 def names(role: str) -> list[str]:
     """Return the names of the ``"teacher"`` or ``"student"`` rows."""
-    return [name for name in POTENTIALS if POTENTIALS[name].role == role]
+    return [name for name, row in POTENTIALS.items() if row.role == role]
 
 
 def student_names() -> dict[str, str]:
     """Return the names of students as recipes know them, and those of their rows; the user's own are not among them."""
-    return {POTENTIALS[name].arch or name: name for name in names("student") if name != "custom"}
+    return {row.arch or name: name for name, row in POTENTIALS.items() if row.role == "student" and name != "custom"}
 
 
 def student_row(arch: str) -> Any:
@@ -75,9 +75,11 @@ def student_row(arch: str) -> Any:
     Raises:
         UserError: there is no such student.
     """
-    known = student_names()
     if ":" in arch:
         return POTENTIALS["custom"]
+    if arch in POTENTIALS and POTENTIALS[arch].role == "student" and not POTENTIALS[arch].arch:
+        return POTENTIALS[arch]
+    known = student_names()
     if arch not in known:
         remedy = f"{nearest(arch, known)}; a network of your own is module:Class"
         raise UserError(f"unknown architecture {arch!r}", remedy=remedy)

@@ -6,6 +6,7 @@ A small test error says little about stability, so a student must survive dynami
 from __future__ import annotations
 
 import math
+from functools import lru_cache
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
@@ -31,13 +32,21 @@ class Crystal(Settings):
 
     @model_validator(mode="after")
     def _can_be_built(self) -> Crystal:
-        from ase.build import bulk
-
-        try:
-            bulk(**self.model_dump(exclude_none=True))
-        except (ValueError, RuntimeError, KeyError) as error:
-            raise ValueError(f"is no crystal that ASE can build: {error}") from error
+        if why := _cannot_be_built(**self.model_dump(exclude_none=True)):
+            raise ValueError(f"is no crystal that ASE can build: {why}")
         return self
+
+
+@lru_cache(maxsize=256)
+def _cannot_be_built(**crystal: Any) -> str:
+    """Return why ASE cannot build a crystal; nothing where it can."""
+    from ase.build import bulk
+
+    try:
+        bulk(**crystal)
+    except (ValueError, RuntimeError, KeyError) as error:
+        return str(error) or type(error).__name__
+    return ""
 
 
 class Start(Settings):
@@ -92,6 +101,8 @@ class EnergyVolume(Settings):
 
 
 Run = Annotated[Langevin | EnergyVolume, Field(discriminator="kind")]
+Runs = Annotated[tuple[Run, ...], Field(default=())]
+"""The recipe's ``simulate`` section; none are run where it names none."""
 
 
 class Simulate(Stage):
@@ -110,8 +121,8 @@ class Simulate(Stage):
 
     @classmethod
     def section_type(cls, raw: Any) -> Any:
-        """Return the type of the list of simulations; none are run where the recipe names none."""
-        return Annotated[tuple[Run, ...], Field(default=())]
+        """Return the type of the list of simulations."""
+        return Runs
 
     @classmethod
     def fan_out(cls, section: Any) -> list[dict[str, Any]]:

@@ -11,9 +11,10 @@ import shutil
 from collections.abc import Mapping
 from typing import Any, ClassVar, Literal, Self
 
-from pydantic import Field, create_model, model_validator
+from pydantic import Field, model_validator
 
 from distill.base.errors import UserError
+from distill.base.settings import compose
 from distill.potentials import student_names, student_row
 from distill.potentials.students.custom import check_module
 from distill.stages.base import (
@@ -115,8 +116,8 @@ class Train(Stage):
                 )
             own = cls._class(name, entry)
             refinement = REFINEMENTS[student_row(entry["arch"]).trainer]
-            fields[name] = (create_model(f"Student_{name}", __base__=(own, refinement, StudentExtent)), ...)
-        return create_model("Students", __base__=FitSettings.__mro__[1], **fields)
+            fields[name] = compose(f"Student_{name}", own, refinement, StudentExtent)
+        return compose("Students", StageSettings, **fields)
 
     @classmethod
     def _class(cls, name: str, entry: Any) -> Any:
@@ -134,7 +135,7 @@ class Train(Stage):
                 raise UserError(f"{arch} cannot be compiled", remedy="Leave it out")
         except UserError as error:
             raise UserError(error.what, where=where, remedy=error.remedy) from None
-        return create_model(f"{row.name}_student", __base__=(row.Settings, cls._fits()[row.trainer]))
+        return compose(f"{row.name}_student", row.Settings, cls._fits()[row.trainer])
 
     @classmethod
     def _fits(cls) -> dict[str, Any]:
@@ -155,7 +156,7 @@ class Train(Stage):
         arch = getattr(section, labels["student"]).arch
         own = cls._class(labels["student"], {"arch": arch})
         more = (REFINEMENTS[student_row(arch).trainer],) if labels["variant"] == "refined" else ()
-        return create_model(own.__name__, __base__=(own, *more, NeedsTargets, TrainedSettings))
+        return compose(own.__name__, own, *more, NeedsTargets, TrainedSettings)
 
     @classmethod
     def select(cls, section: Any, labels: Mapping[str, Any]) -> dict[str, Any]:

@@ -7,8 +7,8 @@ files; neither names nor places of files, nor the order of keys.
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -87,6 +87,25 @@ class Plan:
 
     recipe: Recipe
     tasks: list[Task] = field(default_factory=list)
+    _by_id: dict[str, Task] = field(default_factory=dict, init=False, repr=False, compare=False)
+    _by_stage: dict[str, list[Task]] = field(
+        default_factory=lambda: defaultdict(list), init=False, repr=False, compare=False
+    )
+
+    def __post_init__(self) -> None:
+        given, self.tasks = self.tasks, []
+        for task in given:
+            self.add(task)
+
+    def add(self, task: Task) -> None:
+        """Append a task; those that it needs are there."""
+        self.tasks.append(task)
+        self._by_id[task.id] = task
+        self._by_stage[task.stage].append(task)
+
+    def of_stage(self, stage: str) -> Sequence[Task]:
+        """Return the tasks of one stage."""
+        return self._by_stage.get(stage, ())
 
     def __iter__(self) -> Iterator[Task]:
         return iter(self.tasks)
@@ -95,7 +114,7 @@ class Plan:
         return len(self.tasks)
 
     def __getitem__(self, task_id: str) -> Task:
-        return next(task for task in self.tasks if task.id == task_id)
+        return self._by_id[task_id]
 
     def width(self) -> int:
         """Return how many tasks the widest level has."""
@@ -136,10 +155,10 @@ def make_plan(recipe: Recipe) -> Plan:
     plan = Plan(recipe)
     for name, stage in recipe.stages.items():
         section = recipe.sections.get(stage.section)
-        followed = [dict(t.labels) for t in plan if t.stage == stage.each] if stage.each else [{}]
+        followed = [dict(task.labels) for task in plan.of_stage(stage.each)] if stage.each else [{}]
         fan = stage.fan_out(section)
         for labels in [one | more for one in followed for more in fan]:
-            plan.tasks.append(_make_task(plan, name, stage, labels))  # one by one: a task may need its siblings
+            plan.add(_make_task(plan, name, stage, labels))  # one by one: a task may need its siblings
     _refuse_double_names(plan)
     return plan
 
@@ -176,7 +195,7 @@ def _make_task(plan: Plan, name: str, stage: type[Stage], labels: Mapping[str, A
         stage=name,
         labels=labels,
         settings=settings,
-        keys={field: _recipe_key(recipe, stage, labels, field) for field in type(settings).model_fields},
+        keys=_recipe_keys(recipe, stage, labels, type(settings).model_fields),
         inputs=inputs,
         outputs=stage.outputs,
         publish={output: form.format(**labels, suffix=_suffix(labels)) for output, form in stage.publish.items()},
@@ -207,7 +226,7 @@ def _resolve(plan: Plan, stage: type[Stage], labels: Mapping[str, Any], spec: st
     stages = plan.recipe.stages
     if output and output not in stages[source].outputs:
         raise ValueError(f"{stage.__name__} reads {chosen}, but {source} has no output {output!r}")
-    tasks = [task for task in plan if task.stage == source]
+    tasks = plan.of_stage(source)
     if variant:
         tasks = [task for task in tasks if task.labels == {**labels, "variant": variant}]
     elif stage.each and _root(stages, source) == _root(stages, stage.each):
@@ -252,11 +271,12 @@ def _ingredient(plan: Plan, source: Input) -> Any:
 
 def _content(path: Path) -> str:
     status = path.stat()
-    return _hash_once(path, status.st_size, status.st_mtime_ns)
+    return _hash_once(path, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
 
 
 @lru_cache(maxsize=1024)
-def _hash_once(path: Path, size: int, modified_ns: int) -> str:
+def _hash_once(path: Path, *state: int) -> str:
+    """Return the hash of a file in the given state, which changes with every writing, also one that keeps the times."""
     return hash_file(path)
 
 
@@ -266,17 +286,15 @@ def _suffix(labels: Mapping[str, Any]) -> str:
     return ("" if variant == "distilled" else f"-{variant}") + (f"-seed{seed}" if seed else "")
 
 
-def _recipe_key(recipe: Recipe, stage: type[Stage], labels: Mapping[str, Any], field: str) -> str:
-    """Return the dotted key that a settings field comes from: the section's, or that of a label inside the section."""
-    if field in stage.reads:
-        return stage.reads[field]
-    for key in (f"{stage.section}.{field}", *(f"{stage.section}.{label}.{field}" for label in labels.values())):
-        try:
-            recipe.value(key)
-        except (KeyError, ValueError):
-            continue
-        return key
-    return f"{stage.section}: {field}"
+def _recipe_keys(
+    recipe: Recipe, stage: type[Stage], labels: Mapping[str, Any], fields: Iterable[str]
+) -> dict[str, str]:
+    """Return the dotted key that each settings field comes from: the section's, or that of a label inside it."""
+    known = {name: f"{stage.section}.{name}" for name in recipe.keys_at(stage.section)}
+    for place in [known[str(label)] for label in labels.values() if str(label) in known]:
+        for name in recipe.keys_at(place):
+            known.setdefault(name, f"{place}.{name}")
+    return {field: stage.reads.get(field) or known.get(field, f"{stage.section}: {field}") for field in fields}
 
 
 def _refuse_double_names(plan: Plan) -> None:

@@ -11,15 +11,17 @@ import json
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, get_origin
 
-from pydantic import AfterValidator, BaseModel, Field, ValidationError, create_model
+from pydantic import AfterValidator, BaseModel, Field, ValidationError
 
 from distill.base.errors import UserError
 from distill.base.registry import Registry
-from distill.base.settings import Settings
+from distill.base.settings import Settings, compose
 from distill.stages import STAGES
+from distill.stages.base import Stage
 from distill.workflow.executors import EXECUTORS
 from distill.workflow.problems import Problem, problems
 from distill.workflow.yaml_text import Document, Place, parse_document, read_document
@@ -29,6 +31,15 @@ def _folder_name(name: str) -> str:
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,79}", name):
         raise ValueError("it names a folder, so begin with a letter or digit and use only letters, digits and ._+-")
     return name
+
+
+class Head(Settings):
+    """What a recipe says of the run itself."""
+
+    name: Annotated[str, AfterValidator(_folder_name)]
+    """The name of the run, and of its folder."""
+    seed: int = Field(0, ge=0)
+    """The seed that every random stream derives from."""
 
 
 @dataclass(frozen=True)
@@ -62,7 +73,7 @@ class Recipe:
         """Settings of the executor."""
         return self.settings.executor
 
-    @property
+    @cached_property
     def sections(self) -> dict[str, Any]:
         """The validated sections by name."""
         return {name: getattr(self.settings, name) for name in section_names(self.stages)}
@@ -79,6 +90,14 @@ class Recipe:
                 return None
             value = _step(value, part)
         return value
+
+    def keys_at(self, key: str) -> list[str]:
+        """Return the keys of the mapping at a dotted key; none where there is no mapping."""
+        try:
+            value = self.value(key)
+        except KeyError:
+            return []
+        return list(type(value).model_fields if isinstance(value, BaseModel) else ())
 
     def file(self, key: str) -> Path | None:
         """Return the existing file that the recipe names at a dotted key, absolute; None where it names none."""
@@ -162,8 +181,9 @@ def build_recipe(
 
 def section_names(stages: Registry) -> list[str]:
     """Return the names of the sections that the stages declare, in the order of the pipeline, shared ones at last."""
-    own = [stage.section for stage in stages.values() if stage.section]
-    return list(dict.fromkeys(own + [name for stage in stages.values() for name in stage.shared]))
+    every: list[type[Stage]] = list(stages.values())
+    own = [stage.section for stage in every if stage.section]
+    return list(dict.fromkeys(own + [name for stage in every for name in stage.shared]))
 
 
 def recipe_schema(raw: Mapping[str, Any], stages: Registry) -> type[Settings]:
@@ -174,16 +194,13 @@ def recipe_schema(raw: Mapping[str, Any], stages: Registry) -> type[Settings]:
         executor_type = EXECUTORS[kind if isinstance(kind, str) else "local"].Settings
     except UserError as error:
         raise UserError(error.what, where="executor.kind", remedy=error.remedy) from None
-    fields: dict[str, Any] = {
-        "name": (Annotated[str, AfterValidator(_folder_name)], ...),
-        "seed": (Annotated[int, Field(ge=0)], 0),
-        "executor": (executor_type, executor_type()),
-    }
+    fields: dict[str, Any] = {"executor": executor_type}
+    every: list[type[Stage]] = list(stages.values())
     for section in section_names(stages):
-        types = [s.section_type(raw.get(section)) for s in stages.values() if s.section == section]
-        types += [s.shared[section] for s in stages.values() if section in s.shared]
-        fields[section] = (_compose(section, types), ...)
-    return create_model("Recipe", __base__=Settings, **fields)
+        types = [stage.section_type(raw.get(section)) for stage in every if stage.section == section]
+        types += [stage.shared[section] for stage in every if section in stage.shared]
+        fields[section] = _compose(section, types)
+    return compose("Recipe", Head, **fields)
 
 
 def _compose(section: str, types: list[Any]) -> Any:
@@ -192,7 +209,7 @@ def _compose(section: str, types: list[Any]) -> Any:
     parts = [t for t in unique if not any(t is not other and _is_subclass(other, t) for other in unique)]
     if len(parts) == 1:
         return parts[0]
-    return create_model(section.capitalize(), __base__=tuple(parts))
+    return compose(section.capitalize(), *parts)
 
 
 def _is_subclass(one: Any, other: Any) -> bool:
@@ -201,7 +218,7 @@ def _is_subclass(one: Any, other: Any) -> bool:
 
 def _with_absent_sections(raw: Mapping[str, Any], schema: type[Settings], stages: Registry) -> dict[str, Any]:
     """Return ``raw`` with every absent or empty section present, so that its defaults apply and its gaps are named."""
-    filled = dict(raw)
+    filled = {"executor": {}, **raw}
     for section in section_names(stages):
         if filled.get(section) is None:
             filled[section] = [] if get_origin(schema.model_fields[section].annotation) in (list, tuple) else {}

@@ -10,6 +10,7 @@ import datetime
 import math
 import re
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -94,6 +95,13 @@ def read_document(path: Path) -> Document:
 
 def parse_document(text: str, name: str) -> Document:
     """Parse YAML text; ``name`` stands for its file in messages."""
+    value, lines = _parsed(text, name)
+    return Document(_plain(value, name, (), [0]), dict(lines))
+
+
+@lru_cache(maxsize=64)
+def _parsed(text: str, name: str) -> tuple[Any, dict[Place, int]]:
+    """Return the values as YAML has them, and their lines; shared by all who parse the text, so never changed."""
     try:
         loader = _Loader(text)
         node = loader.get_single_node()
@@ -104,10 +112,9 @@ def parse_document(text: str, name: str) -> Document:
         raise UserError(what, where=f"{name}{line}") from None
     except (yaml.YAMLError, RecursionError) as error:
         raise UserError("is not YAML", where=name, remedy=str(error).splitlines()[0]) from None
-    value = _plain(value, name, (), [0])
     lines: dict[Place, int] = {}
     _collect_lines(node, (), lines)
-    return Document(value, lines)
+    return value, lines
 
 
 def _plain(value: Any, name: str, place: Place, count: list[int]) -> Any:
