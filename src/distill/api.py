@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -49,9 +50,9 @@ def check(source: str | Path | Recipe, overrides: Iterable[str] = ()) -> list[Fi
     """
     from distill.stages.check import check_data, check_file
 
-    if not isinstance(source, Recipe) and Path(source).suffix.lower() not in RECIPE_SUFFIXES:
+    if not isinstance(source, Recipe) and not is_recipe(source):
         return check_file(Path(source))
-    recipe = source if isinstance(source, Recipe) else load_recipe(source, overrides)
+    recipe = _recipe(source, overrides)
     task = make_plan(recipe)["check"]
     inputs = {name: getattr(origin, "path", None) for name, origin in task.inputs.items()}
     return check_data(inputs, task.settings, recipe.seed)
@@ -73,5 +74,16 @@ def status(run: str | Path, runs: str | Path = "runs") -> list[TaskStatus]:
     return run_status(run, runs)
 
 
-def _recipe(recipe: str | Path | Recipe) -> Recipe:
-    return recipe if isinstance(recipe, Recipe) else load_recipe(recipe)
+def is_recipe(path: str | Path) -> bool:
+    """Return whether a file is a recipe, by its name."""
+    return Path(path).suffix.lower() in RECIPE_SUFFIXES
+
+
+def _recipe(recipe: str | Path | Recipe, overrides: Iterable[str] = ()) -> Recipe:
+    """Return the recipe, and warn of keys that were given by former names."""
+    if isinstance(recipe, Recipe):
+        return recipe
+    loaded = load_recipe(recipe, overrides)
+    for note in loaded.notes:
+        warnings.warn(note, FutureWarning, stacklevel=3)
+    return loaded

@@ -126,10 +126,14 @@ def _device_options() -> argparse.ArgumentParser:
     return parser
 
 
-def _load(options: argparse.Namespace) -> Recipe:
+def _load(path: str, options: argparse.Namespace) -> Recipe:
+    """Return the recipe, and say what the user should know of it."""
     from distill.workflow.recipe import load_recipe
 
-    return load_recipe(options.recipe, options.set)
+    recipe = load_recipe(path, options.set)
+    for note in recipe.notes if not getattr(options, "quiet", False) else ():
+        print(f"warning: {note}", file=sys.stderr)
+    return recipe
 
 
 def _run(options: argparse.Namespace) -> int:
@@ -137,7 +141,7 @@ def _run(options: argparse.Namespace) -> int:
     from distill.base.progress import duration
 
     result = run(
-        _load(options),
+        _load(options.recipe, options),
         runs=options.runs,
         store=options.store,
         device=options.device,
@@ -159,7 +163,7 @@ def _run(options: argparse.Namespace) -> int:
 def _plan(options: argparse.Namespace) -> int:
     from distill.api import explain
 
-    verdicts = explain(_load(options), runs=options.runs, store=options.store, force=options.force)
+    verdicts = explain(_load(options.recipe, options), runs=options.runs, store=options.store, force=options.force)
     _table(
         ["task", "state", "why"],
         [[name, "cached" if v.cached else "will run", "" if v.cached else v.why] for name, v in verdicts.items()],
@@ -170,10 +174,10 @@ def _plan(options: argparse.Namespace) -> int:
 
 
 def _check(options: argparse.Namespace) -> int:
-    from distill.api import check
+    from distill.api import check, is_recipe
 
     try:
-        findings = check(options.source, options.set)
+        findings = check(_load(options.source, options) if is_recipe(options.source) else options.source)
     except UserError as error:
         if not options.json:
             raise

@@ -84,7 +84,7 @@ class Ours:
         from distill.potentials import student_row
 
         row = student_row(arch)
-        self.potential = row.build(row.Settings(**SIZES[arch], core=False), 0).to(device)
+        self.potential = row.build(row.Settings(**SIZES[arch], short_range_repulsion=False), 0).to(device)
         self.potential.initialise(frames)
         self.frames, self.batch, self.device = frames, batch, device
         self.data = self.potential.prepare(frames, device)

@@ -26,15 +26,15 @@ ROOT = Path(__file__).parents[2]
 RECIPES = sorted((ROOT / "recipes").glob("*.yaml"))
 TINY = {
     "teacher.finetune.steps": 4,
-    "teacher.finetune.steps_per_round": 2,
+    "teacher.finetune.validation_interval": 2,
     "synthetic.structures": 30,
     "students.painn.channels": 8,
     "students.painn.layers": 1,
     "students.painn.cutoff": 4.0,
     "students.painn.steps": 20,
-    "students.painn.steps_per_round": 10,
+    "students.painn.validation_interval": 10,
     "students.painn.refine.steps": 6,
-    "students.painn.refine.steps_per_round": 3,
+    "students.painn.refine.validation_interval": 3,
     "benchmark.seconds": 1,
     "simulate.0.ps": 0.02,
     "simulate.1.ps": 0.02,

@@ -5,18 +5,36 @@ A field's docstring is its documentation; its annotation validates it; its defau
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import lru_cache
-from typing import Any
+from typing import Any, ClassVar
 
 from pydantic import BaseModel, ConfigDict, create_model
 
 
 class Settings(BaseModel):
-    """Settings read from a recipe: unknown keys and silent type changes are refused."""
+    """Settings read from a recipe: unknown keys and silent type changes are refused.
+
+    Class attributes:
+        renamed: former names of keys and the present ones; recipes may have them for one version, saved files for ever.
+    """
+
+    renamed: ClassVar[Mapping[str, str]] = {}
 
     model_config = ConfigDict(
         extra="forbid", frozen=True, strict=True, use_attribute_docstrings=True, validate_default=True
     )
+
+    @classmethod
+    def former_names(cls) -> dict[str, str]:
+        """Return the former names of the keys of this class and of its bases, and the present ones."""
+        return {old: new for base in cls.__mro__ for old, new in vars(base).get("renamed", {}).items()}
+
+    @classmethod
+    def by_present_names(cls, given: Mapping[str, Any]) -> dict[str, Any]:
+        """Return what was given, for instance by an earlier version, with the present names of its keys."""
+        former = cls.former_names()
+        return {former.get(key, key): value for key, value in given.items()}
 
 
 @lru_cache(maxsize=512)

@@ -2,7 +2,7 @@
 
 Default range: from 0.8 of the sum of the covalent radii (H-H 0.50 Å, O-H 0.78 Å, Si-Si 1.78 Å) to 6 Å, spaced
 geometrically so that most points lie where the energy changes fastest. Nearer than that, foundation models have seen
-next to no data and their energies bend the wrong way; there a student relies on its own repulsive core
+next to no data and their energies bend the wrong way; there a student relies on its own short-range repulsion
 (Ziegler-Biersack-Littmark), and labels would only fight it. Farther than its cutoff a student sees two free atoms.
 """
 

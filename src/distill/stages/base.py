@@ -62,6 +62,8 @@ class LossSettings(Settings):
 class FitSettings(StageSettings):
     """How a potential is fitted; the same for fine-tuning a teacher and training a student."""
 
+    renamed: ClassVar[Mapping[str, str]] = {"steps_per_round": "validation_interval"}
+
     steps: int = Field(5000, ge=1)
     """Optimisation steps at most."""
     batch_size: int = Field(8, ge=1)
@@ -77,7 +79,7 @@ class FitSettings(StageSettings):
     """What a plateau multiplies the learning rate by ..."""
     decay_patience: int = Field(25, ge=0)
     """... after more than this many validations without gain."""
-    steps_per_round: int | None = Field(100, ge=1)
+    validation_interval: int | None = Field(100, ge=1)
     """Steps between two validations; null: one pass over the structures."""
     patience: int | None = Field(None, ge=1)
     """Validations without gain after which training stops; never if null."""

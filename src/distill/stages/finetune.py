@@ -64,7 +64,7 @@ class FinetuneSettings(FitSettings):
     """Peak of the learning rate."""
     schedule: Literal["cosine", "plateau"] = "plateau"
     """cosine: a linear rise over 5 % of the steps, then a fall to 1 %; plateau: falls when validation stagnates."""
-    steps_per_round: int | None = Field(None, ge=1)
+    validation_interval: int | None = Field(None, ge=1)
     """Steps between two validations; null: one pass over the structures."""
     loss: LossSettings = LossSettings(energy=1.0, huber=0.1)
     """Weights of energy, forces and virial."""

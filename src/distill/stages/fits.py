@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Literal, Self
+from typing import Any, ClassVar, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
@@ -60,11 +60,13 @@ class RefineSettings(Settings):
 class RefineByGradients(RefineSettings):
     """Of networks."""
 
+    renamed: ClassVar[Mapping[str, str]] = {"steps_per_round": "validation_interval"}
+
     steps: int = Field(400, ge=1)
     """Optimisation steps at most."""
     learning_rate: float = Field(5e-3, gt=0)
     """Peak of the learning rate."""
-    steps_per_round: int | None = Field(50, ge=1)
+    validation_interval: int | None = Field(50, ge=1)
     """Steps between two validations; null: one pass over the structures."""
 
 

@@ -118,12 +118,12 @@ def _short(value: Any) -> str:
 
 def known_keys(schema: Any, place: Place, raw: Any) -> list[str]:
     """Return the keys that ``schema`` has at ``place``; a union's branches are chosen by their literal fields."""
-    branches = _branches(schema, raw)
+    those = branches(schema, raw)
     if not place:
-        return sorted({name for b in branches if _is_model(b) for name in b.model_fields})
+        return sorted({name for b in those if _is_model(b) for name in b.model_fields})
     found: set[str] = set()
-    for branch in branches:
-        inner = _inside(branch, place[0])
+    for branch in those:
+        inner = inside(branch, place[0])
         if inner is not None:
             value = raw.get(place[0]) if isinstance(raw, Mapping) else _entry(raw, place[0])
             found.update(known_keys(inner, place[1:], value))
@@ -138,7 +138,7 @@ def _is_model(annotation: Any) -> bool:
     return isinstance(annotation, type) and issubclass(annotation, BaseModel)
 
 
-def _branches(annotation: Any, raw: Any) -> list[Any]:
+def branches(annotation: Any, raw: Any) -> list[Any]:
     """Return the members of a union that ``raw`` could be; any other type is its own only member."""
     members = list(_members(annotation))
     fitting = [m for m in members if not _is_model(m) or _literals_fit(m, raw)]
@@ -163,7 +163,7 @@ def _literals_fit(model: type[BaseModel], raw: Any) -> bool:
     return all(raw[name] in values for name, values in literals.items() if name in raw)
 
 
-def _inside(annotation: Any, key: str) -> Any:
+def inside(annotation: Any, key: str) -> Any:
     """Return the type of what lies under ``key``, or None where nothing does."""
     if _is_model(annotation):
         field = annotation.model_fields.get(key)

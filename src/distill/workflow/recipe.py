@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, get_origin
@@ -23,6 +23,7 @@ from distill.base.settings import Settings, compose
 from distill.stages import STAGES
 from distill.stages.base import Stage
 from distill.workflow.executors import EXECUTORS
+from distill.workflow.former_names import note, with_present_names
 from distill.workflow.problems import Problem, problems
 from distill.workflow.yaml_text import Document, Place, parse_document, read_document
 
@@ -51,12 +52,14 @@ class Recipe:
         raw: the recipe as read, overrides included.
         settings: the validated recipe: ``name``, ``seed``, ``executor`` and the sections as attributes.
         stages: the table of stages that it was validated against.
+        notes: what the user should know of it: keys that were given by former names.
     """
 
     path: Path
     raw: dict[str, Any]
     settings: Any
     stages: Registry
+    notes: list[str] = field(default_factory=list)
 
     @property
     def name(self) -> str:
@@ -163,10 +166,11 @@ def build_recipe(
         shown: how to call the file in messages.
         origins: where each key was given, e.g. ``water.yaml:12``.
     """
-    origins, shown = origins or {}, shown or str(path)
+    origins, shown = dict(origins or {}), shown or str(path)
     try:
         schema = recipe_schema(raw, stages)
-        filled = _with_absent_sections(raw, schema, stages)
+        filled, former = with_present_names(schema, _with_absent_sections(raw, schema, stages))
+        origins |= {(*place[:-1], name): origins[place] for place, name in former.items() if place in origins}
         settings = schema.model_validate_json(json.dumps(filled))
     except UserError as error:
         place = tuple(error.where.split(".")) if error.where else ()
@@ -176,7 +180,7 @@ def build_recipe(
         ) from None
     except ValidationError as error:
         raise _refusal(problems(error, schema, filled), origins, shown) from None
-    return Recipe(path, raw, settings, stages)
+    return Recipe(path, raw, settings, stages, [note(place, name) for place, name in former.items()])
 
 
 def section_names(stages: Registry) -> list[str]:

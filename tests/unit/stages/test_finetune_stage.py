@@ -24,7 +24,7 @@ from distill.structures.write import write_frames
 from distill.workflow.plan import Plan, make_plan
 from distill.workflow.recipe import load_recipe
 
-SHORT = {"steps": 2, "steps_per_round": 1}
+SHORT = {"steps": 2, "validation_interval": 1}
 
 
 @pytest.fixture(scope="module")

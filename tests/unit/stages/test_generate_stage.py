@@ -119,7 +119,7 @@ def test_fixed_atoms_stay_and_remain_fixed(inputs: Paths, tmp_path: Path) -> Non
         assert np.array_equal(slab.fixed, seed.fixed)
 
 
-SURROGATE = {"student": "painn", "after": 4, "every": 4, "steps": 4, "steps_per_round": 2, "batch_size": 4}
+SURROGATE = {"student": "painn", "after": 4, "every": 4, "steps": 4, "validation_interval": 2, "batch_size": 4}
 
 
 def test_a_surrogate_spares_teacher_calls_and_labels_are_the_teachers(inputs: Paths, tmp_path: Path) -> None:

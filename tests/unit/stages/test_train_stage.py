@@ -67,11 +67,11 @@ def weights(potential: Any) -> torch.Tensor:
 
 def test_refining_begins_with_the_distilled_student_and_fits_dft(inputs: dict[str, Any], tmp_path: Path) -> None:
     start, train = load(inputs["start"]), read_frames(inputs["train"])[0]
-    same, summary = refine(inputs, tmp_path / "same", steps=1, learning_rate=1e-12, steps_per_round=1)
+    same, summary = refine(inputs, tmp_path / "same", steps=1, learning_rate=1e-12, validation_interval=1)
     # a step of 1e-12 in single precision
     torch.testing.assert_close(weights(same), weights(start), rtol=1e-6, atol=1e-9)
     assert summary["train_structures"] == 12
-    refined, summary = refine(inputs, tmp_path / "refined", steps=60, learning_rate=0.01, steps_per_round=20)
+    refined, summary = refine(inputs, tmp_path / "refined", steps=60, learning_rate=0.01, validation_interval=20)
     assert summary["steps"] == 60
 
     def error(potential: Any) -> float:
@@ -81,7 +81,7 @@ def test_refining_begins_with_the_distilled_student_and_fits_dft(inputs: dict[st
 
 
 def test_synthetic_structures_are_mixed_in_as_asked(inputs: dict[str, Any], tmp_path: Path) -> None:
-    how = {"steps": 6, "learning_rate": 0.01, "steps_per_round": 6}
+    how = {"steps": 6, "learning_rate": 0.01, "validation_interval": 6}
     others = inputs | {"synthetic": inputs["other"]}
     for share, alike in ((0.0, True), (0.5, False)):
         one, two = (

@@ -137,6 +137,8 @@ class Machinery(StageSettings):
 
 
 class Student(StageSettings):
+    renamed = {"radius": "cutoff"}
+
     cutoff: float = 5.0
     seeds: int = 1
     direct: bool = False

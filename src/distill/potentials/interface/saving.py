@@ -66,7 +66,9 @@ def load(folder: Path, device: torch.device | str = "cpu") -> Potential:
         if hash_file(folder / "weights.safetensors") != description["sha256"]:
             raise UserError("the weights are not those that were saved", where=str(folder), remedy=remedy)
         architecture = POTENTIALS[description["architecture"]]
-        potential: Potential = architecture.restore(architecture.Settings(**description["settings"]), folder)
+        potential: Potential = architecture.restore(
+            architecture.Settings(**architecture.Settings.by_present_names(description["settings"])), folder
+        )
         if description["dtype"] == "float64":
             potential.double()
         notes = {name: value for name, value in potential.state_dict().items() if not isinstance(value, Tensor)}

@@ -43,7 +43,7 @@ class EdgeNetwork(Protocol):
     architecture: str
 
     @property
-    def core(self) -> nn.Module | None:
+    def repulsion(self) -> nn.Module | None:
         """The repulsion of nuclei, added without a compiler."""
 
     def many_body(self, batch: Batch, vectors: Tensor) -> Tensor:
@@ -131,8 +131,8 @@ def derivatives(network: EdgeNetwork, batch: Batch, stress: bool) -> tuple[Tenso
     if network not in _checked[torch.is_grad_enabled()]:
         check(function, network, graph, vectors)
     atomic, by_vectors = function(network, graph, vectors)
-    if network.core is not None:
-        repulsion, of_repulsion = _core(network.core, batch, vectors)
+    if network.short_range_repulsion is not None:
+        repulsion, of_repulsion = _short_range_repulsion(network.short_range_repulsion, batch, vectors)
         atomic, by_vectors = atomic + repulsion, by_vectors + of_repulsion
     i, j = batch.pairs
     by_positions = torch.zeros_like(batch.positions).index_add(0, j, by_vectors).index_add(0, i, -by_vectors)
@@ -143,11 +143,11 @@ def derivatives(network: EdgeNetwork, batch: Batch, stress: bool) -> tuple[Tenso
     return atomic, by_positions, (virial + virial.transpose(1, 2)) / 2
 
 
-def _core(core: nn.Module, batch: Batch, vectors: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the core's energies and derivatives; few pairs feel it, and there is nothing in it to learn."""
+def _short_range_repulsion(repulsion: nn.Module, batch: Batch, vectors: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the energies and derivatives of the repulsion; few pairs feel it, and there is nothing in it to learn."""
     with torch.enable_grad():
         moved = vectors.detach().requires_grad_()
-        energies = core(batch, moved)
+        energies = repulsion(batch, moved)
         if not energies.requires_grad:
             return energies, torch.zeros_like(vectors)
         (by_vectors,) = torch.autograd.grad(energies.sum(), moved)

@@ -19,11 +19,11 @@ class EDDPPotential(GraphPESPotential):
 
     Args:
         network: graph-pes' model.
-        core: whether the repulsion of nuclei is added.
+        short_range_repulsion: whether the repulsion of nuclei is added.
     """
 
-    def __init__(self, network: Network, core: bool) -> None:
-        super().__init__(network, core)
+    def __init__(self, network: Network, short_range_repulsion: bool) -> None:
+        super().__init__(network, short_range_repulsion)
         self.reach = float(network.three_body_cutoff)
 
     def complete(self, batch: Batch) -> Batch:

@@ -1,7 +1,7 @@
 """The adapter of graph-pes' models: their network, our derivatives.
 
 graph-pes differentiates each summand of a model on its own; here the network's ``forward`` gives the energies of the
-atoms, the core repulsion is added, and one backward pass serves all.
+atoms, the short-range repulsion is added, and one backward pass serves all.
 """
 
 from __future__ import annotations
@@ -34,11 +34,11 @@ class GraphPESPotential(Student):
     Args:
         model: a model with local energies. Where it has no scale of its own (graph-pes' ``LocalEnergiesScaler`` in
             ``model.scaler``), one is added.
-        core: whether the repulsion of nuclei is added.
+        short_range_repulsion: whether the repulsion of nuclei is added.
     """
 
-    def __init__(self, model: GraphPESModel, core: bool) -> None:
-        super().__init__(float(model.cutoff), core)
+    def __init__(self, model: GraphPESModel, short_range_repulsion: bool) -> None:
+        super().__init__(float(model.cutoff), short_range_repulsion)
         one_hot = [child for child in model.modules() if isinstance(child, AtomicOneHot)]
         if one_hot:
             self.elements = tuple(sorted(atomic_numbers[symbol] for symbol in one_hot[0].elements))

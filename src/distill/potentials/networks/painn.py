@@ -114,8 +114,10 @@ class Update(nn.Module):
 class PaiNNPotential(Student):
     """PaiNN as a student; the arguments are those of its settings."""
 
-    def __init__(self, cutoff: float, channels: int, layers: int, radial_features: int, core: bool) -> None:
-        super().__init__(cutoff, core)
+    def __init__(
+        self, cutoff: float, channels: int, layers: int, radial_features: int, short_range_repulsion: bool
+    ) -> None:
+        super().__init__(cutoff, short_range_repulsion)
         self.embedding = nn.Embedding(MAX_Z + 1, channels)
         self.interactions = nn.ModuleList(Interaction(cutoff, radial_features, channels) for _ in range(layers))
         self.updates = nn.ModuleList(Update(channels) for _ in range(layers))

@@ -13,7 +13,7 @@ from distill.base.arrays import Array
 from distill.potentials.interface.batch import Batch
 from distill.potentials.interface.potential import MAX_Z, Potential
 from distill.potentials.networks.compiled import FEWEST, derivatives
-from distill.potentials.networks.core_repulsion import CoreRepulsion
+from distill.potentials.networks.zbl import ZBLRepulsion
 from distill.structures.composition import element_counts
 from distill.structures.frames import Frames
 
@@ -23,12 +23,12 @@ class Student(Potential):
 
     Args:
         cutoff: the distance up to which neighbours are listed, Å.
-        core: whether the repulsion of nuclei is added.
+        short_range_repulsion: whether the repulsion of nuclei is added.
     """
 
-    def __init__(self, cutoff: float, core: bool) -> None:
+    def __init__(self, cutoff: float, short_range_repulsion: bool) -> None:
         super().__init__(cutoff, learn_offsets=True)
-        self.core = CoreRepulsion() if core else None
+        self.short_range_repulsion = ZBLRepulsion() if short_range_repulsion else None
 
     @property
     def scale(self) -> Tensor:
@@ -40,12 +40,12 @@ class Student(Potential):
         raise NotImplementedError
 
     def atomic_energies(self, batch: Batch) -> Tensor:
-        """Return the network's energy of each atom and, if wanted, the core repulsion, ``[N]`` eV."""
+        """Return the network's energy of each atom and, if wanted, the short-range repulsion, ``[N]`` eV."""
         vectors = batch.vectors()
         energies = self.many_body(batch, vectors)
-        if self.core is None:
+        if self.short_range_repulsion is None:
             return energies
-        repulsion: Tensor = self.core(batch, vectors)
+        repulsion: Tensor = self.short_range_repulsion(batch, vectors)
         return energies + repulsion
 
     def _derivatives(self, batch: Batch, stress: bool) -> tuple[Tensor, Tensor, Tensor | None]:

@@ -177,8 +177,10 @@ class Interaction(nn.Module):
 class TensorNetPotential(Student):
     """TensorNet as a student; the arguments are those of its settings."""
 
-    def __init__(self, cutoff: float, channels: int, layers: int, radial_features: int, core: bool) -> None:
-        super().__init__(cutoff, core)
+    def __init__(
+        self, cutoff: float, channels: int, layers: int, radial_features: int, short_range_repulsion: bool
+    ) -> None:
+        super().__init__(cutoff, short_range_repulsion)
         self.embedding = Embedding(cutoff, radial_features, channels)
         self.interactions = nn.ModuleList(Interaction(cutoff, radial_features, channels) for _ in range(layers))
         self.product = Matrices()

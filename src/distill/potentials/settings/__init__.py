@@ -27,12 +27,14 @@ class StudentSettings(PotentialSettings):
 
     sizes: ClassVar[Mapping[str, Mapping[str, int]]] = {}
 
+    renamed: ClassVar[Mapping[str, str]] = {"core": "short_range_repulsion"}
+
     preset: Literal["small", "default", "large"] = "default"
     """The size of the network; what is given besides replaces a value of the preset."""
     cutoff: float = Field(default=5.0, gt=0)
     """Distance up to which atoms see each other directly, Å."""
-    core: bool = True
-    """Whether nuclei repel each other at very short distances (Ziegler-Biersack-Littmark)."""
+    short_range_repulsion: bool = True
+    """Whether nuclei repel each other at very short distances (the potential of Ziegler, Biersack and Littmark)."""
 
     @model_validator(mode="before")
     @classmethod
@@ -44,7 +46,7 @@ class StudentSettings(PotentialSettings):
 
     def network_arguments(self) -> dict[str, Any]:
         """Return what the network is built from: all but the preset and the repulsion of nuclei."""
-        return self.model_dump(exclude={"preset", "core"})
+        return self.model_dump(exclude={"preset", "short_range_repulsion"})
 
 
 class OfElements(StudentSettings):

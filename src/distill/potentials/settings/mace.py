@@ -27,7 +27,7 @@ class MACESettings(PotentialSettings):
     distance_transform: Literal["None", "Agnesi", "Soft"] = "None"
     """How distances are transformed before they are expanded."""
     pair_repulsion: bool = False
-    """Whether nuclei repel each other at very short distances (Ziegler-Biersack-Littmark)."""
+    """Whether nuclei repel each other at very short distances (the potential of Ziegler, Biersack and Littmark)."""
     max_ell: int = Field(default=2, ge=0)
     """Highest degree of the spherical harmonics."""
     num_interactions: int = Field(default=2, ge=1)

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import inspect
 import os
+from collections.abc import Mapping
 from importlib import import_module
 from importlib.util import find_spec
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from distill.base.errors import UserError
 from distill.potentials.base import Architecture
@@ -24,12 +25,14 @@ if TYPE_CHECKING:
 class CustomSettings(PotentialSettings):
     """Which class it is, and what its constructor is given."""
 
+    renamed: ClassVar[Mapping[str, str]] = {"core": "short_range_repulsion"}
+
     model: str = ""
     """``module:Class``; what the recipe's ``arch`` says if empty."""
     parameters: dict[str, Any] = {}
     """Arguments of the class; ``elements`` is added where it takes them and they are not given."""
-    core: bool = True
-    """Whether nuclei repel each other at very short distances (Ziegler-Biersack-Littmark)."""
+    short_range_repulsion: bool = True
+    """Whether nuclei repel each other at very short distances (the potential of Ziegler, Biersack and Littmark)."""
 
 
 class Custom(Architecture):
@@ -52,7 +55,7 @@ class Custom(Architecture):
         parameters = dict(settings.parameters)
         if "elements" in inspect.signature(named_class(model)).parameters:
             parameters.setdefault("elements", symbols)
-        return CustomSettings(model=model, parameters=parameters, core=settings.core)
+        return CustomSettings(model=model, parameters=parameters, short_range_repulsion=settings.short_range_repulsion)
 
     @classmethod
     def network(cls, settings: CustomSettings) -> Potential:
@@ -73,7 +76,7 @@ class Custom(Architecture):
             raise UserError("this is no graph-pes model", settings.model, "Derive it from graph_pes.GraphPESModel")
         if "local_energies" not in model.implemented_properties:
             raise UserError("it gives no energies of atoms", settings.model, "Implement 'local_energies'")
-        return GraphPESPotential(model, settings.core)
+        return GraphPESPotential(model, settings.short_range_repulsion)
 
 
 def check_module(reference: str) -> None:

@@ -65,4 +65,4 @@ class EDDP(Architecture):
             three_body_cutoff=min(settings.three_body_cutoff or settings.cutoff, settings.cutoff),
             three_body_features=settings.three_body_features,
         )
-        return EDDPPotential(network, settings.core)
+        return EDDPPotential(network, settings.short_range_repulsion)

@@ -68,4 +68,4 @@ class MACEStudent(Architecture):
             layers=settings.layers,
             correlation=settings.correlation,
         )
-        return GraphPESPotential(network, settings.core)
+        return GraphPESPotential(network, settings.short_range_repulsion)

@@ -60,4 +60,4 @@ class NequIP(Architecture):
             radial_features=settings.radial_features,
             neighbour_aggregation="constant_fixed",
         )
-        return GraphPESPotential(network, settings.core)
+        return GraphPESPotential(network, settings.short_range_repulsion)

@@ -45,4 +45,4 @@ class PaiNN(Architecture):
         """Return an untrained PaiNN."""
         from distill.potentials.networks.painn import PaiNNPotential
 
-        return PaiNNPotential(**settings.network_arguments(), core=settings.core)
+        return PaiNNPotential(**settings.network_arguments(), short_range_repulsion=settings.short_range_repulsion)

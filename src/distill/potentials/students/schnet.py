@@ -51,4 +51,4 @@ class SchNet(Architecture):
         network = Network(settings.cutoff, settings.channels, settings.radial_features, settings.layers)
         for interaction in network.interactions:
             interaction.cfconv.filter_generator = EndingAtCutoff(interaction.cfconv.filter_generator, settings.cutoff)
-        return GraphPESPotential(network, settings.core)
+        return GraphPESPotential(network, settings.short_range_repulsion)

@@ -45,4 +45,4 @@ class TensorNet(Architecture):
         """Return an untrained TensorNet."""
         from distill.potentials.networks.tensornet import TensorNetPotential
 
-        return TensorNetPotential(**settings.network_arguments(), core=settings.core)
+        return TensorNetPotential(**settings.network_arguments(), short_range_repulsion=settings.short_range_repulsion)

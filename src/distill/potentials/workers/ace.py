@@ -20,7 +20,7 @@ else:  # a script: its folder is on the path, and this package may not be instal
 SKIN = 0.5
 """Å; how much further than the cutoff neighbours of a single structure are listed, to be used at its next positions."""
 
-CORE_WIDTH = 0.1
+REPULSION_WIDTH = 0.1
 """Å; over which the repulsion of nuclei takes over from the expansion."""
 
 SHARED = 2000
@@ -33,12 +33,12 @@ PACKAGES = {"pyace": "python-ace", "tensorpotential": "tensorpotential", "tensor
 # ---- bases ----------------------------------------------------------------------------------------------------------
 
 
-def make_basis(potential: dict[str, Any], core: dict[str, float], seed: int | None) -> Any:
+def make_basis(potential: dict[str, Any], repulsion: dict[str, float], seed: int | None) -> Any:
     """Return a basis whose coefficients are zero, or, with a seed, small random numbers.
 
     Args:
         potential: the ``potential`` section of pacemaker's input.
-        core: distance, Å, at which the repulsion of nuclei begins, for each pair of elements as in ``"O Si"``.
+        repulsion: distance, Å, at which the repulsion of nuclei begins, for each pair of elements as in ``"O Si"``.
         seed: of the coefficients.
 
     Raises:
@@ -51,10 +51,10 @@ def make_basis(potential: dict[str, Any], core: dict[str, float], seed: int | No
         configuration = pyace.create_multispecies_basis_config(potential)
         for block in configuration.funcspecs_blocks:
             names = sorted(block.block_name.split())
-            distance = core.get(" ".join(names * 2 if len(names) == 1 else names))
+            distance = repulsion.get(" ".join(names * 2 if len(names) == 1 else names))
             if distance is not None and len(names) < 3:
                 block.inner_cutoff_type, block.core_rep_parameters = "zbl", (1, 1)
-                block.r_in, block.delta_in, block.rho_cut, block.drho_cut = distance, CORE_WIDTH, 1.0, 1.0
+                block.r_in, block.delta_in, block.rho_cut, block.drho_cut = distance, REPULSION_WIDTH, 1.0, 1.0
         basis = pyace.ACEBBasisSet(configuration)
     except Exception as error:
         raise Refusal("input", f"pacemaker cannot make the basis ({describe(error)})") from error
@@ -259,7 +259,7 @@ class ACEServer(Server):
 
     def make(self, request: dict[str, Any]) -> dict[str, Any]:
         """Return the basis of pacemaker's ``potential`` section, with random coefficients where a seed is given."""
-        basis = make_basis(request["potential"], request["core"], request.get("seed"))
+        basis = make_basis(request["potential"], request["repulsion"], request.get("seed"))
         return {"basis": basis_text(basis)}
 
     def size(self, request: dict[str, Any]) -> dict[str, Any]:

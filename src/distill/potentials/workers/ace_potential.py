@@ -71,19 +71,20 @@ class ACEPotential(GradientFree):
         """Coefficients of the radial functions and of the expansion."""
         return int(self._ask({"do": "size"})["coefficients"])
 
-    def make_basis(self, core: Mapping[str, float] | None = None, seed: int | None = None) -> str:
+    def make_basis(self, repulsion: Mapping[str, float] | None = None, seed: int | None = None) -> str:
         """Return a basis by the settings; without a seed its coefficients are zero.
 
         Args:
-            core: for each pair of elements, as in ``"O Si"``, the distance below which nuclei repel each other by the
-                formula of Ziegler, Biersack and Littmark and the expansion is switched off, Å; no core if None.
+            repulsion: for each pair of elements, as in ``"O Si"``, the distance below which nuclei repel each other by
+                the formula of Ziegler, Biersack and Littmark and the expansion is switched off, Å; no repulsion if
+                None.
             seed: of small random coefficients.
 
         Raises:
             UserError: pacemaker does not accept the settings, or a package is missing.
         """
         worker = self.worker(ace_worker, {"threads": 1})
-        request = {"do": "make", "potential": self.settings.pacemaker_potential(), "core": dict(core or {})}
+        request = {"do": "make", "potential": self.settings.pacemaker_potential(), "repulsion": dict(repulsion or {})}
         try:
             return str(worker.ask(request | ({} if seed is None else {"seed": seed}))["basis"])
         except Refusal as refusal:

@@ -1,4 +1,4 @@
-"""Train an ACE student: data, references, weights and core for :mod:`distill.training.ace.fit`, and its engine."""
+"""Train an ACE student: data, references, weights and repulsion for :mod:`distill.training.ace.fit`, and its engine."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ from distill.potentials.workers import ace_fit as ace_fit_worker
 from distill.potentials.workers.ace_potential import ACEPotential
 from distill.potentials.workers.protocol import Refusal
 from distill.structures.frames import Frames, concatenate
-from distill.training.ace.core_distances import closer_than, shortest_distances
 from distill.training.ace.fit import Batches, Errors, Fit, Objective, State, Upfit
+from distill.training.ace.repulsion_distances import closer_than, shortest_distances
 from distill.training.loggers import Logs, curve_writer
 
 if TYPE_CHECKING:
@@ -43,9 +43,9 @@ def train_ace(
 ) -> tuple[ACEPotential, State]:
     """Return a fitted expansion and how its fit went.
 
-    Per-element energies are those of least squares, and of dimers only the forces are fitted. Where the settings have
-    a core, the repulsion of nuclei begins at the shortest distance of the data, and structures with closer atoms are
-    left out: the core describes them.
+    Per-element energies are those of least squares, and of dimers only the forces are fitted. Where the settings
+    have it, the repulsion of nuclei begins at the shortest distance of the data, and structures with closer atoms are
+    left out: the repulsion describes them.
 
     Args:
         settings: of the expansion; its elements are those of the data where none are named.
@@ -66,10 +66,19 @@ def train_ace(
     offsets, _ = fit_offsets(train[np.flatnonzero(referenced(train))])
     with torch.no_grad():
         student.offsets.copy_(torch.from_numpy(offsets))
-    core = shortest_distances(train, own.cutoff) if own.core else {}
+    repulsion = shortest_distances(train, own.cutoff) if own.short_range_repulsion else {}
     weights = np.ones(len(train))
     state = fit_ace(
-        student, student.make_basis(core), core, train, valid, weights, batches, upfit, pacemaker=pacemaker, **how
+        student,
+        student.make_basis(repulsion),
+        repulsion,
+        train,
+        valid,
+        weights,
+        batches,
+        upfit,
+        pacemaker=pacemaker,
+        **how,
     )
     return student, state
 
@@ -100,14 +109,14 @@ def refine_ace(
         WorkError: TensorFlow fails.
     """
     _refuse_without_labels(train, valid)
-    core = shortest_distances(synthetic, student.settings.cutoff) if student.settings.core else {}
+    repulsion = shortest_distances(synthetic, student.settings.cutoff) if student.settings.short_range_repulsion else {}
     others = synthetic if share else Frames.empty()
     total, n = len(train) + len(others), len(train)
     weights = np.concatenate(
         [np.full(n, (1 - share) * total / n), np.full(len(others), share * total / max(1, len(others)))]
     )
     every = concatenate([train, others])
-    return student, fit_ace(student, student.basis, core, every, valid, weights, batches, None, **how)
+    return student, fit_ace(student, student.basis, repulsion, every, valid, weights, batches, None, **how)
 
 
 def _refuse_without_labels(train: Frames, valid: Frames) -> None:
@@ -118,7 +127,7 @@ def _refuse_without_labels(train: Frames, valid: Frames) -> None:
 def fit_ace(
     student: ACEPotential,
     basis: str,
-    core: dict[str, float],
+    repulsion: dict[str, float],
     train: Frames,
     valid: Frames,
     weights: Array,
@@ -141,7 +150,7 @@ def fit_ace(
 
     Args:
         student: is given what comes out.
-        basis: pacemaker's YAML. core: where the core of it begins, Å; structures with closer atoms are left out.
+        basis: pacemaker's YAML. repulsion: where that of nuclei begins, Å; structures with closer atoms are left out.
         train: structures to learn from. valid: structures that choose the best state.
         weights: how much each structure of ``train`` counts, ``[B]``.
         batches, upfit, pacemaker: see :func:`train_ace`.
@@ -160,7 +169,7 @@ def fit_ace(
         WorkError: TensorFlow fails.
     """
     reach = student.settings.cutoff
-    can, could = (np.flatnonzero(~closer_than(side, core, reach)) for side in (train, valid))
+    can, could = (np.flatnonzero(~closer_than(side, repulsion, reach)) for side in (train, valid))
     kept, judged = train[can], valid[could]
     counts = np.concatenate([weights[can], np.ones(len(judged))])
     engine = WorkerEngine(student, basis, concatenate([kept, judged]), counts, force_scale, device, work)
@@ -202,7 +211,7 @@ def fit_ace(
     state.warnings += student.adopt(fitted, kept[objective.train])
     if left := len(train) - len(objective.train):
         state.warnings.append(
-            f"{left} of {len(train)} structures were not fitted: atoms closer than the core, or alone"
+            f"{left} of {len(train)} structures were not fitted: atoms closer than where the repulsion begins, or alone"
         )
     return state
 

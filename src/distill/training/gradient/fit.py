@@ -56,7 +56,7 @@ def fit(
     batch_size: int,
     learning_rate: float,
     weights: LossWeights | None = None,
-    steps_per_round: int | None = 50,
+    validation_interval: int | None = 50,
     optimiser: Literal["adamw", "muon"] = "adamw",
     schedule: Literal["cosine", "plateau"] = "cosine",
     decay: float = 0.8,
@@ -88,7 +88,7 @@ def fit(
         batch_size: structures per step and device, on average: batches are cut so that they cost the same.
         learning_rate: its peak.
         weights: weights of the objective.
-        steps_per_round: steps between two validations; None: one pass over the structures.
+        validation_interval: steps between two validations; None: one pass over the structures.
         optimiser: ``"adamw"``, or ``"muon"`` for the weight matrices.
         schedule: ``"cosine"`` with a linear warm-up over 5 % of the steps, or ``"plateau"``.
         decay: what a plateau of the validation loss multiplies the learning rate by ...
@@ -130,7 +130,7 @@ def fit(
         train_set.costs,
         batch_size * devices,
         seed,
-        per_interval=steps_per_round,
+        per_interval=validation_interval,
         others=len(others),
         share=replay_share,
     )

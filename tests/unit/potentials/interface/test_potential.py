@@ -101,7 +101,7 @@ def test_initialise_centres_and_scales(painn: Potential, silicon: Atoms) -> None
 
 
 def test_settings_are_strict() -> None:
-    for wrong in ({"cutoff": -1.0}, {"channels": 1.5}, {"chanels": 8}, {"core": "yes"}, {"layers": 0}):
+    for wrong in ({"cutoff": -1.0}, {"channels": 1.5}, {"chanels": 8}, {"short_range_repulsion": "yes"}, {"layers": 0}):
         with pytest.raises(ValidationError):
             PaiNN.Settings(**wrong)
 

@@ -74,7 +74,7 @@ def test_a_fit_and_dynamics_go_the_same_way(tmp_path: Path) -> None:
     labelled = network("painn").double().evaluate(frames)
     assert labelled.energy is not None and labelled.forces is not None
     labelled = labelled.with_labels(labelled.energy + 1, 2 * labelled.forces, None)
-    how: Any = {"steps": 4, "batch_size": 2, "learning_rate": 0.01, "steps_per_round": 2, "optimiser": "muon"}
+    how: Any = {"steps": 4, "batch_size": 2, "learning_rate": 0.01, "validation_interval": 2, "optimiser": "muon"}
     plain, compiled = network("painn").double(), network("painn").double()
     for potential in (plain, compiled):
         is_compiled = potential is compiled

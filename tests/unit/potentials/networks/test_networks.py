@@ -93,7 +93,7 @@ def assert_predicts_alike(ours: Potential, theirs: Any, structures: dict[str, At
 def test_painn_is_that_of_graph_pes(structures: dict[str, Atoms]) -> None:
     from graph_pes.models.painn import PaiNN as Published
 
-    settings = PaiNN.Settings(channels=16, layers=3, radial_features=8, cutoff=4.0, core=False)
+    settings = PaiNN.Settings(channels=16, layers=3, radial_features=8, cutoff=4.0, short_range_repulsion=False)
     ours = PaiNN.build(settings, seed=1)
     assert isinstance(ours, PaiNNPotential)
     torch.nn.init.uniform_(ours.scales, 0.5, 2.0)
@@ -128,7 +128,7 @@ def test_tensornet_is_that_of_graph_pes(structures: dict[str, Atoms]) -> None:
     from graph_pes.models.tensornet import TensorNet as Published
 
     sizes = {"channels": 16, "layers": 2, "radial_features": 8, "cutoff": 4.0}
-    ours = TensorNet.build(TensorNet.Settings(**sizes, core=False), seed=1)
+    ours = TensorNet.build(TensorNet.Settings(**sizes, short_range_repulsion=False), seed=1)
     torch.nn.init.uniform_(ours.scales, 0.5, 2.0)
     theirs = Published(**sizes)
     state = {}

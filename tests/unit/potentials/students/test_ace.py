@@ -194,7 +194,7 @@ def test_it_is_saved_with_its_files(expansion: ACEPotential, tmp_path: Path) -> 
 
 
 @installed
-def test_the_core_takes_over_below_its_distance() -> None:
+def test_the_repulsion_takes_over_below_its_distance() -> None:
     potential = ACE.create(ACESettings(elements=["Si"], **SMALL), seed=0)
     assert isinstance(potential, ACEPotential)
     potential.adopt(potential.make_basis({"Si Si": 1.8}, seed=0), Frames.empty())

@@ -81,7 +81,7 @@ def test_elements_that_are_none_are_refused() -> None:
 @pytest.mark.parametrize("arch", student_names())
 def test_an_atom_that_leaves_takes_no_energy_with_it(arch: str) -> None:
     """Energy and forces of two atoms end smoothly at the cutoff."""
-    potential = build(arch, ["O", "Si"], preset="small", cutoff=4.0, core=False).double()
+    potential = build(arch, ["O", "Si"], preset="small", cutoff=4.0, short_range_repulsion=False).double()
     distances = np.array([3.9, 3.99, 3.999, 3.9999, 4.1])
     pairs = [Atoms("SiO", positions=[[0, 0, 0], [0, 0, d]]) for d in distances]
     predicted = potential.evaluate(pairs, stress=False)
@@ -97,7 +97,7 @@ def test_a_class_of_the_users_is_a_student(tmp_path: Path, monkeypatch: pytest.M
     (tmp_path / "own_student.py").write_text(OWN)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", list(sys.path))
-    potential = build("own_student:Mine", ["Si"], parameters={"width": 12}, core=False)
+    potential = build("own_student:Mine", ["Si"], parameters={"width": 12}, short_range_repulsion=False)
     assert potential.model.symbols == ["Si"] and potential.cutoff == 3.5
     assert check_potential(potential) == []
     save(potential, tmp_path / "saved", {})

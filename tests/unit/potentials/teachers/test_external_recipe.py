@@ -37,7 +37,7 @@ synthetic:
   temperature: 800
   sigma: [0.05, 0.2]
 students:
-  painn: {{arch: painn, channels: 8, layers: 1, cutoff: 4.0, steps: 4, steps_per_round: 2, batch_size: 2}}
+  painn: {{arch: painn, channels: 8, layers: 1, cutoff: 4.0, steps: 4, validation_interval: 2, batch_size: 2}}
 benchmark: {{seconds: 1}}
 simulate:
   - kind: energy_volume

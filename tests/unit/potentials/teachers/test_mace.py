@@ -243,7 +243,7 @@ def test_can_be_fine_tuned(file: Path, atoms: list[Atoms], tmp_path: Path) -> No
         batch_size=3,
         learning_rate=5e-3,
         weights=LossWeights(),
-        steps_per_round=10,
+        validation_interval=10,
         work=tmp_path,
         average=0.0,
     )

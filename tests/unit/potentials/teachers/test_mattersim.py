@@ -127,7 +127,17 @@ def test_can_be_fine_tuned(ours: Potential, silicon: Atoms, water: Atoms, tmp_pa
     row = POTENTIALS["mattersim-v1.0.0-1m"]
     labels = row.create(row.Settings(), seed=2).evaluate(Frames.from_atoms([silicon, water]))
     before = ours.evaluate(labels)
-    fit(ours, labels, labels, steps=20, batch_size=2, learning_rate=1e-2, steps_per_round=5, average=0.0, work=tmp_path)
+    fit(
+        ours,
+        labels,
+        labels,
+        steps=20,
+        batch_size=2,
+        learning_rate=1e-2,
+        validation_interval=5,
+        average=0.0,
+        work=tmp_path,
+    )
     after = ours.evaluate(labels)
     assert np.abs(after.energy - labels.energy).max() < 0.5 * np.abs(before.energy - labels.energy).max()
 

@@ -208,7 +208,15 @@ def test_can_be_fine_tuned(name: str, silicon: Atoms, water: Atoms, tmp_path: Pa
     student = row.create(row.Settings(), seed=1)
     before = student.evaluate(frames)
     fit(
-        student, labels, labels, steps=20, batch_size=2, learning_rate=1e-2, steps_per_round=5, average=0, work=tmp_path
+        student,
+        labels,
+        labels,
+        steps=20,
+        batch_size=2,
+        learning_rate=1e-2,
+        validation_interval=5,
+        average=0,
+        work=tmp_path,
     )
     after = student.evaluate(frames)
     assert np.abs(after.energy - labels.energy).max() < 0.5 * np.abs(before.energy - labels.energy).max()

@@ -36,7 +36,7 @@ def silicon(n: int = 2) -> Frames:
 
 
 def tune(potential: Potential, work: Path, steps: int = 3) -> None:
-    arguments = {"steps": steps, "steps_per_round": steps, "batch_size": 2, "learning_rate": 1e-3, "average": 0.0}
+    arguments = {"steps": steps, "validation_interval": steps, "batch_size": 2, "learning_rate": 1e-3, "average": 0.0}
     fit(potential, silicon(), silicon(), work=work, **arguments)
 
 

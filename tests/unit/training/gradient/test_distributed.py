@@ -66,7 +66,7 @@ def test_two_processes_are_one_with_twice_the_batch(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_so_it_is_where_terms_are_balanced_and_the_rate_follows_the_losses(tmp_path: Path) -> None:
     weights = LossWeights(energy=1.0, forces=1.0, balance=True)
-    options: dict = {"steps": 20, "steps_per_round": 2, "weights": weights, "average": 0.0}
+    options: dict = {"steps": 20, "validation_interval": 2, "weights": weights, "average": 0.0}
     options |= {"schedule": "plateau", "decay_patience": 0, "learning_rate": 0.02}
     reference = run(tmp_path / "one", student(), batch_size=4, **options)
     found = run(tmp_path / "two", student(), batch_size=2, devices=2, **options)
@@ -93,7 +93,7 @@ def test_a_process_may_have_nothing_to_do(tmp_path: Path) -> None:
     for devices in (1, 3):
         potential = student()
         potential.initialise(data)
-        arguments = {"steps": 9, "steps_per_round": 3, "learning_rate": 5e-3, "seed": 1}
+        arguments = {"steps": 9, "validation_interval": 3, "learning_rate": 5e-3, "seed": 1}
         work = tmp_path / str(devices)
         curves.append(fit(potential, data, valid, batch_size=3 // devices, devices=devices, work=work, **arguments))
     assert_same_curve(*curves)

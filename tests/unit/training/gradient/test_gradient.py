@@ -61,7 +61,7 @@ def student(channels: int = 8, seed: int = 0) -> Potential:
 
 
 def run(work: Path, potential: Potential, progress: Progress | None = None, **changes: object) -> FitResult:
-    arguments: dict = {"steps": 60, "batch_size": 4, "learning_rate": 5e-3, "steps_per_round": 10, "seed": 1}
+    arguments: dict = {"steps": 60, "batch_size": 4, "learning_rate": 5e-3, "validation_interval": 10, "seed": 1}
     potential.initialise(frames(10, 0))
     return fit(potential, frames(10, 0), frames(4, 1), work=work, progress=progress, **arguments | changes)
 

@@ -11,14 +11,14 @@ from ase.data import covalent_radii
 
 from distill.potentials.interface.batch import Batch
 from distill.potentials.interface.potential import Potential
-from distill.potentials.networks.core_repulsion import INNER, OUTER, CoreRepulsion, switch
+from distill.potentials.networks.zbl import INNER, OUTER, ZBLRepulsion, switch
 from distill.structures.frames import Frames
 
 
 def repulsion(painn: Potential, atoms: Atoms) -> float:
-    """Return the core repulsion of one structure, eV."""
+    """Return the short-range repulsion of one structure, eV."""
     batch: Batch = painn.prepare(Frames.from_atoms([atoms])).whole()
-    return float(CoreRepulsion()(batch, batch.vectors()).sum())
+    return float(ZBLRepulsion()(batch, batch.vectors()).sum())
 
 
 @pytest.mark.parametrize(("symbols", "distance"), [("SiSi", 0.8), ("OH", 0.4), ("NaCl", 1.0)])
@@ -56,12 +56,12 @@ def test_all_pairs_give_what_the_close_ones_give(painn: Potential) -> None:
     atoms = bulk("Si", cubic=True)
     atoms.positions[0] += [1.0, 1.0, 0.9]  # close to its neighbour
     batch = painn.prepare(Frames.from_atoms([atoms])).whole()
-    core = CoreRepulsion()
+    repulsion = ZBLRepulsion()
     found = []
     for everything in (False, True):
         vectors = batch.vectors().detach().requires_grad_()
-        reach = core.radii[batch.numbers][batch.pairs].sum(0)
-        energies = core.of_pairs(batch, batch.pairs, vectors, reach) if everything else core(batch, vectors)
+        reach = repulsion.radii[batch.numbers][batch.pairs].sum(0)
+        energies = repulsion.of_pairs(batch, batch.pairs, vectors, reach) if everything else repulsion(batch, vectors)
         found.append((energies, *torch.autograd.grad(energies.sum(), vectors)))
     assert float(found[0][0].detach().sum()) > 1.0
     for one, other in zip(*found, strict=True):

@@ -6,7 +6,7 @@ import numpy as np
 from ase import Atoms
 
 from distill.structures.frames import Frames
-from distill.training.ace.core_distances import closer_than, shortest_distances
+from distill.training.ace.repulsion_distances import closer_than, shortest_distances
 
 
 def line(symbols: str, *distances: float) -> Atoms:

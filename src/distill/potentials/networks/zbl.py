@@ -30,7 +30,7 @@ OUTER = 0.75
 """From this multiple on it is zero."""
 
 
-class CoreRepulsion(nn.Module):
+class ZBLRepulsion(nn.Module):
     """The Ziegler-Biersack-Littmark repulsion, switched off smoothly (twice differentiable); it has no parameters."""
 
     radii: Tensor
@@ -56,11 +56,11 @@ class CoreRepulsion(nn.Module):
         """Return the energy that the given pairs, with these sums of covalent radii, give each atom, ``[N]`` eV."""
         i, j = pairs
         distances = vectors.norm(dim=-1)
-        pair = zbl(batch.numbers[i], batch.numbers[j], distances) * switch(distances / reach)
+        pair = zbl_energy(batch.numbers[i], batch.numbers[j], distances) * switch(distances / reach)
         return pair.new_zeros(len(batch.numbers)).index_add(0, i, pair / 2).index_add(0, j, pair / 2)
 
 
-def zbl(numbers_i: Tensor, numbers_j: Tensor, distances: Tensor) -> Tensor:
+def zbl_energy(numbers_i: Tensor, numbers_j: Tensor, distances: Tensor) -> Tensor:
     """Return the universal screened Coulomb energy of nuclei at the given distances (Å), in eV."""
     length = SCREENING_LENGTH / (numbers_i**0.23 + numbers_j**0.23)
     x = distances / length
