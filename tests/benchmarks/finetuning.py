@@ -12,7 +12,6 @@ from __future__ import annotations
 import argparse
 import io
 import sys
-import time
 import warnings
 from collections.abc import Sequence
 from contextlib import redirect_stdout
@@ -22,7 +21,7 @@ from statistics import median
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
-from generation import SILICON, STOCK, machine, positive, say, table, with_allocator
+from generation import SILICON, STOCK, machine, now, positive, say, table, with_allocator
 
 from distill.base.arrays import Array
 from distill.base.errors import DistillError
@@ -159,10 +158,10 @@ def compare(case: str, tools: Sequence[Tool], frames: Frames, batch: int, passes
     for k in range(passes + 1):
         say(f"{case}: pass {k} of {passes}" if k else f"{case}: warming up")
         for tool, of_tool in zip(tools, times, strict=True):
-            begin = time.perf_counter()
+            begin = now()
             tool.learn()
             if k:
-                of_tool.seconds.append(time.perf_counter() - begin)
+                of_tool.seconds.append(now() - begin)
     return times
 
 

@@ -37,7 +37,7 @@ from distill.sampling.similarity import Pool, SeedFrame
 from distill.structures.frames import Frames, concatenate
 from distill.structures.read import read_frames
 from distill.workflow.executors.local import ALLOCATOR
-from distill.workflow.machine import resolve_device, usable_cores, use_threads
+from distill.workflow.machine import OWN, resolve_device, usable_cores, use_threads, versions
 
 if TYPE_CHECKING:
     from ase import Atoms
@@ -252,6 +252,14 @@ def labelled(structures: Sequence[Atoms], trees: Sequence[int]) -> Frames:
         np.array([i["energy"] for i in info]), np.concatenate([atoms.arrays["forces"] for atoms in structures]), None
     )
     return frames.with_info(tree=trees, generation=[i["level"] for i in info])
+
+
+def now() -> float:
+    """Return the time in seconds, when a GPU has done all that it was asked for."""
+    torch = sys.modules.get("torch")
+    if torch is not None and torch.cuda.is_initialized():
+        torch.cuda.synchronize()
+    return time.perf_counter()
 
 
 # What was grown
@@ -489,12 +497,12 @@ def machine(device: str, threads: int) -> dict[str, Any]:
         "threads": threads,
         "device": torch.cuda.get_device_name(device) if device.startswith("cuda") else device,
     }
-    for package in ("torch", "chgnet", "mlip-distill", PUBLIC):
+    for package in ("torch", "chgnet", PUBLIC):
         try:
             found[package] = version(package)
         except PackageNotFoundError:
             found[package] = "not installed"
-    return found
+    return found | {OWN: versions()[OWN]}
 
 
 def arguments() -> argparse.Namespace:

@@ -17,9 +17,8 @@ import resource
 import subprocess
 import sys
 import tempfile
-import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
@@ -28,7 +27,7 @@ from typing import Any
 import lightning.pytorch as lightning
 import numpy as np
 import pytorch_lightning
-from generation import SILICON, machine, positive, say, table, with_allocator
+from generation import SILICON, machine, now, positive, say, table, with_allocator
 
 from distill.base.errors import DistillError
 from distill.structures.frames import Frames
@@ -60,11 +59,11 @@ class Clock:
 
     def on_train_epoch_start(self, trainer: Any, module: Any) -> None:
         """Start the clock."""
-        self.start = time.perf_counter()
+        self.start = now()
 
     def on_train_epoch_end(self, trainer: Any, module: Any) -> None:
         """Stop it."""
-        self.seconds.append(time.perf_counter() - self.start)
+        self.seconds.append(now() - self.start)
 
 
 class OurClock(Clock, lightning.Callback):
@@ -194,19 +193,21 @@ class Theirs:
 TOOLS: dict[str, Callable[[str, Frames, int, str], Any]] = {tool.name: tool for tool in (Theirs, Ours, Compiled)}
 
 
-def compare(arch: str, frames: Frames, batch: int, turns: int, device: str) -> dict[str, Epochs]:
+def compare(
+    arch: str, frames: Frames, batch: int, turns: int, device: str, only: Sequence[str] = tuple(TOOLS)
+) -> dict[str, Epochs]:
     """Let the tools train and evaluate in turn; the first epoch of a training and the first evaluation do not count."""
-    tools = {name: make(arch, frames, batch, device) for name, make in TOOLS.items()}
+    tools = {name: TOOLS[name](arch, frames, batch, device) for name in only}
     found = {name: Epochs() for name in tools}
     for turn in range(turns):
         for name, tool in tools.items():
             say(f"{arch}: {name}, turn {turn + 1} of {turns}")
             found[name].train += tool.train(3)[1:]
             for k in range(3):
-                begin = time.perf_counter()
+                begin = now()
                 tool.evaluate()
                 if k:
-                    found[name].evaluate.append(time.perf_counter() - begin)
+                    found[name].evaluate.append(now() - begin)
     return found
 
 

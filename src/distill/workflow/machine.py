@@ -14,8 +14,11 @@ from typing import Any
 
 from distill.base.errors import UserError
 
+OWN = "mlip-distill"
+"""The distribution of this package."""
+
 PACKAGES = (
-    "mlip-distill",
+    OWN,
     "torch",
     "numpy",
     "scipy",
@@ -108,7 +111,10 @@ def peak_memory_mib() -> dict[str, Any]:
 
 
 def versions() -> dict[str, str]:
-    """Return the installed versions of the packages that results depend on."""
+    """Return the installed versions of the packages that results depend on.
+
+    Without an installation of this package, as in a source tree on the path, its own version is not known.
+    """
     from importlib.metadata import PackageNotFoundError, version
 
     found = {}
@@ -116,5 +122,6 @@ def versions() -> dict[str, str]:
         try:
             found[name] = version(name)
         except PackageNotFoundError:
-            continue
+            if name == OWN:
+                found[name] = "unknown (source tree)"
     return found

@@ -129,16 +129,19 @@ def elements_of(settings: OfElements) -> list[str]:
 def local_energies(model: GraphPESModel, graph: AtomicGraph) -> Tensor:
     """Return the energy of each atom; a sum of models is taken apart, as each has a cutoff of its own."""
     if isinstance(model, AdditionModel):
-        parts = [local_energies(part, graph).reshape(-1) for part in model.models.values()]
+        parts = [local_energies(part, within(graph, float(part.cutoff))).reshape(-1) for part in model.models.values()]
         return torch.stack(parts).sum(0)
-    if float(model.cutoff) < graph.cutoff:
-        graph = trim_edges(graph, float(model.cutoff))
     if isinstance(model, InterfaceModel):
         found = model.raw_forward_pass(model.convert_to_underlying_input(graph), True, ["local_energies"])
     else:
         found = model(graph)
     energies: Tensor = found["local_energies"]
     return energies
+
+
+def within(graph: AtomicGraph, cutoff: float) -> AtomicGraph:
+    """Return the graph with no edges longer than ``cutoff`` Å."""
+    return trim_edges(graph, cutoff) if cutoff < graph.cutoff else graph
 
 
 def atomic_graph(batch: Batch, cutoff: float) -> AtomicGraph:

@@ -1,0 +1,22 @@
+"""What is recorded of the packages that results depend on."""
+
+from __future__ import annotations
+
+import importlib.metadata
+from importlib.metadata import PackageNotFoundError
+
+import pytest
+
+from distill.workflow.machine import OWN, PACKAGES, versions
+
+
+def test_a_source_tree_that_is_not_installed_has_an_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    def installed(name: str) -> str:
+        if name in (OWN, "chgnet"):
+            raise PackageNotFoundError(name)
+        return "1.2"
+
+    monkeypatch.setattr(importlib.metadata, "version", installed)
+    found = versions()
+    assert found[OWN] == "unknown (source tree)"
+    assert found == {OWN: "unknown (source tree)"} | dict.fromkeys([p for p in PACKAGES[1:] if p != "chgnet"], "1.2")
