@@ -1,8 +1,7 @@
 """A potential as an ASE calculator, with a list of neighbours that survives many steps.
 
-Pairs are listed up to the cutoff plus a skin (Verlet's list); they hold until an atom has moved by half the skin. Each
-step keeps those of them that are within the cutoff, so that the result is that of a fresh list. What a model needs
-besides pairs, such as CHGNet's angles, is found anew at every step.
+The result is that of a fresh list at every step. What a model needs besides edges, such as CHGNet's angles, is found
+anew at every step.
 """
 
 from __future__ import annotations
@@ -10,12 +9,15 @@ from __future__ import annotations
 from typing import ClassVar, Protocol
 
 import numpy as np
+import torch
 from ase import Atoms
 from ase.calculators.calculator import Calculator, all_changes
 from ase.stress import full_3x3_to_voigt_6_stress
+from torch import Tensor
 
 from distill.base.arrays import Array
-from distill.potentials.interface.batch import Batch, Prediction, find_pairs
+from distill.potentials.interface.batch import Batch, Prediction
+from distill.potentials.interface.verlet_list import VerletList
 from distill.structures.frames import Frames
 
 SKIN = 0.5
@@ -29,11 +31,15 @@ class Predictor(Protocol):
     def cutoff(self) -> float:
         """The distance up to which atoms see each other, Å."""
 
+    @property
+    def device(self) -> torch.device:
+        """Where it computes."""
+
     def check(self, frames: Frames) -> None:
         """Refuse structures that it cannot describe."""
 
-    def batch(self, frames: Frames, neighbours: tuple[Array, Array] | None = None) -> Batch:
-        """Return the structures as one batch, with given pairs and shifts."""
+    def batch(self, frames: Frames, neighbours: tuple[Array, Array] | tuple[Tensor, Tensor] | None = None) -> Batch:
+        """Return the structures as one batch, with given edges and shifts."""
 
     def __call__(self, batch: Batch) -> Prediction:
         """Return what it predicts."""
@@ -44,10 +50,7 @@ class PotentialCalculator(Calculator):
 
     Args:
         potential: in evaluation mode, on the device to use.
-        skin: how much further than the cutoff pairs are listed, Å; 0 lists them anew at each step.
-
-    Attributes:
-        lists_built: how many lists of neighbours were made so far.
+        skin: how much further than the cutoff edges are listed, Å; with 0 the list is rebuilt at each step.
     """
 
     implemented_properties: ClassVar[list[str]] = ["energy", "free_energy", "forces", "stress"]
@@ -55,11 +58,12 @@ class PotentialCalculator(Calculator):
     def __init__(self, potential: Predictor, skin: float = SKIN) -> None:
         super().__init__()
         self.potential = potential
-        self.skin = skin
-        self.lists_built = 0
-        self._listed: Frames | None = None
-        self._pairs: Array = np.zeros((2, 0), dtype=np.int64)
-        self._shifts: Array = np.zeros((0, 3), dtype=np.int32)
+        self._list = VerletList(potential.cutoff, skin, potential.device)
+
+    @property
+    def lists_built(self) -> int:
+        """How often the neighbour list was built so far."""
+        return self._list.rebuilt
 
     def check_state(self, atoms: Atoms, tol: float = 0.0) -> list[str]:
         """Return what changed since the last calculation of all that a potential depends on.
@@ -101,28 +105,9 @@ class PotentialCalculator(Calculator):
 
     def _predict(self, frames: Frames) -> Prediction:
         """Return the numbers of one structure, the stress only where it is periodic."""
-        batch = self.potential.batch(frames, self._neighbours(frames))
+        if not self._list.holds(frames):
+            self.potential.check(frames)
+            self._list.rebuild(frames)
+        batch = self.potential.batch(frames, self._list.within_cutoff(frames))
         found: Prediction = self.potential(batch)
         return found if batch.periodic else found._replace(stress=None)
-
-    def _neighbours(self, frames: Frames) -> tuple[Array, Array]:
-        """Return the pairs within the cutoff and their lattice translations."""
-        if not self._holds(frames):
-            self.potential.check(frames)
-            self._pairs, self._shifts = find_pairs(frames, self.potential.cutoff + self.skin)
-            self._listed = frames
-            self.lists_built += 1
-        i, j = self._pairs
-        vectors = frames.positions[j] - frames.positions[i] + self._shifts @ frames.cells[0]
-        near = np.einsum("ij,ij->i", vectors, vectors) < self.potential.cutoff**2
-        return self._pairs[:, near], self._shifts[near]
-
-    def _holds(self, frames: Frames) -> bool:
-        """Return whether the listed pairs contain all that are within the cutoff now."""
-        listed = self._listed
-        if listed is None or not all(
-            np.array_equal(getattr(listed, name), getattr(frames, name)) for name in ("numbers", "pbc", "cells")
-        ):
-            return False
-        moved = np.square(frames.positions - listed.positions).sum(axis=1)
-        return bool(moved.max(initial=0.0) < (self.skin / 2) ** 2)

@@ -6,6 +6,7 @@ from typing import ClassVar, NoReturn, Protocol
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from distill.base.arrays import Array
 from distill.base.errors import DistillError, UserError, WorkError
@@ -65,7 +66,7 @@ class GradientFree(Potential):
         """Refuse: there are no gradients."""
         self._refuse()
 
-    def batch(self, frames: Frames, neighbours: tuple[Array, Array] | None = None) -> Batch:
+    def batch(self, frames: Frames, neighbours: tuple[Array, Array] | tuple[Tensor, Tensor] | None = None) -> Batch:
         """Refuse: there is no network to prepare structures for."""
         self._refuse()
 

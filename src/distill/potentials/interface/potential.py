@@ -111,13 +111,14 @@ class Potential(nn.Module):
             return frames
         return frames.with_info(grade=[float(g) for g in np.maximum.reduceat(grades, frames.offsets[:-1])])
 
-    def batch(self, frames: Frames, neighbours: tuple[Array, Array] | None = None) -> Batch:
+    def batch(self, frames: Frames, neighbours: tuple[Array, Array] | tuple[Tensor, Tensor] | None = None) -> Batch:
         """Return the structures as one batch without labels, on the device of the potential.
 
         Args:
             frames: the structures.
-            neighbours: their pairs and shifts as ``graph.find_pairs`` gives them, from a caller who has them and has
-                had the structures checked; by default the structures are checked and all pairs within the cutoff found.
+            neighbours: their pairs and shifts as ``find_pairs`` gives them, or as tensors, from a caller who has them
+                and has had the structures checked; by default the structures are checked and all pairs within the
+                cutoff found.
 
         Raises:
             UserError: an element that the potential does not know, or periodicity without a lattice vector.
@@ -132,8 +133,8 @@ class Potential(nn.Module):
             positions=torch.tensor(frames.positions, dtype=dtype),
             cells=torch.tensor(frames.cells, dtype=dtype),
             periodic=torch.tensor(frames.pbc.all(-1) & (frames.volumes > 0)),
-            pairs=torch.tensor(pairs),
-            shifts=torch.tensor(shifts, dtype=dtype),
+            pairs=torch.as_tensor(pairs),
+            shifts=torch.as_tensor(shifts, dtype=dtype),
             structure=torch.tensor(frames.structure_of_atom),
         )
         return self.complete(batch.to(self.device))

@@ -1,0 +1,68 @@
+"""A neighbour list that survives many steps of dynamics (L. Verlet, Phys. Rev. 159, 98, 1967).
+
+Edges are listed up to the cutoff plus a skin; the list holds until an atom has moved by half the skin. Each step
+selects those within the cutoff, on the device of the potential: what goes there at a step is the positions, not the
+edges.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from distill.potentials.interface.batch import find_pairs
+from distill.structures.frames import Frames
+
+
+class VerletList:
+    """The half neighbour list of one structure that moves.
+
+    Args:
+        cutoff: of the edges that are returned, Å.
+        skin: how much further edges are listed, Å; with 0 the list is rebuilt for every structure.
+        device: where the edges are kept and selected.
+
+    Attributes:
+        rebuilt: how often the list was built so far.
+    """
+
+    def __init__(self, cutoff: float, skin: float, device: torch.device) -> None:
+        self.cutoff = cutoff
+        self.skin = skin
+        self.device = device
+        self.rebuilt = 0
+        self._listed: Frames | None = None
+        self._edges = torch.zeros((2, 0), dtype=torch.int64)
+        self._shifts = torch.zeros((0, 3), dtype=torch.int32)
+        self._translations = torch.zeros((0, 3), dtype=torch.float64)
+
+    def holds(self, frames: Frames) -> bool:
+        """Return whether the listed edges contain all that are within the cutoff in this structure."""
+        listed = self._listed
+        if listed is None or not all(
+            np.array_equal(getattr(listed, name), getattr(frames, name)) for name in ("numbers", "pbc", "cells")
+        ):
+            return False
+        moved = np.square(frames.positions - listed.positions).sum(axis=1)
+        return bool(moved.max(initial=0.0) < (self.skin / 2) ** 2)
+
+    def rebuild(self, frames: Frames) -> None:
+        """List the edges of this structure up to the cutoff plus the skin."""
+        edges, shifts = find_pairs(frames, self.cutoff + self.skin)
+        self._edges = torch.from_numpy(edges).to(self.device)
+        self._shifts = torch.from_numpy(shifts).to(self.device)
+        self._translations = torch.from_numpy(shifts @ frames.cells[0]).to(self.device)
+        self._listed = frames
+        self.rebuilt += 1
+
+    def within_cutoff(self, frames: Frames) -> tuple[Tensor, Tensor]:
+        """Return the edges within the cutoff, atoms i and j ``[2, P]``, and the lattice translations of j, ``[P, 3]``.
+
+        Each edge stands there once. Distances are compared in double precision.
+        """
+        positions = torch.tensor(frames.positions, device=self.device)  # a copy: frames are read-only
+        i, j = self._edges
+        vectors = positions.index_select(0, j) - positions.index_select(0, i) + self._translations
+        near = (vectors.square().sum(1) < self.cutoff**2).nonzero().squeeze(1)
+        return self._edges.index_select(1, near), self._shifts.index_select(0, near)
