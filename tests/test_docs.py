@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ast
 import re
+import runpy
 import shutil
 import subprocess
 import sys
@@ -28,6 +29,7 @@ from distill.cli import main
 from distill.doctor import missing_packages
 from distill.potentials import POTENTIALS
 from distill.stages import STAGES
+from distill.stages.evaluate import COLUMNS
 from distill.workflow.recipe import build_recipe, load_recipe, recipe_schema
 
 ROOT = Path(__file__).parents[1]
@@ -39,8 +41,11 @@ PATH = re.compile(
     r"(src|tests|recipes|scripts|data|docs|\.ci)/[\w./-]*|(constraints\.txt|pyproject\.toml|zensical\.toml|\w+\.md)"
 )
 KEY = re.compile(r"(\w+(?:\.[\w<>]+)+)(?:: .*)?")
-RELATIVE_TO = {"loss": "students.painn", "refine": "students.painn", "finetune": "teacher", "batches": "students.ace"}
-"""Keys that pages call by their last parts, and where those stand in a recipe."""
+PLACES = ("", "teacher.", "students.painn.", "students.ace.")
+"""Where the keys stand in a recipe that pages call by their last parts."""
+
+PARTS = {"loss", "refine", "finetune", "batches", "bfgs"}
+"""The first of these parts."""
 
 STUDENTS = {"painn": {"arch": "painn"}} | ({} if missing_packages(POTENTIALS["ace"]) else {"ace": {"arch": "ace"}})
 FIRST_PARTY = "lint.isort.known-first-party=['distill']"
@@ -161,7 +166,7 @@ def test_named_parts_of_the_package_exist(page: Path) -> None:
 @every_page
 def test_named_extras_exist(page: Path) -> None:
     extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
-    for name in re.findall(r"mlip-distill\[(\w+)\]|install -e '\.\[(\w+)\]'", page.read_text()):
+    for name in re.findall(r"mlip-distill\[(\w+)\]|-e '\.\[(\w+)\]'", page.read_text()):
         assert "".join(name) in extras
 
 
@@ -208,12 +213,8 @@ def test_named_keys_exist(page: Path) -> None:
         match = KEY.fullmatch(text.partition("=")[0])
         if not match or match[1].endswith((".xyz", ".csv")):
             continue
-        key = match[1]
-        first = key.partition(".")[0]
-        if first in RELATIVE_TO:
-            key = f"{RELATIVE_TO[first]}.{key}"
-        if first in SCHEMA.model_fields or first in RELATIVE_TO:
-            assert has_key(key.split("."), [SCHEMA]), text
+        if match[1].partition(".")[0] in set(SCHEMA.model_fields) | PARTS:
+            assert any(has_key((place + match[1]).split("."), [SCHEMA]) for place in PLACES), text
 
 
 @every_page
@@ -223,6 +224,19 @@ def test_words_before_a_colon_are_keys(page: Path) -> None:
         if re.match(r"[a-z_]+: ", text) and "{" not in text.partition(": ")[0]:
             value = yaml.safe_load("{" + text + "}")
             assert set(value) <= known, text
+
+
+def test_the_reference_of_keys_is_that_of_the_settings(capsys: pytest.CaptureFixture[str]) -> None:
+    if "ace" not in STUDENTS:
+        pytest.skip("the extra ace is not installed")
+    runpy.run_path(str(ROOT / "scripts" / "recipe_keys.py"), run_name="__main__")
+    made, page = capsys.readouterr().out, (DOCS / "recipe-keys.md").read_text()
+    assert page == made, "run: python scripts/recipe_keys.py > docs/recipe-keys.md"
+
+
+def test_the_columns_of_tables_are_those_that_are_written() -> None:
+    results = (DOCS / "results.md").read_text()
+    assert f"one row a number: {', '.join(COLUMNS)} |" in results
 
 
 # ---- commands -------------------------------------------------------------------------------------------------------
