@@ -14,7 +14,7 @@ from toy_stages import Count, CountSection
 from distill.base.errors import UserError
 from distill.base.settings import Settings, compose
 from distill.potentials import POTENTIALS
-from distill.potentials.base import StudentSettings
+from distill.potentials.settings import StudentSettings
 from distill.potentials.students.painn import PaiNN
 from distill.workflow.plan import make_plan
 from distill.workflow.recipe import load_recipe
