@@ -1,15 +1,31 @@
-"""Work for several processes that fails, refuses or does not end; light, because every process imports it."""
+"""Work for several processes: pieces one after another, and work that fails, refuses or does not end.
+
+It is light, because every process imports it.
+"""
 
 from __future__ import annotations
 
 import os
 import signal
 import time
+from dataclasses import dataclass
 
 from torch import distributed
 
 from distill.base.errors import UserError
 from distill.base.progress import Progress
+from distill.training.gradient.distributed import Work
+
+
+@dataclass(frozen=True)
+class OneAfterAnother:
+    """Pieces of work that the same processes do, so that they start once."""
+
+    pieces: tuple[Work, ...]
+
+    def run(self, progress: Progress) -> None:
+        for piece in self.pieces:
+            piece.run(progress)
 
 
 class Dies:
