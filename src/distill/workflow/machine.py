@@ -5,9 +5,11 @@ torch is imported only to look for a CUDA device, and only where there is an NVI
 
 from __future__ import annotations
 
+import math
 import os
 import resource
 import sys
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -37,10 +39,46 @@ _THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS
 
 
 def usable_cores() -> int:
-    """Return how many cores this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+    """Return how many cores this process may use: by its affinity and by the CPU quotas of its control groups.
+
+    ``PYTHON_CPU_COUNT`` overrides both, as it does for Python's own count from 3.13 on.
+    """
+    asked = os.environ.get("PYTHON_CPU_COUNT", "")
+    if asked.isdecimal() and int(asked) > 0:
+        return int(asked)
+    affinity = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return min(affinity, max(1, math.ceil(min(cpu_quotas(), default=affinity))))
+
+
+def cpu_quotas(root: Path = Path("/")) -> Iterator[float]:
+    """Yield the cores that each control group of this process allows, its parents included (Linux, versions 1 and 2).
+
+    A container or a batch system sets them; the affinity still names all cores of the machine then.
+    """
+    try:
+        lines = (root / "proc/self/cgroup").read_text().splitlines()
+    except OSError:
+        return
+    for line in lines:
+        _, controllers, path = line.split(":", 2)
+        if controllers and "cpu" not in controllers.split(","):
+            continue
+        top = root / "sys/fs/cgroup" / ("cpu" if controllers else "")  # version 2 has one hierarchy, without a name
+        own = top / path.lstrip("/")
+        for folder in (own, *own.parents):
+            with suppress(OSError, ValueError, ZeroDivisionError):
+                quota, period = _quota(folder, bool(controllers))
+                if float(quota) > 0:  # -1 or "max" where there is none
+                    yield float(quota) / float(period)
+            if folder == top:
+                break
+
+
+def _quota(folder: Path, old: bool) -> list[str]:
+    """Return microseconds of CPU and in how many microseconds, as texts, for one control group."""
+    if old:
+        return [(folder / f"cpu.cfs_{name}_us").read_text() for name in ("quota", "period")]
+    return (folder / "cpu.max").read_text().split()
 
 
 def has_nvidia_driver() -> bool:
