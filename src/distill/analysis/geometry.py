@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from ase.data import chemical_symbols, covalent_radii
+from ase.data import covalent_radii
 from ase.geometry import complete_cell
 from vesin import NeighborList
 
@@ -79,16 +79,3 @@ def closest_pairs(frames: Frames, cutoff: float = 5.0) -> Closest:
     np.minimum.at(distance, pairs.structure, pairs.distance)
     np.minimum.at(ratio, pairs.structure, pairs.ratio)
     return Closest(distance, ratio)
-
-
-def shortest_by_elements(frames: Frames, cutoff: float = 5.0) -> dict[str, float]:
-    """Return the shortest distance in Å of each pair of elements that comes within ``cutoff``, e.g. ``{"H-O": 0.97}``.
-
-    Both elements are named in the order of their atomic numbers.
-    """
-    pairs = find_pairs(frames, cutoff)
-    kinds, kind = np.unique(pairs.numbers, axis=0, return_inverse=True)
-    shortest = np.full(len(kinds), np.inf)
-    np.minimum.at(shortest, kind.ravel(), pairs.distance)
-    names = ["-".join(chemical_symbols[z] for z in numbers) for numbers in kinds]
-    return dict(zip(names, shortest.tolist(), strict=True))

@@ -12,12 +12,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from distill.base.arrays import Array
+from distill.base.conventions import CLOSEST_RATIO
 
 BOLTZMANN = 8.617333262e-5
 """Boltzmann's constant, eV/K (CODATA 2018, exact)."""
-
-MIN_RATIO = 0.6
-"""Atoms closer than this fraction of the sum of their covalent radii have collapsed onto each other."""
 
 EQUILIBRATION = 0.2
 """Fraction of the run that is left out of the averages of the temperature."""
@@ -72,7 +70,7 @@ def judge(
     n_atoms: int,
     target_temperature: float,
     planned_fs: float,
-    allowed_ratio: float = MIN_RATIO,
+    allowed_ratio: float = CLOSEST_RATIO,
 ) -> Verdict:
     """Judge a run at constant temperature from ``T`` samples of it.
 

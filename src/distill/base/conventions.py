@@ -27,5 +27,10 @@ UNITS = {"energy": "eV", "energy_per_atom": "eV/atom", "forces": "eV/Å", "stres
 EV_PER_A3_IN_GPA = 160.21766208
 """One eV/Å³ in GPa."""
 
+CLOSEST_RATIO = 0.6
+"""Two atoms nearer than this multiple of the sum of their covalent radii (Cordero et al., Dalton Trans. 2832 (2008))
+are too close for any chemistry: far up the repulsive wall (Si 1.33 Å, O-H 0.58 Å), below anything met at the
+temperatures of molecular dynamics."""
+
 MOVE_MASK = "move_mask"
 """Column of extended XYZ that says what is free to move: ``L:1`` for whole atoms, ``L:3`` for Cartesian components."""

@@ -9,12 +9,9 @@ from ase.data import atomic_numbers, covalent_radii
 from vesin import NeighborList
 
 from distill.base.arrays import Array
+from distill.base.conventions import CLOSEST_RATIO
 from distill.base.errors import UserError
 from distill.sampling.rules import Distances
-
-FRACTION_OF_BOND = 0.6
-"""Default least distance in units of the sum of the covalent radii: far up the repulsive wall (Si 1.33 Å, O-H 0.58 Å),
-below anything met at the temperatures of molecular dynamics."""
 
 REACH = 1.0
 """How far beyond the largest limit pairs are looked at, Å: their clearance saves looking again."""
@@ -25,7 +22,7 @@ class Separation:
 
     Args:
         minimum: one distance for all pairs, or distances by pair of elements such as ``{"O-H": 0.7}``, Å; pairs that
-            are not named take 0.6 of the sum of the covalent radii (Cordero et al., Dalton Trans. 2832 (2008)).
+            are not named take :data:`~distill.base.conventions.CLOSEST_RATIO` of the sum of the covalent radii.
         elements: atomic numbers that occur.
 
     Raises:
@@ -34,7 +31,7 @@ class Separation:
 
     def __init__(self, minimum: Distances, elements: tuple[int, ...]) -> None:
         radii = np.asarray(covalent_radii)
-        self._table = FRACTION_OF_BOND * (radii[:, None] + radii)
+        self._table = CLOSEST_RATIO * (radii[:, None] + radii)
         if isinstance(minimum, Mapping):
             for name, distance in minimum.items():
                 i, j = pair_of(name)

@@ -1,7 +1,7 @@
 """Draw validation and test structures so that nothing in them has a close relative in the training set.
 
-Structures are drawn in whole groups (family trees, or neighbours of a trajectory together with all near-duplicates), in
-an order that takes from each ``config_type`` its share; what is drawn depends on the seed and on nothing else.
+Structures are drawn in whole groups (neighbours of a trajectory together with all near-duplicates), in an order that
+takes from each ``config_type`` its share; what is drawn depends on the seed and on nothing else.
 """
 
 from __future__ import annotations
@@ -20,25 +20,6 @@ from distill.structures.frames import Frames
 
 BLOCKS = 10
 """A run of consecutive structures of one ``config_type`` is cut into at most so many blocks, of at least two."""
-
-
-def split_by_tree(frames: Frames, fraction: float, seed: int) -> tuple[Array, Array]:
-    """Split structures by family tree (``info["tree"]``) into training and validation indices, each ascending.
-
-    About ``fraction`` of the structures, at least one tree and at most all but one go to validation, from each
-    ``config_type`` (that of a tree's first structure) its share. Raises :class:`UserError` where there is one tree.
-    """
-    _check_fraction(fraction)
-    trees = frames.labels("tree")
-    _, first, groups = np.unique(trees, return_index=True, return_inverse=True)
-    if len(first) < 2:
-        raise UserError(
-            f"all {len(frames)} structures belong to one family tree, so none can be held out for validation",
-            remedy="Generate from at least two seed structures",
-        )
-    families = frames.labels("config_type")
-    drawn = _draw(groups.ravel(), [families[i] for i in first], fraction * len(frames), stream(seed, "split", "tree"))
-    return np.flatnonzero(~drawn), np.flatnonzero(drawn)
 
 
 def split_by_group(

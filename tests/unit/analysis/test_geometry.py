@@ -6,7 +6,7 @@ from ase import Atoms
 from ase.build import bulk
 from ase.data import covalent_radii
 
-from distill.analysis.geometry import closest_pairs, find_pairs, shortest_by_elements
+from distill.analysis.geometry import closest_pairs, find_pairs
 from distill.structures.frames import Frames
 
 ROUNDING = 1e-10
@@ -38,9 +38,11 @@ def test_shortest_distance_agrees_with_ase(pbc):
 
 def test_each_pair_of_elements_has_its_own_minimum():
     water = Atoms("OHH", positions=[[0, 0, 0], [0.96, 0, 0], [-0.24, 0.93, 0]])
-    shortest = shortest_by_elements(Frames.from_atoms([water, bulk("Si", a=5.43)]))
+    pairs = find_pairs(Frames.from_atoms([water, bulk("Si", a=5.43)]), 5.0)
+    kinds = [tuple(kind) for kind in pairs.numbers.tolist()]
+    shortest = {kind: min(pairs.distance[[k == kind for k in kinds]]) for kind in set(kinds)}
     assert shortest == pytest.approx(
-        {"H-H": np.hypot(1.2, 0.93), "H-O": 0.96, "Si-Si": 5.43 * np.sqrt(3) / 4}, abs=ROUNDING
+        {(1, 1): np.hypot(1.2, 0.93), (1, 8): 0.96, (14, 14): 5.43 * np.sqrt(3) / 4}, abs=ROUNDING
     )
 
 
@@ -48,4 +50,4 @@ def test_lonely_atoms_are_infinitely_far_apart():
     closest = closest_pairs(Frames.from_atoms([Atoms("H"), Atoms("H2", positions=[[0, 0, 0], [0, 0, 9]])]))
     assert np.isinf(closest.distance).all()
     assert np.isinf(closest.ratio).all()
-    assert shortest_by_elements(Frames.empty()) == {}
+    assert find_pairs(Frames.empty(), 5.0).numbers.shape == (0, 2)

@@ -14,58 +14,53 @@ from hypothesis import strategies as st
 from distill.base.errors import UserError
 from distill.structures.duplicates import close_pairs
 from distill.structures.frames import Frames, concatenate
-from distill.structures.split import split_by_group, split_by_tree
+from distill.structures.split import _draw, split_by_group
 
 Make = Callable[..., Frames]
 
 
-def dots(trees: list[int], families: list[str]) -> Frames:
-    """Return one-atom structures with the given trees and families."""
-    n = len(trees)
-    frames = Frames(np.ones(n), np.full(n, 18), np.zeros((n, 3)), np.zeros((n, 3, 3)), np.zeros((n, 3)))
-    return frames.with_info(tree=trees, config_type=families)
+def drawn_of(groups: list[int], families: list[str], fraction: float, seed: int) -> list[int]:
+    """Return the indices of the structures that are drawn; a group is of the family of its first structure."""
+    _, first, own = np.unique(groups, return_index=True, return_inverse=True)
+    rng = np.random.default_rng(seed)
+    return np.flatnonzero(_draw(own.ravel(), [families[i] for i in first], fraction * len(groups), rng)).tolist()
 
 
 @settings(max_examples=60, deadline=None)
 @given(
-    st.lists(st.tuples(st.integers(0, 12), st.sampled_from("abc")), min_size=2, max_size=60),
+    st.lists(st.tuples(st.integers(0, 12), st.sampled_from("abc")), min_size=2, max_size=60).filter(
+        lambda members: len({group for group, _ in members}) > 1
+    ),
     st.floats(0.02, 0.9),
     st.integers(0, 99),
 )
-def test_trees_stay_whole(members: list[tuple[int, str]], fraction: float, seed: int) -> None:
-    trees = [tree for tree, _ in members]
-    frames = dots(trees, [family for _, family in members])
-    if len(set(trees)) < 2:
-        with pytest.raises(UserError, match="one family tree"):
-            split_by_tree(frames, fraction, seed)
-        return
-    train, valid = split_by_tree(frames, fraction, seed)
-    assert sorted([*train, *valid]) == list(range(len(frames)))
-    assert len(train) and len(valid)
-    assert not {trees[i] for i in train} & {trees[i] for i in valid}
+def test_groups_stay_whole(members: list[tuple[int, str]], fraction: float, seed: int) -> None:
+    groups, families = [group for group, _ in members], [family for _, family in members]
+    drawn = drawn_of(groups, families, fraction, seed)
+    left = sorted(set(range(len(groups))) - set(drawn))
+    assert drawn and left
+    assert not {groups[i] for i in left} & {groups[i] for i in drawn}
     # greedy by whole groups: off by at most the largest of them
-    assert abs(len(valid) - fraction * len(frames)) <= max(Counter(trees).values())
-    again = split_by_tree(frames, fraction, seed)
-    assert again[0].tolist() == train.tolist() and again[1].tolist() == valid.tolist()
+    assert abs(len(drawn) - fraction * len(groups)) <= max(Counter(groups).values())
+    assert drawn_of(groups, families, fraction, seed) == drawn
 
 
-def test_trees_of_each_family_give_their_share() -> None:
-    frames = dots([i // 10 for i in range(300)], ["abc"[i // 100] for i in range(300)])
-    _, valid = split_by_tree(frames, 0.2, 0)
-    assert Counter(frames.labels("config_type")[i] for i in valid) == {"a": 20, "b": 20, "c": 20}
+def test_groups_of_each_family_give_their_share() -> None:
+    families = ["abc"[i // 100] for i in range(300)]
+    drawn = drawn_of([i // 10 for i in range(300)], families, 0.2, 0)
+    assert Counter(families[i] for i in drawn) == {"a": 20, "b": 20, "c": 20}
 
 
 def test_seeds_differ_and_a_rare_family_stays_in_training() -> None:
-    frames = dots(list(range(41)), ["common"] * 40 + ["rare"])
-    drawn = [split_by_tree(frames, 0.2, seed)[1] for seed in range(8)]
-    assert len({tuple(valid) for valid in drawn}) == 8
-    assert not any(40 in valid for valid in drawn)
+    drawn = [drawn_of(list(range(41)), ["common"] * 40 + ["rare"], 0.2, seed) for seed in range(8)]
+    assert len({tuple(one) for one in drawn}) == 8
+    assert not any(40 in one for one in drawn)
 
 
-def test_fractions_are_refused_where_they_mean_nothing() -> None:
+def test_fractions_are_refused_where_they_mean_nothing(thermal: Make) -> None:
     for fraction in (0.0, 1.0, -0.2, float("nan")):
         with pytest.raises(UserError, match="cannot be held out"):
-            split_by_tree(dots([0, 1], ["a", "a"]), fraction, 0)
+            split_by_group(thermal(4), {"validation": fraction}, 0)
 
 
 def test_groups(thermal: Make) -> None:

@@ -18,8 +18,6 @@ from distill.base.arrays import Array
 from distill.potentials.interface.batch import Batch, Graph
 
 PER_STRUCTURE = ("cells", "periodic", "energy", "stress")
-INDICES = ("pairs",)
-"""Fields of a batch that point to atoms; which ``extra`` tensors are indices the potential says."""
 
 
 @dataclass

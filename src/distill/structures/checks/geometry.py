@@ -9,12 +9,11 @@ from ase.data import covalent_radii
 from vesin import NeighborList
 
 from distill.base.arrays import Array
+from distill.base.conventions import CLOSEST_RATIO
 from distill.structures.checks.finding import FileFrames, Finding
 from distill.structures.duplicates import NEAR, SAME, close_pairs
 from distill.structures.frames import Frames
 
-CLOSE = 0.6
-"""Share of the sum of covalent radii below which two atoms are suspiciously close."""
 COINCIDENT = 0.2
 """Å; no two nuclei are as close as this."""
 VACUUM = 8.0
@@ -28,7 +27,7 @@ def check_distances(data: FileFrames) -> Iterator[Finding]:
     if coincident.any():
         what = f"two atoms are {lengths.min():.2f} Å apart"
         yield data.finding("error", "coincident-atoms", what, "Remove the doubled atoms or the frames", coincident)
-    close = (ratios < CLOSE) & ~coincident
+    close = (ratios < CLOSEST_RATIO) & ~coincident
     if close.any():
         what = f"atoms are as close as {ratios[close].min():.2f} of the sum of their covalent radii"
         yield data.finding("warning", "close-atoms", what, "Check units of positions and cell (Å), and wrapping", close)
@@ -37,11 +36,11 @@ def check_distances(data: FileFrames) -> Iterator[Finding]:
 def closest_atoms(frames: Frames) -> tuple[Array, Array]:
     """Return per structure ``[B]`` the smallest distance in Å, and the smallest ratio to the sum of covalent radii.
 
-    Both are infinite where no two atoms are within :data:`CLOSE` of that sum.
+    Both are infinite where no two atoms are within :data:`CLOSEST_RATIO` of that sum.
     """
     lengths, ratios = np.full((2, len(frames)), np.inf)
     radii = covalent_radii[frames.numbers]
-    search = NeighborList(cutoff=2 * CLOSE * float(radii.max()), full_list=False)
+    search = NeighborList(cutoff=2 * CLOSEST_RATIO * float(radii.max()), full_list=False)
     offsets = frames.offsets
     for i in range(len(frames)):
         atoms = slice(offsets[i], offsets[i + 1])
