@@ -5,14 +5,14 @@ A network of narrow layers spends most of its time on getting numbers in and out
 compiled, so that a fit, which differentiates forces, needs only a first derivative of it: the compiler knows no second
 ones.
 
-Compilers make mistakes: that of torch 2.13 gives derivatives of PaiNN and TensorNet that are wrong by a percent when it
-joins loops as it likes, and right ones when it may not. So the first batch of every network is also computed without
-it, and a difference is an error.
+Compilers make mistakes: for processors that of torch 2.13 gives derivatives of PaiNN and TensorNet that are wrong by a
+percent when it joins loops as it likes, and right ones when it may not. So the first batch of every network is also
+computed without it, and a difference is an error.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from functools import cache
 from typing import Protocol
@@ -27,8 +27,11 @@ from distill.potentials.interface.batch import Batch
 FEWEST = 2
 """Atoms and pairs that a compiled function is made for at least; it would be compiled once more for one."""
 
-OPTIONS: dict[str, str | int | bool | Callable[..., object]] = {"max_fusion_size": 1}
-"""Of the compiler: loops are not joined beyond what is one expression, which costs a tenth of the gain."""
+Options = dict[str, str | int | bool | Callable[..., object]]
+
+OPTIONS: Mapping[str, Options] = {"cpu": {"max_fusion_size": 1}}
+"""Of the compiler, by kind of device. On a processor loops are not joined beyond what is one expression, which costs a
+tenth of the gain; a GPU, whose code another part of the compiler writes, gains most by joining."""
 
 ALIKE = 1e-3
 """Largest difference from what is computed without a compiler, relative to the largest value: rounding gives 1e-6."""
@@ -43,7 +46,7 @@ class EdgeNetwork(Protocol):
     architecture: str
 
     @property
-    def repulsion(self) -> nn.Module | None:
+    def short_range_repulsion(self) -> nn.Module | None:
         """The repulsion of nuclei, added without a compiler."""
 
     def many_body(self, batch: Batch, vectors: Tensor) -> Tensor:
@@ -80,9 +83,12 @@ def plain_derivatives(network: EdgeNetwork, batch: Batch, vectors: Tensor) -> tu
 
 
 @cache
-def compiled_derivatives() -> EdgeDerivatives:
-    """Return :func:`edge_derivatives`, compiled at the first call for an architecture, for any number of atoms."""
-    compiled: EdgeDerivatives = torch.compile(edge_derivatives, dynamic=True, options=OPTIONS)
+def compiled_derivatives(kind: str) -> EdgeDerivatives:
+    """Return :func:`edge_derivatives` for a kind of device, compiled at its first call for an architecture.
+
+    It serves any number of atoms.
+    """
+    compiled: EdgeDerivatives = torch.compile(edge_derivatives, dynamic=True, options=OPTIONS.get(kind, {}))
     return compiled
 
 
@@ -127,7 +133,7 @@ def derivatives(network: EdgeNetwork, batch: Batch, stress: bool) -> tuple[Tenso
     """
     vectors = batch.vectors()
     graph = replace(batch, extra={}, energy=None, forces=None, stress=None)  # the code is not to depend on labels
-    function = compiled_derivatives()
+    function = compiled_derivatives(vectors.device.type)
     if network not in _checked[torch.is_grad_enabled()]:
         check(function, network, graph, vectors)
     atomic, by_vectors = function(network, graph, vectors)

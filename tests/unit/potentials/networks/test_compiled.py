@@ -95,7 +95,7 @@ def test_a_wrong_compiler_is_found_out(monkeypatch: pytest.MonkeyPatch) -> None:
         atomic, by_vectors = plain_derivatives(potential, batch, vectors)
         return atomic, 1.002 * by_vectors
 
-    monkeypatch.setattr("distill.potentials.networks.compiled.compiled_derivatives", lambda: wrong)
+    monkeypatch.setattr("distill.potentials.networks.compiled.compiled_derivatives", lambda kind: wrong)
     potential = network("painn")
     potential.compile_for("use")
     with pytest.raises(WorkError, match="not the same function"):
