@@ -15,7 +15,7 @@ from distill.base.errors import UserError
 from distill.base.files import read_json, write_json
 from distill.base.settings import Settings
 from distill.potentials import POTENTIALS
-from distill.potentials.interface.potential import load, save
+from distill.potentials.interface.saving import load, save
 from distill.stages import STAGES
 from distill.workflow.plan import make_plan
 from distill.workflow.recipe import load_recipe
