@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from distill.base.errors import UserError
 from distill.potentials.interface.batch import Batch
-from distill.potentials.interface.potential import MAX_Z
+from distill.potentials.interface.potential import MAX_Z, Potential
 from distill.potentials.networks.student import Student
 from distill.potentials.settings import OfElements
 from distill.structures.frames import Frames
@@ -73,6 +73,19 @@ class GraphPESPotential(Student):
             if hasattr(part, "pre_fit") and not isinstance(part, LocalEnergiesScaler):
                 part.pre_fit(graph)
         self.model.to(device=self.device, dtype=self.scale.dtype)
+
+
+class GraphPESFilePotential(Potential):
+    """A graph-pes model as a teacher; the energies of free atoms are part of the network, ``offsets`` start at zero."""
+
+    def __init__(self, model: GraphPESModel) -> None:
+        seen = tuple(atomic_numbers[symbol] for symbol in model.elements_seen)
+        super().__init__(float(model.cutoff), elements=seen or None, learn_offsets=False)
+        self.model = model
+
+    def atomic_energies(self, batch: Batch) -> Tensor:
+        """Return the model's energy of each atom, ``[N]`` eV."""
+        return local_energies(self.model, atomic_graph(batch, self.cutoff)).reshape(-1)
 
 
 class OneHot(nn.Module):

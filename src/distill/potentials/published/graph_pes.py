@@ -9,35 +9,17 @@ from __future__ import annotations
 import warnings
 from pathlib import Path
 
-import numpy as np
-from ase import Atoms
-from ase.data import atomic_numbers
 from graph_pes.graph_pes_model import GraphPESModel
 from graph_pes.models import load_model
-from torch import Tensor
 
 from distill.base.errors import UserError
-from distill.base.random import stream
-from distill.potentials.interface.batch import Batch, find_pairs
+from distill.potentials.interface.batch import find_pairs
 from distill.potentials.interface.potential import Potential
-from distill.potentials.networks.graph_pes import atomic_graph, local_energies
-from distill.structures.frames import Frames
+from distill.potentials.networks.graph_pes import GraphPESFilePotential, atomic_graph
+from distill.potentials.published.probe import probe
 
 SAME = 1e-3
 """Relative difference allowed between the forces of graph-pes and ours, both in the precision of the model."""
-
-
-class GraphPESFilePotential(Potential):
-    """A graph-pes model as a teacher; the energies of free atoms are part of the network, ``offsets`` start at zero."""
-
-    def __init__(self, model: GraphPESModel) -> None:
-        seen = tuple(atomic_numbers[symbol] for symbol in model.elements_seen)
-        super().__init__(float(model.cutoff), elements=seen or None, learn_offsets=False)
-        self.model = model
-
-    def atomic_energies(self, batch: Batch) -> Tensor:
-        """Return the model's energy of each atom, ``[N]`` eV."""
-        return local_energies(self.model, atomic_graph(batch, self.cutoff)).reshape(-1)
 
 
 def read_model(path: Path) -> Potential:
@@ -67,11 +49,7 @@ def read_model(path: Path) -> Potential:
 
 def compare(potential: GraphPESFilePotential) -> float:
     """Return the relative difference between forces on a probe as graph-pes predicts them and as we do."""
-    elements = np.array(potential.elements or (8, 14))
-    numbers = elements[np.linspace(0, len(elements) - 1, 8).astype(int)]
-    corners = np.array([[i, j, k] for i in (0, 1) for j in (0, 1) for k in (0, 1)], dtype=float)
-    positions = 0.4 * potential.cutoff * (corners + 0.1 * stream(0, "probe").normal(size=corners.shape))
-    frames = Frames.from_atoms([Atoms(numbers=numbers, positions=positions)])
+    frames = probe(potential)
     batch = potential.batch(frames, find_pairs(frames, potential.cutoff))
     graph = atomic_graph(batch, potential.cutoff)
     own = potential.model.predict(graph, ["energy", "forces"])

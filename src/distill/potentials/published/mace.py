@@ -10,17 +10,15 @@ import warnings
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
 from distill.base.errors import UserError
-from distill.base.random import stream
 from distill.potentials.base import Architecture
 from distill.potentials.interface.batch import find_pairs
 from distill.potentials.interface.potential import Potential
 from distill.potentials.networks.mace import ISOLATED, MACEPotential, quiet_import
+from distill.potentials.published.probe import probe
 from distill.potentials.settings.mace import MACESettings
-from distill.structures.frames import Frames
 
 with quiet_import():
     from mace import modules
@@ -187,17 +185,6 @@ def compare(model: Any, potential: Potential) -> float:
     potential.network.to(dtype)
     potential.load_state_dict(kept)
     return float((expected - found).abs().max()) / max(1.0, float(expected.abs().max()))
-
-
-def probe(potential: Potential) -> Frames:
-    """Return a cluster of up to eight elements that the potential knows, close enough to interact."""
-    from ase import Atoms
-
-    elements = np.array(potential.elements)
-    numbers = elements[np.linspace(0, len(elements) - 1, 8).astype(int)]
-    corners = np.array([[i, j, k] for i in (0, 1) for j in (0, 1) for k in (0, 1)], dtype=float)
-    positions = 0.4 * potential.cutoff * (corners + 0.1 * stream(0, "probe").normal(size=corners.shape))
-    return Frames.from_atoms([Atoms(numbers=numbers, positions=positions)])
 
 
 def _unsupported(path: Path, what: str) -> UserError:

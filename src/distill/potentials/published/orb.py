@@ -11,7 +11,7 @@ from torch import Tensor
 
 from distill.base.errors import UserError
 from distill.potentials.interface.potential import Potential
-from distill.potentials.networks.orb import OrbDirect
+from distill.potentials.networks.orb_direct import OrbDirect
 
 OLD_HEADS = {"node_head.": "heads.forces.", "graph_head.": "heads.energy.", "stress_head.": "heads.stress."}
 """What the heads of version 2 were called at first."""

@@ -1,7 +1,7 @@
 """CHGNet, the teacher whose weights come with its package: nothing is downloaded.
 
 Only the weights are taken from the installed package ``chgnet``, by a loader that runs no code; the network is
-:mod:`distill.potentials.networks.chgnet_network`, so that the package itself, slow to import, is never imported.
+:mod:`distill.potentials.networks.chgnet`, so that the package itself, slow to import, is never imported.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ class CHGNet03(Architecture):
         """
         import torch
 
-        from distill.potentials.networks.chgnet_network import convert
+        from distill.potentials.published.chgnet import convert
 
         path = package_folder() / cls.weights
         if not path.exists():

@@ -1,6 +1,6 @@
 """MatterSim v1, an M3GNet fitted to materials under wide ranges of temperature and pressure.
 
-The network is our own (:mod:`distill.potentials.networks.mattersim_network`) and only the published weights are
+The network is our own (:mod:`distill.potentials.networks.mattersim`) and only the published weights are
 downloaded, by a loader that runs no code: the package ``mattersim``, whose requirements contradict those of
 ``mace-torch``, is not needed.
 """
@@ -55,8 +55,7 @@ class MatterSim1M(OwnSettings):
     @classmethod
     def network(cls, settings: Any) -> Potential:
         """Return MatterSim without its weights."""
-        from distill.potentials.networks.mattersim import MatterSimPotential
-        from distill.potentials.networks.mattersim_network import M3GNet
+        from distill.potentials.networks.mattersim import M3GNet, MatterSimPotential
 
         network = M3GNet(settings.width, settings.blocks, settings.cutoff, settings.angle_cutoff)
         return MatterSimPotential(network, settings.cutoff, cls.elements or ())
@@ -69,7 +68,7 @@ class MatterSim1M(OwnSettings):
             UserError: the file is not the published one.
             WorkError: it cannot be downloaded.
         """
-        from distill.potentials.networks.mattersim import fill, read_checkpoint
+        from distill.potentials.published.mattersim import fill, read_checkpoint
 
         path = fetch(cls.weights)
         arguments, published = read_checkpoint(path, cls.name)

@@ -1,6 +1,6 @@
 """Orb, versions 2 and 3: fast networks without built-in symmetry, with direct or conservative forces.
 
-The network is our own (:mod:`distill.potentials.networks.orb_network`) and only the published weights are downloaded,
+The network is our own (:mod:`distill.potentials.networks.orb`) and only the published weights are downloaded,
 by a loader that runs no code: the package ``orb-models`` is not needed. The *direct* models predict forces and stress
 with heads of their own: generation does well with them, dynamics may drift in energy. The *conservative* ones
 differentiate their energy.
@@ -55,8 +55,8 @@ class _Orb(OwnSettings):
     @classmethod
     def network(cls, settings: Any) -> Potential:
         """Return Orb without its weights."""
-        from distill.potentials.networks.orb import OrbDirect, OrbPotential
-        from distill.potentials.networks.orb_network import OrbNetwork
+        from distill.potentials.networks.orb import OrbNetwork, OrbPotential
+        from distill.potentials.networks.orb_direct import OrbDirect
 
         network = OrbNetwork(cls.version, settings.width, settings.hidden, settings.layers)
         kind = OrbPotential if cls.conservative else OrbDirect

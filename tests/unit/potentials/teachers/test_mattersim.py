@@ -20,7 +20,7 @@ from distill.base.errors import UserError
 from distill.potentials import POTENTIALS
 from distill.potentials.interface.conformance import check_potential
 from distill.potentials.interface.potential import Potential
-from distill.potentials.networks.mattersim_network import ZEROS, ThreeBody
+from distill.potentials.networks.mattersim import ZEROS, ThreeBody
 from distill.potentials.teachers.mattersim import MatterSimSettings
 from distill.potentials.teachers.opening import open_teacher
 from distill.structures.frames import Frames

@@ -25,8 +25,8 @@ from distill.potentials import POTENTIALS
 from distill.potentials.interface.conformance import check_potential
 from distill.potentials.interface.potential import Potential
 from distill.potentials.networks.harmonics import spherical_harmonics
-from distill.potentials.networks.orb import OrbDirect
-from distill.potentials.networks.orb_network import nearest, removed_torque
+from distill.potentials.networks.orb import nearest
+from distill.potentials.networks.orb_direct import OrbDirect, removed_torque
 from distill.potentials.teachers.opening import open_teacher
 from distill.potentials.teachers.orb import OrbSettings
 from distill.structures.frames import Frames
