@@ -41,7 +41,7 @@ from distill.base.progress import Progress, Record
 from distill.base.random import stream
 from distill.doctor import missing_packages
 from distill.dynamics.speed import time_steps
-from distill.potentials import POTENTIALS, student_row
+from distill.potentials import POTENTIALS
 from distill.potentials.interface.batch import Batch, find_pairs
 from distill.potentials.interface.calculator import SKIN, PotentialCalculator
 from distill.potentials.interface.conformance import example_frames
@@ -109,13 +109,10 @@ def untrained(name: str) -> Potential:
 
 def student(arch: str, frames: Frames, device: str, scale: float | None = None) -> Potential:
     """Return an untrained student of the size that is timed."""
-    row = student_row(arch)
-    network = row.build(row.Settings(**training.SIZES[arch], core=False), 0).to(device)
-    network.initialise(frames)
-    built: Potential = network
+    built: Potential = training.Ours(arch, frames, 1, device).potential
     if scale is not None:
         with torch.no_grad():
-            network.scale.fill_(scale)
+            built.scale.fill_(scale)  # type: ignore[operator]
     return built.eval()
 
 
@@ -378,9 +375,14 @@ class Replayed(PotentialCalculator):
         super().__init__(potential)
         self.wide = copy.copy(potential)
         self.wide.cutoff = potential.cutoff + SKIN
-        self.captures = 0
+        self.captures = self.relisted = 0
         self.listed: Frames | None = None
         self.static: Batch | None = None
+
+    @property
+    def lists_built(self) -> int:
+        """How often all edges were listed."""
+        return self.relisted
 
     def calculate(self, atoms: Atoms | None = None, properties: Any = None, system_changes: Any = None) -> None:
         """Fill ``self.results`` with energy and forces."""
@@ -402,7 +404,7 @@ class Replayed(PotentialCalculator):
         batch = self.wide.batch(frames)
         if batch.extra:
             raise Skipped("it needs more than pairs, whose number changes with every step")
-        self.listed, self.lists_built = frames, self.lists_built + 1
+        self.listed, self.relisted = frames, self.relisted + 1
         count = batch.pairs.shape[1]
         if self.static is None or count > self.static.pairs.shape[1]:
             self.record(batch, int(1.05 * count) + 8)
