@@ -42,7 +42,7 @@ from distill.base.random import stream
 from distill.doctor import missing_packages
 from distill.dynamics.speed import time_steps
 from distill.potentials import POTENTIALS
-from distill.potentials.interface.batch import Batch, find_pairs
+from distill.potentials.interface.batch import Batch, half_neighbour_list
 from distill.potentials.interface.calculator import SKIN, PotentialCalculator
 from distill.potentials.interface.conformance import example_frames
 from distill.potentials.interface.potential import Potential
@@ -354,7 +354,7 @@ def evaluating(arch: str, bench: Bench) -> None:
             with taking(took):
                 potential.evaluate(many)
         with taking(listing):
-            find_pairs(many, potential.cutoff)
+            half_neighbour_list(many, potential.cutoff)
         bench.row(f"evaluation {arch}, {material}", structures=count, structures_per_s=count / took[-1],
                   share_of_neighbour_lists=listing[0] / took[-1], batch_atoms=potential.batch_atoms())  # fmt: skip
 
@@ -405,22 +405,22 @@ class Replayed(PotentialCalculator):
         if batch.extra:
             raise Skipped("it needs more than pairs, whose number changes with every step")
         self.listed, self.relisted = frames, self.relisted + 1
-        count = batch.pairs.shape[1]
-        if self.static is None or count > self.static.pairs.shape[1]:
+        count = batch.edges.shape[1]
+        if self.static is None or count > self.static.edges.shape[1]:
             self.record(batch, int(1.05 * count) + 8)
         assert self.static is not None
-        self.static.pairs.zero_()
+        self.static.edges.zero_()
         self.static.shifts.zero_()
         self.static.shifts[:, 0] = int(np.ceil((self.wide.cutoff + 1) / np.linalg.norm(frames.cells[0, 0])))
-        self.static.pairs[:, :count] = batch.pairs
+        self.static.edges[:, :count] = batch.edges
         self.static.shifts[:count] = batch.shifts
 
     def record(self, batch: Batch, capacity: int) -> None:
         """Capture energy and forces of so many pairs as a CUDA graph."""
-        missing = capacity - batch.pairs.shape[1]
-        pairs = torch.cat([batch.pairs, batch.pairs[:, :1].expand(2, missing)], dim=1).contiguous()
+        missing = capacity - batch.edges.shape[1]
+        pairs = torch.cat([batch.edges, batch.edges[:, :1].expand(2, missing)], dim=1).contiguous()
         shifts = torch.cat([batch.shifts, batch.shifts[:1].expand(missing, 3)]).contiguous()
-        self.static = static = replace(batch, positions=batch.positions.clone(), pairs=pairs, shifts=shifts)
+        self.static = static = replace(batch, positions=batch.positions.clone(), edges=pairs, shifts=shifts)
         self.captures += 1
 
         def compute() -> None:

@@ -107,7 +107,7 @@ def test_build_depends_on_the_seed_alone(name: str) -> None:
     assert weights[0] == weights[1]
     assert (weights[0] == weights[2]) == pretrained
     assert bool(first.origin) == pretrained
-    assert first.offsets.requires_grad == (row.role == "student" and row.trainer == "gradient")
+    assert first.reference_energies.requires_grad == (row.role == "student" and row.trainer == "gradient")
 
 
 def test_every_row_is_tested_as_one_of_its_kind() -> None:

@@ -222,7 +222,7 @@ def test_an_interruption_leaves_nothing_and_says_so(
 
 def test_predictions_that_are_not_finite_are_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     potential = PaiNN.build(PaiNN.Settings(channels=8, layers=1, radial_features=6, cutoff=4.0), seed=0)
-    potential.offsets.data[8] = np.nan
+    potential.reference_energies.data[8] = np.nan
     save(potential, tmp_path / "broken", {})
     write_frames("some.xyz", Frames.from_atoms([bulk("Si"), molecule("H2O")]))
     assert run("broken", "some.xyz") == 0

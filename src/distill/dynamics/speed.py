@@ -1,7 +1,7 @@
 """How long a step of molecular dynamics takes: measured on ever larger supercells, or read from a user's own table.
 
 What is timed is what a user of ASE waits for: one velocity-Verlet step with the potential's calculator, from arrays to
-arrays. Steps that list the neighbours anew are rare and dear, so both kinds are timed and weighted as they occur.
+arrays. Steps that rebuild the neighbour list are rare and dear, so both kinds are timed and weighted as they occur.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ SHARE = 0.05
 """Share of the time of a model after which a size with enough steps is done."""
 
 EXPLODED = 20.0
-"""Times the starting temperature at which dynamics is no longer worth timing: every step lists neighbours anew."""
+"""Times the starting temperature at which dynamics is not worth timing: every step rebuilds the neighbour list."""
 
 
 @dataclass(frozen=True)

@@ -38,7 +38,7 @@ class Slow(Potential):
     """Springs to the origin of no strength, and a known time for every evaluation."""
 
     def __init__(self, ms: float = 0.0, ms_per_atom: float = 0.0, most: int = 10**9, broken_from: int = 10**9) -> None:
-        super().__init__(3.0, learn_offsets=False)
+        super().__init__(3.0, learn_reference_energies=False)
         self.ms, self.ms_per_atom, self.most, self.broken_from = ms, ms_per_atom, most, broken_from
         self.sizes: list[int] = []
 

@@ -14,7 +14,7 @@ import torch
 
 from distill.base.errors import UserError
 from distill.potentials.base import Architecture
-from distill.potentials.interface.batch import find_pairs
+from distill.potentials.interface.batch import half_neighbour_list
 from distill.potentials.interface.potential import Potential
 from distill.potentials.networks.mace import ISOLATED, MACEPotential, quiet_import
 from distill.potentials.published.probe import probe
@@ -144,7 +144,7 @@ def choose_head(heads: list[str]) -> str:
 
 
 def transfer(model: Any, potential: Potential, settings: MACESettings) -> None:
-    """Fill our network with the numbers of the file's, the energies of isolated atoms into the offsets.
+    """Fill our network with the numbers of the file's, the energies of isolated atoms into the reference energies.
 
     Parameters have to match one by one. Constants come and go with the versions of the package: those that ours lacks
     are left out, those that the file lacks stay as they were built.
@@ -164,7 +164,7 @@ def transfer(model: Any, potential: Potential, settings: MACESettings) -> None:
             state[name] = torch.atleast_1d(state[name])
     network.load_state_dict({name: state.get(name, value) for name, value in ours.items()}, strict=True)
     with torch.no_grad():
-        potential.offsets[settings.atomic_numbers] = isolated
+        potential.reference_energies[settings.atomic_numbers] = isolated
 
 
 def compare(model: Any, potential: Potential) -> float:
@@ -178,9 +178,9 @@ def compare(model: Any, potential: Potential) -> float:
     dtype = potential.dtype
     potential.double(), model.double().eval()
     frames = probe(potential)
-    batch = potential.batch(frames, find_pairs(frames, potential.cutoff))
+    batch = potential.batch(frames, half_neighbour_list(frames, potential.cutoff))
     whole = model(potential.inputs(batch), compute_force=False)["node_energy"]
-    expected = (whole - potential.offsets[batch.numbers]).detach()
+    expected = (whole - potential.reference_energies[batch.numbers]).detach()
     found = potential.atomic_energies(batch).detach()
     potential.network.to(dtype)
     potential.load_state_dict(kept)

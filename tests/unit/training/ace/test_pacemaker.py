@@ -60,14 +60,14 @@ class Linear:
         chosen: Array,
         fit: Mapping[str, Any],
         judged: Array,
-        told: Callable[[Mapping[str, Any]], None],
+        on_progress: Callable[[Mapping[str, Any]], None],
     ) -> Array:
         self.asked = dict(fit)
-        told({"loss": 1.0, "n_coefficients": 2})
+        on_progress({"loss": 1.0, "n_coefficients": 2})
         optimum = self.optimum(chosen, float(fit["loss"]["kappa"]))
         errors = self.errors(optimum, judged)
         found = {"energy": errors.energy, "forces": errors.forces}
-        told({"loss": 0.5, "n_coefficients": 4, "coefficients": optimum, "errors": found})
+        on_progress({"loss": 0.5, "n_coefficients": 4, "coefficients": optimum, "errors": found})
         return optimum
 
 
