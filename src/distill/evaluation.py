@@ -29,6 +29,11 @@ COLUMNS = ("model", "data", "config_type", "quantity", "statistic", "value", "lo
 """Columns of ``errors.csv``, one row a number; those that ``metrics.csv`` of a run has too mean the same."""
 
 
+def model_name(folder: str | Path) -> str:
+    """Return what a model's folder is called; a link, as a run's folder has them, by its own name."""
+    return Path(os.path.abspath(folder)).name
+
+
 @dataclass(frozen=True)
 class Evaluation:
     """What a potential says of a file.
@@ -53,7 +58,7 @@ class Evaluation:
 
     def rows(self) -> list[dict[str, Any]]:
         """Return the errors as mappings of JSON-able values with the keys of :data:`COLUMNS`."""
-        head = {"model": self.model.resolve().name, "data": self.data.name}
+        head = {"model": model_name(self.model), "data": self.data.name}
         return [head | asdict(row) for row in self.errors]
 
     def table(self) -> tuple[list[str], list[list[str]]]:
