@@ -140,7 +140,7 @@ def evaluate(
 
 
 def _check_folder(model: Path) -> None:
-    """Refuse what is no folder of a potential, with the nearest that is."""
+    """Refuse what is not a folder of a potential, with the nearest that is."""
     if (model / "model.json").is_file():
         return
     inside = sorted(path.parent for path in model.glob("models/*/model.json")) + sorted(
@@ -154,7 +154,7 @@ def _check_folder(model: Path) -> None:
         remedy = "Give the folder of a model, for instance runs/quickstart/models/painn"
     if not model.exists():
         raise UserError("there is no such folder", where=str(model), remedy=remedy)
-    raise UserError("is no folder of a potential: it has no model.json", where=str(model), remedy=remedy)
+    raise UserError("is not a folder of a potential: it has no model.json", where=str(model), remedy=remedy)
 
 
 def _targets(out: Path, data: Path) -> tuple[Path, Path]:

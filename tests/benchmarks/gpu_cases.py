@@ -125,7 +125,7 @@ def taking(seconds: list[float]) -> Iterator[None]:
 
 
 def difference(found: Any, expected: Any) -> float:
-    """Return ‖found − expected‖ / ‖expected‖; infinite where one is no number and the other is."""
+    """Return ‖found − expected‖ / ‖expected‖; infinite where one is not a number and the other is."""
     found, expected = np.asarray(found, dtype=np.float64), np.asarray(expected, dtype=np.float64)
     if not np.array_equal(np.isnan(found), np.isnan(expected)):
         return float("inf")

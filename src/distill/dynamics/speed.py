@@ -254,7 +254,7 @@ def read_timings(path: Path, atoms_per_molecule: int | None, timestep_fs: float 
                 for row in rows
             ]
         except (csv.Error, UnicodeDecodeError) as error:
-            raise UserError(f"is no CSV file ({error})", where=str(path)) from error
+            raise UserError(f"is not a CSV file ({error})", where=str(path)) from error
 
 
 def _column(
@@ -288,5 +288,5 @@ def _positive(path: Path, line: int, row: Mapping[str, str | None], column: str)
     except ValueError:
         value = math.nan
     if not (math.isfinite(value) and value > 0):
-        raise UserError(f"{text or 'nothing'!r} is no positive number", f"{path}, line {line}, column {column!r}")
+        raise UserError(f"{text or 'nothing'!r} is not a positive number", f"{path}, line {line}, column {column!r}")
     return value

@@ -6,7 +6,7 @@ mapped once and not once for each of its edges. What only the published training
 confidence) is left out. Results agree with the package to rounding.
 
 The energy is a function of the *mean* of the atoms' features, times their number. It grows with the size of a crystal,
-but is no sum over atoms: parts that are far from each other still influence each other's energy. Directions enter as
+but is not a sum over atoms: parts that are far from each other still influence each other's energy. Directions enter as
 they are, so that a rotated structure has the same energy only as far as training taught it.
 """
 

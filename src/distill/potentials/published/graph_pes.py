@@ -33,8 +33,8 @@ def read_model(path: Path) -> Potential:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             model = load_model(path)
-    except Exception as error:  # reading what is no model can fail in any way
-        raise UserError(f"this is no model of graph-pes ({_first_line(error)})", str(path), remedy) from error
+    except Exception as error:  # reading what is not a model can fail in any way
+        raise UserError(f"this is not a model of graph-pes ({_first_line(error)})", str(path), remedy) from error
     if not isinstance(model, GraphPESModel):
         raise UserError("this graph-pes model predicts no energies", str(path), remedy)
     potential = GraphPESFilePotential(model.eval())

@@ -68,9 +68,9 @@ def unpickle(path: Path) -> Any:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             model = torch.load(path, map_location="cpu", weights_only=False)
-    except Exception as error:  # reading what is no model can fail in any way
+    except Exception as error:  # reading what is not a model can fail in any way
         why = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise UserError(f"this is no model file of mace-torch ({why})", where=str(path), remedy=remedy) from error
+        raise UserError(f"this is not a model file of mace-torch ({why})", where=str(path), remedy=remedy) from error
     if not isinstance(model, modules.MACE):
         raise UserError(f"it holds a {type(model).__name__}, not a MACE model", where=str(path), remedy=remedy)
     if type(model) not in (modules.MACE, modules.ScaleShiftMACE):
@@ -81,7 +81,7 @@ def unpickle(path: Path) -> Any:
 
 
 def describe(model: Any, precision: str | None = None) -> dict[str, Any]:
-    """Return the settings that build a network like ``model``; its numbers, scale and shift too, are no settings."""
+    """Return the settings that build a network like ``model``; its numbers, scale and shift too, are not settings."""
     radial, last = model.radial_embedding, model.readouts[-1]
     heads = list(getattr(model, "heads", None) or ["Default"])
     hidden = [product.linear.irreps_out for product in model.products]

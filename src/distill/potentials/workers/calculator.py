@@ -101,7 +101,7 @@ def load_file(file: str) -> Any:
     name = f"calculator_file_{os.path.basename(path)[:-3]}"
     spec = importlib.util.spec_from_file_location(name, path)
     if spec is None or spec.loader is None:
-        raise WorkerError("input", f"{file} is no Python file", "Write ase:<file.py>:<function>")
+        raise WorkerError("input", f"{file} is not a Python file", "Write ase:<file.py>:<function>")
     see(os.path.dirname(path))
     loaded = importlib.util.module_from_spec(spec)
     sys.modules[name] = loaded

@@ -176,7 +176,7 @@ def test_a_phase_that_spoils_the_worst_structure_is_undone(tmp_path: Path) -> No
     assert np.array_equal(state.coefficients, good.coefficients)
     assert state.result.best is not None and good.result.best is not None
     assert state.result.best.valid_loss == good.result.best.valid_loss
-    assert len(state.result.curve) == len(good.result.curve), "rows of the undone phase are no part of the curve"
+    assert len(state.result.curve) == len(good.result.curve), "rows of the undone phase are not part of the curve"
 
 
 class Diverging(Linear):
