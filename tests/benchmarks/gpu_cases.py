@@ -198,7 +198,7 @@ def resumed(bench: Bench) -> None:
     def train(work: Path, stop: int | None = None) -> Tensor:
         potential = student("painn", frames, "cpu")
         progress = None if stop is None else StopAt(stop)
-        fit(potential, frames, frames[:8], steps=40, batch_size=8, learning_rate=3e-3, steps_per_round=10, seed=1,
+        fit(potential, frames, frames[:8], steps=40, batch_size=8, learning_rate=3e-3, validation_interval=10, seed=1,
             work=work, device=bench.device, progress=progress)  # fmt: skip
         return torch.cat([weight.detach().double().flatten().cpu() for weight in potential.parameters()])
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from distill.base.arrays import Array
-from distill.potentials.networks.student import fit_offsets
+from distill.potentials.networks.student import fit_reference_energies
 from distill.structures.composition import element_counts
 from distill.structures.frames import Frames
 from distill.training.curve import FitResult
@@ -45,6 +45,6 @@ def energy_spread(train: Frames, valid: Frames) -> float:
     """Return the mean absolute error of energies per element, fitted to ``train``, on ``valid``, eV/atom."""
     if train.energy is None or valid.energy is None:
         raise ValueError("these structures have no energies")
-    offsets, _ = fit_offsets(train)
-    left = valid.energy - element_counts(valid) @ offsets[list(valid.elements)]
+    energies, _ = fit_reference_energies(train)
+    left = valid.energy - element_counts(valid) @ energies[list(valid.elements)]
     return float(np.abs(left / valid.n_atoms).mean()) if len(valid) else np.inf
