@@ -56,9 +56,9 @@ class Library(NamedTuple):
 
 def with_vesin(frames: Frames, cutoff: float) -> Neighbours:
     """Return what this package uses."""
-    from distill.potentials.interface.batch import half_neighbour_list
+    from distill.potentials.interface.batch import find_pairs
 
-    return half_neighbour_list(frames, cutoff)
+    return find_pairs(frames, cutoff)
 
 
 def with_matscipy(frames: Frames, cutoff: float) -> Neighbours:

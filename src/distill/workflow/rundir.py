@@ -110,7 +110,7 @@ class RunFolder:
                     "hash": task.hash,
                     "labels": dict(task.labels),
                     "needs": list(task.needs),
-                    "ingredients": dict(task.hash_inputs),
+                    "ingredients": dict(task.ingredients),
                 }
                 for task in plan
             },
