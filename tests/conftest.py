@@ -1,7 +1,47 @@
-"""Settings of all tests: one thread, because small tensors gain nothing from more and results stay comparable."""
+"""Settings of all tests: one thread in each process, the longest files first, and compiled networks that are kept."""
 
 from __future__ import annotations
 
+import hashlib
 import os
+import sys
+from importlib.metadata import version
+from pathlib import Path
 
-os.environ["OMP_NUM_THREADS"] = "1"
+import pytest
+
+TESTS = Path(__file__).parent
+
+LONGEST = (
+    "contracts/test_every_recipe.py",
+    "unit/potentials/teachers/test_external_sevennet.py",
+    "unit/training/ace/test_ace_fit.py",
+    "unit/potentials/networks/test_compiled.py",
+    "contracts/test_every_potential.py",
+    "unit/training/gradient/test_distributed.py",
+    "unit/potentials/teachers/test_external_recipe.py",
+    "unit/potentials/workers/test_worker.py",
+)
+"""Files that take longest; where several processes share the files they begin with these, and so end together."""
+
+
+def kept_for(torch: str) -> Path:
+    """Return the folder of compiled networks: of this version of PyTorch, of Python and of this kind of processor."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        lines = []
+    processor = next((line for line in lines if line.startswith(("flags", "Features"))), "")
+    kind = hashlib.sha256(processor.encode()).hexdigest()[:8]
+    caches = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    return caches / "distill-tests" / f"torch-{torch}-python-{sys.version_info.major}.{sys.version_info.minor}-{kind}"
+
+
+os.environ["OMP_NUM_THREADS"] = "1"  # small tensors gain nothing from more, and results stay comparable
+os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(kept_for(version("torch"))))
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the longest files first; the others, and the tests of a file, stay in their order."""
+    ranks = {TESTS / name: rank for rank, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: ranks.get(item.path, len(ranks)))

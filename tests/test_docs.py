@@ -51,7 +51,7 @@ STUDENTS = {"painn": {"arch": "painn"}} | ({} if missing_packages(POTENTIALS["ac
 FIRST_PARTY = "lint.isort.known-first-party=['distill']"
 
 MADE_UP = {"coordination", "radius", "tensornet", "parameter"}
-"""Words in front of a colon in pages that are no keys of every recipe."""
+"""Words in front of a colon in pages that are not keys of every recipe."""
 
 
 @dataclass(frozen=True)

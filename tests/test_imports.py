@@ -120,7 +120,7 @@ def test_what_other_interpreters_run_stands_alone(script: str) -> None:
 
 @pytest.mark.parametrize("module", [m for m in SOURCES if m.startswith("distill.stages.")])
 def test_no_stage_imports_another(module: str) -> None:
-    shared = {"distill.stages.base", "distill.stages.fits"}  # these hold settings and are no stages
+    shared = {"distill.stages.base", "distill.stages.fits"}  # these hold settings and are not stages
     assert {m for m in ours(module) if m.startswith("distill.stages")} <= shared
 
 

@@ -17,7 +17,7 @@ class Bar(Progress):
     """Shows the newest record on the error stream, to be used in a ``with``.
 
     Args:
-        interval_s: seconds between two lines where the stream is no terminal.
+        interval_s: seconds between two lines where the stream is not a terminal.
     """
 
     def __init__(self, interval_s: float = 15.0) -> None:

@@ -199,8 +199,9 @@ def _evaluate(options: argparse.Namespace) -> int:
 
     from distill.api import evaluate
     from distill.bar import Bar
+    from distill.evaluation import model_name
 
-    default = f"{Path(options.data).stem}-{Path(options.model).resolve().name}"
+    default = f"{Path(options.data).stem}-{model_name(options.model)}"
     keys = dict(_label_key(text) for text in options.key)
     with Bar() as bar:
         result = evaluate(

@@ -29,6 +29,11 @@ COLUMNS = ("model", "data", "config_type", "quantity", "statistic", "value", "lo
 """Columns of ``errors.csv``, one row a number; those that ``metrics.csv`` of a run has too mean the same."""
 
 
+def model_name(folder: str | Path) -> str:
+    """Return what a model's folder is called; a link, as a run's folder has them, by its own name."""
+    return Path(os.path.abspath(folder)).name
+
+
 @dataclass(frozen=True)
 class Evaluation:
     """What a potential says of a file.
@@ -53,7 +58,7 @@ class Evaluation:
 
     def rows(self) -> list[dict[str, Any]]:
         """Return the errors as mappings of JSON-able values with the keys of :data:`COLUMNS`."""
-        head = {"model": self.model.resolve().name, "data": self.data.name}
+        head = {"model": model_name(self.model), "data": self.data.name}
         return [head | asdict(row) for row in self.errors]
 
     def table(self) -> tuple[list[str], list[list[str]]]:
@@ -135,7 +140,7 @@ def evaluate(
 
 
 def _check_folder(model: Path) -> None:
-    """Refuse what is no folder of a potential, with the nearest that is."""
+    """Refuse what is not a folder of a potential, with the nearest that is."""
     if (model / "model.json").is_file():
         return
     inside = sorted(path.parent for path in model.glob("models/*/model.json")) + sorted(
@@ -149,7 +154,7 @@ def _check_folder(model: Path) -> None:
         remedy = "Give the folder of a model, for instance runs/quickstart/models/painn"
     if not model.exists():
         raise UserError("there is no such folder", where=str(model), remedy=remedy)
-    raise UserError("is no folder of a potential: it has no model.json", where=str(model), remedy=remedy)
+    raise UserError("is not a folder of a potential: it has no model.json", where=str(model), remedy=remedy)
 
 
 def _targets(out: Path, data: Path) -> tuple[Path, Path]:

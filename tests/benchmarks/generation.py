@@ -1,9 +1,9 @@
 """Compare generation with the public tool augment-atoms: same teacher, same seeds, same settings, one table.
 
 The wall time is that of growing the trees alone: models are loaded and warmed up before, structures are written after.
-Both tools are counted alike, at the door of the teacher: every structure that it evaluates is a call, and the time that
-passes there is the teacher's; the rest is the pipeline's own. A second table compares what was grown, since a tool that
-stays close to its seeds would have an easier task.
+Both tools are counted alike, where the teacher is called: every structure that it evaluates is a call, and the time
+that passes there is the teacher's; the rest is the pipeline's own. A second table compares what was grown, since a tool
+that stays close to its seeds would have an easier task.
 
     python tests/benchmarks/generation.py --case silicon
 """

@@ -73,7 +73,7 @@ class Bench:
 
     @property
     def on_gpu(self) -> bool:
-        """Whether this is no rehearsal."""
+        """Whether this is not a rehearsal."""
         return self.device.startswith("cuda")
 
     def left(self) -> float:

@@ -42,7 +42,7 @@ from distill.base.random import stream
 from distill.doctor import missing_packages
 from distill.dynamics.speed import time_steps
 from distill.potentials import POTENTIALS
-from distill.potentials.interface.batch import Batch, find_pairs
+from distill.potentials.interface.batch import Batch, half_neighbour_list
 from distill.potentials.interface.calculator import SKIN, PotentialCalculator
 from distill.potentials.interface.conformance import example_frames
 from distill.potentials.interface.potential import Potential
@@ -125,7 +125,7 @@ def taking(seconds: list[float]) -> Iterator[None]:
 
 
 def difference(found: Any, expected: Any) -> float:
-    """Return ‖found − expected‖ / ‖expected‖; infinite where one is no number and the other is."""
+    """Return ‖found − expected‖ / ‖expected‖; infinite where one is not a number and the other is."""
     found, expected = np.asarray(found, dtype=np.float64), np.asarray(expected, dtype=np.float64)
     if not np.array_equal(np.isnan(found), np.isnan(expected)):
         return float("inf")
@@ -354,7 +354,7 @@ def evaluating(arch: str, bench: Bench) -> None:
             with taking(took):
                 potential.evaluate(many)
         with taking(listing):
-            find_pairs(many, potential.cutoff)
+            half_neighbour_list(many, potential.cutoff)
         bench.row(f"evaluation {arch}, {material}", structures=count, structures_per_s=count / took[-1],
                   share_of_neighbour_lists=listing[0] / took[-1], batch_atoms=potential.batch_atoms())  # fmt: skip
 
@@ -377,14 +377,14 @@ class Replayed(PotentialCalculator):
         self.network = potential
         self.wide = copy.copy(potential)
         self.wide.cutoff = potential.cutoff + SKIN
-        self.captures = self.listings = 0
+        self.captures = self.relisted = 0
         self.listed: Frames | None = None
         self.static: Batch | None = None
 
     @property
     def lists_built(self) -> int:
-        """How often the neighbour list was built so far."""
-        return self.listings
+        """How often all edges were listed."""
+        return self.relisted
 
     def calculate(self, atoms: Atoms | None = None, properties: Any = None, system_changes: Any = None) -> None:
         """Fill ``self.results`` with energy and forces."""
@@ -406,23 +406,23 @@ class Replayed(PotentialCalculator):
         batch = self.wide.batch(frames)
         if batch.extra:
             raise Skipped("it needs more than pairs, whose number changes with every step")
-        self.listed, self.listings = frames, self.listings + 1
-        count = batch.pairs.shape[1]
-        if self.static is None or count > self.static.pairs.shape[1]:
+        self.listed, self.relisted = frames, self.relisted + 1
+        count = batch.edges.shape[1]
+        if self.static is None or count > self.static.edges.shape[1]:
             self.record(batch, int(1.05 * count) + 8)
         assert self.static is not None
-        self.static.pairs.zero_()
+        self.static.edges.zero_()
         self.static.shifts.zero_()
         self.static.shifts[:, 0] = int(np.ceil((self.wide.cutoff + 1) / np.linalg.norm(frames.cells[0, 0])))
-        self.static.pairs[:, :count] = batch.pairs
+        self.static.edges[:, :count] = batch.edges
         self.static.shifts[:count] = batch.shifts
 
     def record(self, batch: Batch, capacity: int) -> None:
         """Capture energy and forces of so many pairs as a CUDA graph."""
-        missing = capacity - batch.pairs.shape[1]
-        pairs = torch.cat([batch.pairs, batch.pairs[:, :1].expand(2, missing)], dim=1).contiguous()
+        missing = capacity - batch.edges.shape[1]
+        pairs = torch.cat([batch.edges, batch.edges[:, :1].expand(2, missing)], dim=1).contiguous()
         shifts = torch.cat([batch.shifts, batch.shifts[:1].expand(missing, 3)]).contiguous()
-        self.static = static = replace(batch, positions=batch.positions.clone(), pairs=pairs, shifts=shifts)
+        self.static = static = replace(batch, positions=batch.positions.clone(), edges=pairs, shifts=shifts)
         self.captures += 1
 
         def compute() -> None:

@@ -56,9 +56,9 @@ class Library(NamedTuple):
 
 def with_vesin(frames: Frames, cutoff: float) -> Neighbours:
     """Return what this package uses."""
-    from distill.potentials.interface.batch import find_pairs
+    from distill.potentials.interface.batch import half_neighbour_list
 
-    return find_pairs(frames, cutoff)
+    return half_neighbour_list(frames, cutoff)
 
 
 def with_matscipy(frames: Frames, cutoff: float) -> Neighbours:

@@ -240,7 +240,7 @@ def load(file: Path, count: int) -> Frames:
 HEADER = "| case | student | trainer | training, structures/s | evaluation, structures/s | peak memory, MiB | as fast |"
 LEGEND = (
     "Structures/s from the median epoch. As fast: training and evaluation as multiples of graph-pes-train. Evaluation "
-    "finds neighbours anew. Peak memory: the whole process on a CPU, what torch allocated on a GPU."
+    "rebuilds the neighbour list. Peak memory: the whole process on a CPU, what torch allocated on a GPU."
 )
 
 

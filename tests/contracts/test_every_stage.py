@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import ast
 import inspect
-from collections.abc import Iterator
+from collections.abc import Iterator, Set
 from dataclasses import fields
 from importlib import import_module
 from pathlib import Path
+from pkgutil import resolve_name
 from typing import Any
 
 import pytest
@@ -54,17 +56,91 @@ def test_every_setting_is_documented(name: str) -> None:
             assert field.description or key == "kind", f"{model.__name__}.{key}"
 
 
+PASSED_ON: dict[str, str] = {
+    "distill.stages.base:FitSettings": "distill.training.gradient.fit:fit",
+    "distill.stages.base:LossSettings": "distill.training.gradient.losses:LossWeights",
+    "distill.stages.generate:Generate.Settings": "distill.sampling.rules:GrowthRules",
+    "distill.stages.check:Keys": "distill.structures.read:LabelKeys",
+    "distill.stages.simulate:Crystal": "ase.build:bulk",
+    "distill.stages.fits:BatchesSettings": "distill.training.ace.fit:Batches",
+    "distill.stages.fits:BFGSSettings": "distill.training.ace.fit:Upfit",
+    "distill.stages.fits:RefineByGradients": "distill.training.gradient.fit:fit",
+    "distill.stages.fits:RefineInBatches": "distill.training.ace.fit:Batches",
+}
+"""Settings that are handed on as a whole, to what has to take each of them by its name."""
+
+RECIPES = {"train": {"painn": {"arch": "painn"}, "ace": {"arch": "ace"}}}
+"""Sections that stand for all of a stage whose settings depend on them."""
+
+
+def passed_on(model: type[BaseModel]) -> set[str]:
+    """Return the fields of a settings class that something takes by their names."""
+    taken: set[str] = set()
+    for base in model.__mro__:
+        target = PASSED_ON.get(f"{base.__module__}:{base.__qualname__}")
+        if target is not None:
+            taken |= set(base.model_fields) & set(inspect.signature(resolve_name(target)).parameters)
+    return taken
+
+
+def attributes(source: str) -> set[str]:
+    """Return the names of the attributes that a program reads, methods that it calls left out."""
+    tree = ast.parse(source)
+    called = {id(node.func) for node in ast.walk(tree) if isinstance(node, ast.Call)}
+    read = {
+        node.attr
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Load) and id(node) not in called
+    }
+    # getattr(settings, name) for each name that is written out
+    by_name = [node for node in ast.walk(tree) if isinstance(node, ast.DictComp) and "getattr" in ast.unparse(node)]
+    return read | {node.value for one in by_name for node in ast.walk(one) if isinstance(node, ast.Constant)}
+
+
+def unread(model: type[BaseModel], source: str, references: Set[str] = frozenset()) -> list[str]:
+    """Return the fields that neither the source reads, nor another function takes, nor an input of a stage names."""
+    known = attributes(source) | passed_on(model) | references | {"kind"}  # what tells settings apart
+    return [key for key in model.model_fields if key not in known]
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_every_setting_is_read(name: str) -> None:
     """A field is read by its name in the stage's source, or passed on as a whole to a function that has to take it."""
     stage = STAGES[name]
-    source = Path(inspect.getfile(stage)).read_text()
-    passed_on = set(FitSettings.model_fields) | {f.name for f in fields(growth_rules())}
-    for model in models(stage.Settings, set()):
-        if model.__name__ in ("LossSettings", "Crystal", "Keys"):
-            continue  # each handed on as a whole; the tests below compare them with what takes them
-        for key in model.model_fields:
-            assert f".{key}" in source or key in passed_on or key == "kind", f"{model.__name__}.{key}"
+    references = {
+        spec.rpartition(".")[2]
+        for spec in stage.inputs.values()
+        if isinstance(spec, str) and spec.startswith("recipe:")
+    }
+    section = stage.section_type(RECIPES[name]) if name in RECIPES else stage.Settings
+    of_stages = {
+        base for model in models(section, set()) for base in model.__mro__ if "distill.stages" in base.__module__
+    }
+    assert of_stages or not stage.Settings.model_fields
+    files = {inspect.getfile(stage), *map(inspect.getfile, of_stages)}
+    source = "\n".join(
+        Path(file).read_text().replace("from __future__ import annotations", "") for file in sorted(files)
+    )
+    for model in of_stages:
+        assert unread(model, source, references) == [], model.__qualname__
+
+
+def test_a_setting_that_is_not_read_is_found() -> None:
+    """Neither a longer name, nor a method, an import, a comment or a text is a use of a setting."""
+
+    class Planted(FitSettings):
+        speed: float = 1.0
+        size: int = 1
+        used: int = 1
+        listed: int = 1
+
+    source = """
+from some.speed import anything  # settings.speed
+text = "settings.speed" + str(settings.speed_of_light) + settings.speed()
+settings.size = settings.used
+values = {name: getattr(settings, name) for name in ("listed",)}
+"""
+    assert unread(Planted, source) == ["loss", "speed", "size"]
 
 
 def growth_rules() -> Any:

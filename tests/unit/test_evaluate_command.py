@@ -114,6 +114,13 @@ def test_a_file_without_labels_has_predictions_only(model: Path, capsys: pytest.
     assert json.loads(capsys.readouterr().out) == []
 
 
+def test_a_model_of_a_run_is_called_as_the_run_calls_it(model: Path, tmp_path: Path) -> None:
+    """There it is a link to a folder ``model`` of the store."""
+    (tmp_path / "painn-refined").symlink_to(model)
+    assert run("painn-refined/", TEST) == 0
+    assert {row["model"] for row in rows_of(Path("test-painn-refined/errors.csv"))} == {"painn-refined"}
+
+
 def test_what_labels_there_are_is_compared(model: Path) -> None:
     frames = read_frames(TEST)[0][:4]
     write_frames("energies.xyz", frames.with_labels(frames.energy, None, None))
@@ -222,7 +229,7 @@ def test_an_interruption_leaves_nothing_and_says_so(
 
 def test_predictions_that_are_not_finite_are_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     potential = PaiNN.build(PaiNN.Settings(channels=8, layers=1, radial_features=6, cutoff=4.0), seed=0)
-    potential.offsets.data[8] = np.nan
+    potential.reference_energies.data[8] = np.nan
     save(potential, tmp_path / "broken", {})
     write_frames("some.xyz", Frames.from_atoms([bulk("Si"), molecule("H2O")]))
     assert run("broken", "some.xyz") == 0

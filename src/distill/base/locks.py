@@ -3,6 +3,7 @@
 A lock of the system ends with its process. Some network file systems have none (Lustre mounted without ``flock``, NFS
 without its lock daemon, many in user space); there a second file beside the first is the lock while it exists. What a
 dead process of this machine left is removed; whether one on another machine lives, nobody can know from here.
+The two kinds do not see each other: machines that share a folder have to mount it alike.
 """
 
 from __future__ import annotations

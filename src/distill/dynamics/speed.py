@@ -1,7 +1,7 @@
 """How long a step of molecular dynamics takes: measured on ever larger supercells, or read from a user's own table.
 
 What is timed is what a user of ASE waits for: one velocity-Verlet step with the potential's calculator, from arrays to
-arrays. Steps that list the neighbours anew are rare and dear, so both kinds are timed and weighted as they occur.
+arrays. Steps that rebuild the neighbour list are rare and dear, so both kinds are timed and weighted as they occur.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ SHARE = 0.05
 """Share of the time of a model after which a size with enough steps is done."""
 
 EXPLODED = 20.0
-"""Times the starting temperature at which dynamics is no longer worth timing: every step lists neighbours anew."""
+"""Times the starting temperature at which dynamics is not worth timing: every step rebuilds the neighbour list."""
 
 
 @dataclass(frozen=True)
@@ -254,7 +254,7 @@ def read_timings(path: Path, atoms_per_molecule: int | None, timestep_fs: float 
                 for row in rows
             ]
         except (csv.Error, UnicodeDecodeError) as error:
-            raise UserError(f"is no CSV file ({error})", where=str(path)) from error
+            raise UserError(f"is not a CSV file ({error})", where=str(path)) from error
 
 
 def _column(
@@ -288,5 +288,5 @@ def _positive(path: Path, line: int, row: Mapping[str, str | None], column: str)
     except ValueError:
         value = math.nan
     if not (math.isfinite(value) and value > 0):
-        raise UserError(f"{text or 'nothing'!r} is no positive number", f"{path}, line {line}, column {column!r}")
+        raise UserError(f"{text or 'nothing'!r} is not a positive number", f"{path}, line {line}, column {column!r}")
     return value

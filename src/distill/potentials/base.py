@@ -61,7 +61,8 @@ class Architecture:
         weights: where pretrained weights are: a ``Weights`` that is downloaded, a path in its package, or None.
         parameters: how many parameters pretrained weights have; None where that depends on a file or the settings.
         trains: whether it can be fitted here; others label and generate.
-        compiles: whether its network can be compiled; it then reads nothing but what ``Student.many_body`` is given.
+        compiles: whether its network can be compiled; it then reads nothing but what ``Student.network_energies`` is
+            given.
         trainer: what fits it: ``"gradient"`` (any network that can be differentiated) or ``"pacemaker"``.
         own_environment: whether its packages conflict with ours, so that it runs in an interpreter of its own.
         packages: what to install into such an interpreter, besides what the worker needs; ``requires`` if empty.

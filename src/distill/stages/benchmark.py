@@ -51,7 +51,7 @@ class Benchmark(Stage):
         """Extended XYZ file whose first structure is repeated; absent: the first training structure that is periodic
         in most directions."""
         temperature: float = Field(300.0, gt=0)
-        """K at the start; how fast atoms move decides how often their neighbours are listed anew."""
+        """K at the start; how fast atoms move decides how often the neighbour list is rebuilt."""
         timestep_fs: float = Field(1.0, gt=0)
         """Time step, fs; as for the temperature."""
         compile: Compile = False

@@ -1,7 +1,7 @@
 """Read the labelled structures, refuse what cannot be used, and draw validation and test sets where none are named.
 
 Everything later reads what this stage writes: three files with the standard keys, so that no other part knows label
-keys or the user's paths. Where files lie is no part of the settings: moving them re-runs nothing.
+keys or the user's paths. Where files lie is not part of the settings: moving them re-runs nothing.
 """
 
 from __future__ import annotations
@@ -62,14 +62,14 @@ class Options(StageSettings):
     @field_validator("accept", mode="before")
     @classmethod
     def _known_kinds(cls, kinds: Any) -> Any:
-        """Refuse what is no kind, or cannot be accepted."""
+        """Refuse what is not a kind, or cannot be accepted."""
         from distill.structures.checks.kinds import FATAL, KINDS
 
         for kind in kinds if isinstance(kinds, list | tuple) else []:
             if kind in FATAL:
                 raise ValueError(f"{kind!r} cannot be accepted, since nothing can be done with such data")
             if kind not in KINDS:
-                raise ValueError(f"{kind!r} is no kind of finding. {nearest(str(kind), KINDS)}")
+                raise ValueError(f"{kind!r} is not a kind of finding. {nearest(str(kind), KINDS)}")
         return tuple(kinds) if isinstance(kinds, list) else kinds
 
 

@@ -188,7 +188,7 @@ class Finetune(Stage):
         check_devices(job.device, settings.trainer.devices)
         train, valid = read_frames(inputs["train"])[0], read_frames(inputs["valid"])[0]
         teacher = _open(inputs, settings, job)
-        if "derivatives" in teacher.breaks:
+        if "derivatives" in teacher.violated_symmetries:
             job.warnings.append(
                 f"{settings.model} predicts forces that are not the gradient of its energy: good enough to label and "
                 "to generate, but no dynamics with it conserves energy; students are conservative all the same"

@@ -121,7 +121,7 @@ class PacemakerFit(StageSettings):
     def _can_be_passed_on(cls, sections: dict[str, dict[str, Any]] | None) -> dict[str, dict[str, Any]] | None:
         for name, section in (sections or {}).items():
             if name not in REFUSED:
-                raise ValueError(f"{name!r} is no section that is passed on: fit, backend")
+                raise ValueError(f"{name!r} is not a section that is passed on: fit, backend")
             if taken := [key for key in REFUSED[name] if key in section]:
                 raise ValueError(f"{name}.{taken[0]} cannot be given here")
             weighting = section.get("weighting")

@@ -33,7 +33,7 @@ class Crystal(Settings):
     @model_validator(mode="after")
     def _can_be_built(self) -> Crystal:
         if why := _cannot_be_built(**self.model_dump(exclude_none=True)):
-            raise ValueError(f"is no crystal that ASE can build: {why}")
+            raise ValueError(f"is not a crystal that ASE can build: {why}")
         return self
 
 

@@ -168,6 +168,7 @@ class Train(Stage):
         """Write the trained potential and its learning curve."""
         from distill.potentials.interface.saving import save
         from distill.structures.read import read_frames
+        from distill.training.baseline import no_better_than_nothing
         from distill.training.curve import write_curve
 
         train, valid = read_frames(inputs["train"])[0], read_frames(inputs["valid"])[0]
@@ -180,6 +181,8 @@ class Train(Stage):
         shutil.rmtree(job.out / "work", ignore_errors=True)
         if fitted.status == "diverged":
             job.warnings.append("training diverged: lower learning_rate; the best weights before were kept")
+        counted = valid.n_atoms > 2 if row.trainer == "pacemaker" else None  # ACE fits dimers to their forces alone
+        job.warnings += no_better_than_nothing(fitted, train, valid, counted)
         return self._summary(student, fitted, len(train), len(valid)) | facts
 
     @staticmethod

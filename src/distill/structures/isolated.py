@@ -59,7 +59,7 @@ def join_energies(parts: Sequence[tuple[Mapping[str, float], str]]) -> dict[str,
     """Return the isolated atoms' energies of all parts, each of them a mapping and where it is from.
 
     Raises:
-        UserError: a symbol is no element, or two parts contradict each other.
+        UserError: a symbol is not an element, or two parts contradict each other.
     """
     joined: dict[str, float] = {}
     origin: dict[str, str] = {}
@@ -67,7 +67,7 @@ def join_energies(parts: Sequence[tuple[Mapping[str, float], str]]) -> dict[str,
         for symbol, energy in energies.items():
             if atomic_numbers.get(symbol, 0) < 1:
                 remedy = nearest(symbol, set(atomic_numbers) - {"X"})
-                raise UserError(f"{symbol!r} is no chemical element", where=where, remedy=remedy)
+                raise UserError(f"{symbol!r} is not a chemical element", where=where, remedy=remedy)
             if abs(joined.get(symbol, energy) - energy) > SAME_ENERGY:
                 both = where if where == origin[symbol] else f"{origin[symbol]} and {where}"
                 what = f"an isolated {symbol} atom has the energies {joined[symbol]:.6g} and {energy:.6g} eV"

@@ -179,7 +179,7 @@ def _numbers(block: Block) -> Array:
     bad = np.flatnonzero((numbers < 1) | (numbers > 118))
     if len(bad):
         raise UserError(
-            f"{str(shown[bad[0]])!r} is no chemical element",
+            f"{str(shown[bad[0]])!r} is not a chemical element",
             f"{block.where}, line {block.line + 2 + bad[0]}, key {'species' if 'species' in block.columns else 'Z'!r}",
             nearest(str(shown[bad[0]]), set(atomic_numbers) - {"X"}),
         )

@@ -144,7 +144,7 @@ def _number(symbol: str) -> int:
 def shift_reference(
     potential: Potential, frames: Frames, isolated_atoms: Mapping[str, float] | None = None
 ) -> ReferenceShift:
-    """Shift the per-element offsets of ``potential`` in place so that it meets the energies of ``frames``.
+    """Shift the atomic reference energies of ``potential`` in place so that it meets the energies of ``frames``.
 
     Args:
         potential: what is shifted.
@@ -163,7 +163,7 @@ def shift_reference(
     result = element_shift(frames, frames.energy - predicted.energy, expected)
     with torch.no_grad():
         for symbol, value in result.shift.items():
-            potential.offsets[chemical_symbols.index(symbol)] += value
+            potential.reference_energies[chemical_symbols.index(symbol)] += value
     return result
 
 

@@ -80,7 +80,9 @@ def atomic_energies_of(potential: Potential, frames: Frames, phase: Phase) -> Ar
     for one in frames:
         with torch.no_grad():
             batch = potential.batch(one)
-            energies = potential.atomic_energies(batch).double() + potential.offsets.index_select(0, batch.numbers)
+            energies = potential.atomic_energies(batch).double() + potential.reference_energies.index_select(
+                0, batch.numbers
+            )
         found.append(energies.cpu().numpy())
         phase.advance()
     return np.concatenate(found) if found else np.zeros(0)

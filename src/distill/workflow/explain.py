@@ -1,4 +1,4 @@
-"""Why a task runs again: its ingredients compared with those of the previous plan of the same run."""
+"""Why a task runs again: what its hash covers, compared with that of the previous plan of the same run."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def _reasons(
 
 
 def _changes(task: Task, plan: Plan, old: Mapping[str, Any]) -> list[str]:
-    new = task.ingredients
+    new = task.hash_inputs
     changes = [f"{key}: {old[key]} -> {new[key]}" for key in ("seed",) if old[key] != new[key]]
     if old["version"] != new["version"]:
         changes.append(f"stage version: {old['version']} -> {new['version']}")

@@ -56,7 +56,7 @@ class Task:
         inputs: input name to where it comes from.
         outputs: output name to its file or folder name in the artifact.
         publish: output name to its name in the run's folder.
-        ingredients: everything that the hash covers.
+        hash_inputs: everything that the hash covers.
         hash: names the artifact.
         kin: equal for tasks of which one may continue another; empty where the stage does not extend its work.
         level: tasks of the same level do not depend on each other.
@@ -70,7 +70,7 @@ class Task:
     inputs: Mapping[str, Input]
     outputs: Mapping[str, str]
     publish: Mapping[str, str]
-    ingredients: Mapping[str, Any]
+    hash_inputs: Mapping[str, Any]
     hash: str
     kin: str
     level: int
@@ -182,13 +182,13 @@ def _make_task(plan: Plan, name: str, stage: type[Stage], labels: Mapping[str, A
     recipe = plan.recipe
     settings = task_settings(recipe, stage, labels)
     inputs = {key: _resolve(plan, stage, labels, spec) for key, spec in stage.inputs.items()}
-    ingredients = {
+    hash_inputs = {
         "stage": name,
         "version": stage.version,
         "settings": settings.model_dump(mode="json"),
         "seed": recipe.seed,
         "labels": {label: labels[label] for label in stage.hashed_labels},
-        "inputs": {key: _ingredient(plan, source) for key, source in inputs.items()},
+        "inputs": {key: _hash_input(plan, source) for key, source in inputs.items()},
     }
     return Task(
         id=f"{name}[{','.join(map(str, labels.values()))}]" if labels else name,
@@ -199,18 +199,18 @@ def _make_task(plan: Plan, name: str, stage: type[Stage], labels: Mapping[str, A
         inputs=inputs,
         outputs=stage.outputs,
         publish={output: form.format(**labels, suffix=_suffix(labels)) for output, form in stage.publish.items()},
-        ingredients=ingredients,
-        hash=hash_value(ingredients),
-        kin=_kin(stage, ingredients),
+        hash_inputs=hash_inputs,
+        hash=hash_value(hash_inputs),
+        kin=_kin(stage, hash_inputs),
         level=1 + max((plan[source.task].level for source in _sources(inputs.values())), default=-1),
     )
 
 
-def _kin(stage: type[Stage], ingredients: Mapping[str, Any]) -> str:
+def _kin(stage: type[Stage], hash_inputs: Mapping[str, Any]) -> str:
     if not stage.extends:
         return ""
-    shared = {name: value for name, value in ingredients["settings"].items() if name not in stage.extends}
-    return hash_value({**ingredients, "settings": shared})
+    shared = {name: value for name, value in hash_inputs["settings"].items() if name not in stage.extends}
+    return hash_value({**hash_inputs, "settings": shared})
 
 
 def _resolve(plan: Plan, stage: type[Stage], labels: Mapping[str, Any], spec: str | Mapping[str, str]) -> Input:
@@ -258,12 +258,12 @@ def _sources(inputs: Iterable[Input]) -> Iterator[FromTask]:
             yield from source
 
 
-def _ingredient(plan: Plan, source: Input) -> Any:
+def _hash_input(plan: Plan, source: Input) -> Any:
     """Return what the hash covers of one input; collected inputs carry labels, because the stage sees them."""
     if source is None:
         return None
     if isinstance(source, tuple):
-        return [{**_ingredient(plan, one), "labels": dict(plan[one.task].labels)} for one in source]
+        return [{**_hash_input(plan, one), "labels": dict(plan[one.task].labels)} for one in source]
     if isinstance(source, FromTask):
         return {"task": plan[source.task].hash, "output": source.output}
     return {"file": _content(source.path)} if source.path else None

@@ -110,7 +110,7 @@ class RunFolder:
                     "hash": task.hash,
                     "labels": dict(task.labels),
                     "needs": list(task.needs),
-                    "ingredients": dict(task.ingredients),
+                    "ingredients": dict(task.hash_inputs),
                 }
                 for task in plan
             },

@@ -22,7 +22,7 @@ from distill.workflow.plan import Plan, Task, make_plan
 from distill.workflow.recipe import Recipe
 from distill.workflow.rundir import RunFolder
 from distill.workflow.store import Store, plain
-from distill.workflow.work import make_order
+from distill.workflow.work import make_submission
 
 POLL_S = 0.3
 
@@ -134,7 +134,7 @@ def _begin(plan: Plan, task: Task, state: _State, executor: Executor, display: D
     state.waiting.remove(task)
     state.running[task.id] = task
     display.started(task)
-    executor.submit(make_order(plan, task, display.store, device, threads))
+    executor.submit(make_submission(plan, task, display.store, device, threads))
 
 
 def _end(plan: Plan, outcome: Outcome, state: _State, folder: RunFolder, display: Display) -> None:

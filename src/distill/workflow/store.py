@@ -30,7 +30,7 @@ DIGITS = 16
 
 
 class Keyed(Protocol):
-    """Whatever names an artifact: a task or an order."""
+    """Whatever names an artifact: a task or a submission."""
 
     @property
     def stage(self) -> str:
@@ -91,7 +91,7 @@ class Store:
         """Return who works on the artifact where only a file says so, on another machine; empty otherwise."""
         return foreign_holder(self._lock_file(key))
 
-    def kindred(self, key: Keyed, origin: Mapping[str, Any]) -> tuple[Path, ...]:
+    def resumable_from(self, key: Keyed, origin: Mapping[str, Any]) -> tuple[Path, ...]:
         """Return the output folders of other tasks of the same kin and package versions, finished or interrupted."""
         if not origin["kin"]:
             return ()

@@ -1,6 +1,6 @@
 """One task's work, done wherever an executor puts it: lock, run the stage, prove, promote.
 
-:func:`carry_out` is a plain function of an :class:`Order`, which is data; every executor ends here.
+:func:`execute` is a plain function of an :class:`Submission`, which is data; every executor ends here.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from distill.workflow.store import LOG, ORIGIN, Store
 
 
 @dataclass(frozen=True)
-class Order:
+class Submission:
     """A task as data that travel to another process or machine.
 
     Attributes:
@@ -38,7 +38,7 @@ class Order:
         hash: the task's hash.
         kin: equal for tasks of which one may continue another, or empty.
         labels: the task's labels.
-        ingredients: what the hash covers; recorded in the manifest.
+        hash_inputs: what the hash covers; recorded in the manifest.
         inputs: input name to a path, to a list of sources as mappings, or to None.
         recipe: the recipe as read, from which the worker builds the settings again.
         recipe_path: the recipe's file.
@@ -53,7 +53,7 @@ class Order:
     hash: str
     kin: str
     labels: dict[str, Any]
-    ingredients: dict[str, Any]
+    hash_inputs: dict[str, Any]
     inputs: dict[str, Any]
     recipe: dict[str, Any]
     recipe_path: str
@@ -63,20 +63,20 @@ class Order:
     threads: int
 
     def as_data(self) -> dict[str, Any]:
-        """Return the order as JSON-able data."""
+        """Return the submission as JSON-able data."""
         return asdict(self)
 
 
-def make_order(plan: Plan, task: Task, store: Store, device: str, threads: int) -> Order:
-    """Return the order for a task whose needed tasks are finished."""
+def make_submission(plan: Plan, task: Task, store: Store, device: str, threads: int) -> Submission:
+    """Return the submission for a task whose needed tasks are finished."""
     recipe = plan.recipe
-    return Order(
+    return Submission(
         id=task.id,
         stage=task.stage,
         hash=task.hash,
         kin=task.kin,
         labels=dict(task.labels),
-        ingredients=dict(task.ingredients),
+        hash_inputs=dict(task.hash_inputs),
         inputs={name: _input_data(plan, store, source) for name, source in task.inputs.items()},
         recipe=recipe.raw,
         recipe_path=str(recipe.path),
@@ -106,28 +106,28 @@ def _input_data(plan: Plan, store: Store, source: Input) -> Any:
     return None
 
 
-def carry_out(order: Order) -> dict[str, Any]:
+def execute(submission: Submission) -> dict[str, Any]:
     """Do a task and return its manifest; a task that another run has finished meanwhile is not done again.
 
     Raises:
         DistillError: the task failed; the log beside the work tells more.
     """
-    store = Store(Path(order.store))
-    with store.lock(order) as attempt:
-        manifest = store.manifest(order)
+    store = Store(Path(submission.store))
+    with store.lock(submission) as attempt:
+        manifest = store.manifest(submission)
         if manifest is not None:
             return manifest
-        work = store.work(order)
-        origin = {"versions": versions(), "kin": order.kin}
+        work = store.work(submission)
+        origin = {"versions": versions(), "kin": submission.kin}
         _open_work(work, origin)
         (work / "failed.json").unlink(missing_ok=True)
         if attempt.removed:
             with (work / LOG).open("a", encoding="utf-8") as log:
                 log.write(f"the lock of {attempt.removed}, which is dead, was removed\n")
         try:
-            return store.promote(order, _run(order, work, store.kindred(order, origin)))
+            return store.promote(submission, _run(submission, work, store.resumable_from(submission, origin)))
         except Exception as error:
-            failure = _as_distill_error(error, order, work / LOG)
+            failure = _as_distill_error(error, submission, work / LOG)
             write_json(work / "failed.json", failure_data(failure))
             raise failure from error
 
@@ -140,16 +140,16 @@ def _open_work(work: Path, origin: Mapping[str, Any]) -> None:
     write_json(work / ORIGIN, origin)
 
 
-def _run(order: Order, work: Path, earlier: tuple[Path, ...]) -> dict[str, Any]:
+def _run(submission: Submission, work: Path, earlier: tuple[Path, ...]) -> dict[str, Any]:
     """Run the stage in its work folder and return what the manifest says of it."""
-    recipe = build_recipe(order.recipe, Path(order.recipe_path), Registry("stage", order.stages))
-    stage: type[Stage] = recipe.stages[order.stage]
+    recipe = build_recipe(submission.recipe, Path(submission.recipe_path), Registry("stage", submission.stages))
+    stage: type[Stage] = recipe.stages[submission.stage]
     progress = FileProgress(work / "progress.json")
-    job = Job(work / "out", order.labels, recipe.seed, earlier, order.device, progress)
-    settings = task_settings(recipe, stage, order.labels)
-    inputs = {name: _input_paths(data) for name, data in order.inputs.items()}
+    job = Job(work / "out", submission.labels, recipe.seed, earlier, submission.device, progress)
+    settings = task_settings(recipe, stage, submission.labels)
+    inputs = {name: _input_paths(data) for name, data in submission.inputs.items()}
     started = datetime.now(UTC)
-    use_threads(order.threads)
+    use_threads(submission.threads)
     reset_peak_memory()
     with captured(work / LOG):
         try:
@@ -159,20 +159,20 @@ def _run(order: Order, work: Path, earlier: tuple[Path, ...]) -> dict[str, Any]:
             raise
     missing = [name for name in stage.outputs.values() if not (job.out / name).exists()]
     if missing:
-        raise WorkError(f"the stage did not write {', '.join(missing)}", where=order.id)
+        raise WorkError(f"the stage did not write {', '.join(missing)}", where=submission.id)
     return {
-        "id": order.id,
-        "stage": order.stage,
+        "id": submission.id,
+        "stage": submission.stage,
         "version": stage.version,
-        "kin": order.kin,
-        "labels": order.labels,
+        "kin": submission.kin,
+        "labels": submission.labels,
         "seed": recipe.seed,
         "settings": settings.model_dump(mode="json"),
-        "inputs": order.ingredients["inputs"],
+        "inputs": submission.hash_inputs["inputs"],
         "summary": summary,
         "warnings": job.warnings,
-        "device": order.device,
-        "threads": order.threads,
+        "device": submission.device,
+        "threads": submission.threads,
         "wall_s": round(progress.elapsed, 3),
         **peak_memory_mib(),
         "started": started.isoformat(timespec="seconds"),
@@ -209,13 +209,13 @@ def captured(log: Path) -> Iterator[None]:
             os.close(original)
 
 
-def _as_distill_error(error: Exception, order: Order, log: Path) -> DistillError:
+def _as_distill_error(error: Exception, submission: Submission, log: Path) -> DistillError:
     if isinstance(error, DistillError):
         kind = UserError if isinstance(error, UserError) else WorkError
-        failure: DistillError = kind(error.what, where=error.where or order.id, remedy=error.remedy)
+        failure: DistillError = kind(error.what, where=error.where or submission.id, remedy=error.remedy)
     else:
         text = traceback.format_exception_only(error)[-1].strip().splitlines()[0]
-        failure = WorkError(text, where=order.id, remedy=f"The log is {log}")
+        failure = WorkError(text, where=submission.id, remedy=f"The log is {log}")
     failure.add_note("".join(traceback.format_exception(error)))
     return failure
 

@@ -1,4 +1,4 @@
-"""The process that carries out orders: reads JSON lines, answers JSON lines, and dies with whoever started it.
+"""The process that executes submitted tasks: reads JSON lines, answers JSON lines, and dies with whoever started it.
 
 The pipes of the protocol are moved away from descriptors 0 and 1 first, so that nothing a stage prints or reads can get
 between. A thread watches the incoming pipe: when it closes, the starter is gone, and the process ends at once with all
@@ -18,11 +18,11 @@ from typing import Any, TextIO
 
 from distill.base.errors import DistillError, WorkError
 from distill.workflow.machine import resolve_device
-from distill.workflow.work import Order, carry_out, failure_data
+from distill.workflow.work import Submission, execute, failure_data
 
 
 def main() -> None:
-    """Serve orders until the incoming pipe closes."""
+    """Execute submitted tasks until the incoming pipe closes."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     requests, answers = _take_pipes()
     faulthandler.enable()
@@ -61,7 +61,7 @@ def _serve(request: dict[str, Any]) -> dict[str, Any] | None:
             return None
         if request["do"] == "device":
             return {"device": resolve_device(request["device"])}
-        return {"manifest": carry_out(Order(**request["order"]))}
+        return {"manifest": execute(Submission(**request["submission"]))}
     except DistillError as error:
         return {"error": failure_data(error)}
     except Exception as error:

@@ -2,6 +2,9 @@
 
 The scalars are those of YAML 1.2's core schema, so ``1e-3`` is a number and ``No`` is nobelium; tags, duplicate keys,
 endless nesting and numbers that are not finite are refused.
+
+The loader is PyYAML's. ruamel.yaml gives lines too, but lets tags through, puts merged keys last, gives numbers types
+of its own, and takes twice the time for a recipe.
 """
 
 from __future__ import annotations

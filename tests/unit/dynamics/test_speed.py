@@ -38,7 +38,7 @@ class Slow(Potential):
     """Springs to the origin of no strength, and a known time for every evaluation."""
 
     def __init__(self, ms: float = 0.0, ms_per_atom: float = 0.0, most: int = 10**9, broken_from: int = 10**9) -> None:
-        super().__init__(3.0, learn_offsets=False)
+        super().__init__(3.0, learn_reference_energies=False)
         self.ms, self.ms_per_atom, self.most, self.broken_from = ms, ms_per_atom, most, broken_from
         self.sizes: list[int] = []
 
@@ -191,10 +191,10 @@ def test_minutes_a_picosecond_become_milliseconds_a_step(tmp_path: Path) -> None
         ("model,atoms,mins_per_ps\n", None, None, "Give benchmark.timings.timestep_fs"),
         ("model,atoms,ms_per_step\n", 3, None, "Remove benchmark.timings.atoms_per_molecule"),
         ("model,size,ms_per_step\n", None, None, "neither a column 'atoms' nor 'molecules'"),
-        ("model,atoms,ms_per_step\nA,8,1\nB,many,1\n", None, None, "line 3, column 'atoms': 'many' is no positive"),
-        ("model,atoms,ms_per_step\nA,8,0\n", None, None, "line 2, column 'ms_per_step': '0' is no positive"),
-        ("model,atoms,ms_per_step\nA,8\n", None, None, "'nothing' is no positive"),
-        ("model,atoms,ms_per_step\nA,8,inf\n", None, None, "'inf' is no positive"),
+        ("model,atoms,ms_per_step\nA,8,1\nB,many,1\n", None, None, "line 3, column 'atoms': 'many' is not a positive"),
+        ("model,atoms,ms_per_step\nA,8,0\n", None, None, "line 2, column 'ms_per_step': '0' is not a positive"),
+        ("model,atoms,ms_per_step\nA,8\n", None, None, "'nothing' is not a positive"),
+        ("model,atoms,ms_per_step\nA,8,inf\n", None, None, "'inf' is not a positive"),
     ],
 )
 def test_a_wrong_table_is_refused(
@@ -208,5 +208,5 @@ def test_a_wrong_table_is_refused(
 def test_what_is_no_text_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "timing.csv"
     path.write_bytes(b"\xff\xfe\x00model")
-    with pytest.raises(UserError, match="is no CSV file"):
+    with pytest.raises(UserError, match="is not a CSV file"):
         read_timings(path, None, None)

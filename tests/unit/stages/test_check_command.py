@@ -47,7 +47,7 @@ def test_errors_can_be_accepted(tmp_path: Path, capsys: pytest.CaptureFixture[st
 
 def test_a_wrong_kind_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["check", str(recipe(tmp_path, accept=["leakages"]))]) == 2
-    assert "data.accept: 'leakages' is no kind of finding. Did you mean 'leakage'?" in capsys.readouterr().err
+    assert "data.accept: 'leakages' is not a kind of finding. Did you mean 'leakage'?" in capsys.readouterr().err
 
 
 def test_what_cannot_be_read_is_a_finding(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -151,7 +151,7 @@ def test_teacher_and_students_share_the_section_of_the_trainer(inputs: dict[str,
         assert default[name].settings.trainer == TrainerSettings()
         assert tasks[name].hash != default[name].hash
         assert logged[name].hash == default[name].hash, "where a fit is logged does not change it"
-    assert tasks["generate"].ingredients["settings"] == default["generate"].ingredients["settings"]
+    assert tasks["generate"].hash_inputs["settings"] == default["generate"].hash_inputs["settings"]
 
 
 @pytest.mark.parametrize(

@@ -26,7 +26,7 @@ def test_the_two_phases_are_the_default() -> None:
         ({"pacemaker": {"fit": {"loss": {"kappa": 0.1}}}}, "fit.loss"),
         ({"pacemaker": {"fit": {"weighting": {"filename": "mine.pckl"}}}}, "weighting cannot name a file"),
         ({"pacemaker": {"backend": {"evaluator": "pyace"}}}, "backend.evaluator"),
-        ({"pacemaker": {"data": {"filename": "mine.pckl"}}}, "'data' is no section"),
+        ({"pacemaker": {"data": {"filename": "mine.pckl"}}}, "'data' is not a section"),
     ],
 )
 def test_what_cannot_be_done_is_refused(wrong: dict[str, Any], words: str) -> None:

@@ -51,14 +51,15 @@ def inputs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
 
 
 def refine(inputs: dict[str, Any], out: Path, **refine: Any) -> tuple[Any, dict[str, Any]]:
-    """Return the student that the stage makes of the distilled one, and its summary."""
+    """Return the student that the stage makes of the distilled one, and its summary, with the warnings in it."""
     labels = {"student": "small", "variant": "refined", "seed": 0}
     raw = {"small": STUDENT | {"batch_size": 4, "average": 0.0, "refine": refine}}
     section = Train.section_type(raw).model_validate(raw)
     values = Train.select(section, labels) | {"atomic_energies": False, "hessian_rows": False}
     out.mkdir(parents=True)
-    summary = Train().run(inputs, Train.settings_class(section, labels)(**values), Job(out, labels))
-    return load(out / "model"), summary
+    job = Job(out, labels)
+    summary = Train().run(inputs, Train.settings_class(section, labels)(**values), job)
+    return load(out / "model"), summary | {"warnings": job.warnings}
 
 
 def weights(potential: Any) -> torch.Tensor:
@@ -78,6 +79,25 @@ def test_refining_begins_with_the_distilled_student_and_fits_dft(inputs: dict[st
         return float(np.abs(potential.evaluate(train).forces - train.forces).mean())
 
     assert error(refined) < 0.7 * error(start)
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+def test_a_fit_that_is_no_better_than_nothing_is_said(inputs: dict[str, Any], tmp_path: Path, sign: int) -> None:
+    """A step of almost no length, to labels that are the student's own or their opposite."""
+    own = load(inputs["start"]).evaluate(read_frames(inputs["valid"])[0])
+    assert own.energy is not None and own.forces is not None
+    for name in ("train", "valid"):
+        write_frames(tmp_path / f"{name}.xyz", own.with_labels(sign * own.energy, sign * own.forces, None))
+    given = inputs | {name: tmp_path / f"{name}.xyz" for name in ("train", "valid")}
+    how = {"steps": 1, "learning_rate": 1e-12, "validation_interval": 1, "synthetic": 0.0}
+    warnings = refine(given, tmp_path / "out", **how)[1]["warnings"]
+    if sign == 1:
+        assert warnings == []
+        return
+    energies, forces = warnings
+    assert "energies of the validation structures are wrong by" in energies
+    size = 1000 * np.abs(own.forces).mean()
+    assert f"wrong by {2 * size:.0f} meV/Å and their own mean size is {size:.0f}" in forces
 
 
 def test_synthetic_structures_are_mixed_in_as_asked(inputs: dict[str, Any], tmp_path: Path) -> None:

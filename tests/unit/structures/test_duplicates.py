@@ -53,7 +53,7 @@ def test_disguises_of_one_structure(seed: int) -> None:
 
 
 def test_different_structures_are_told_apart() -> None:
-    """Exchanged elements, another volume, a moved atom, and inversion are no duplicates."""
+    """Exchanged elements, another volume, a moved atom, and inversion are not duplicates."""
     one = salt(0)
     exchanged = replace(one, numbers=np.where(one.numbers == 11, 17, 11))
     scaled = replace(one, positions=one.positions * 1.02, cells=one.cells * 1.02)

@@ -52,5 +52,5 @@ def test_contradictions() -> None:
     assert join_energies([({"H": -13.6}, "a"), ({"H": -13.6003, "O": -432.0}, "b")]) == {"H": -13.6, "O": -432.0}
     with pytest.raises(UserError, match="a and b: an isolated O"):
         join_energies([({"O": -432.0}, "a"), ({"O": -2041.0}, "b")])
-    with pytest.raises(UserError, match="'Hy' is no chemical element"):
+    with pytest.raises(UserError, match="'Hy' is not a chemical element"):
         join_energies([({"Hy": -13.6}, "data.isolated_atoms")])

@@ -22,13 +22,13 @@ class Springs(Potential):
     """Springs between all neighbours, whose Hessian is known in closed form."""
 
     def __init__(self) -> None:
-        super().__init__(4.0, learn_offsets=False)
+        super().__init__(4.0, learn_reference_energies=False)
         self.stiffness = torch.nn.Parameter(torch.tensor(3.0))
 
     def atomic_energies(self, batch: Batch) -> Tensor:
         lengths = batch.vectors().norm(dim=-1)
         half = self.stiffness * (lengths - 1.5).square() / 4
-        return half.new_zeros(len(batch.numbers)).index_add(0, batch.pairs.reshape(-1), half.repeat(2))
+        return half.new_zeros(len(batch.numbers)).index_add(0, batch.edges.reshape(-1), half.repeat(2))
 
 
 def exact_row(a: np.ndarray, b: np.ndarray, axis: int) -> np.ndarray:
@@ -53,7 +53,7 @@ def test_a_row_of_the_hessian_is_exact() -> None:
 
 def test_energies_of_atoms_add_up_and_are_saved(painn: Potential, frames: Frames, tmp_path: Path) -> None:
     with torch.no_grad():
-        painn.offsets[14] = -5.0
+        painn.reference_energies[14] = -5.0
     with Progress().phase("targets", 12, "evaluation") as phase:
         made = make_targets(painn, frames, atomic_energies=True, hessian_rows=True, seed=0, phase=phase)
         assert phase.record.done == 3 * len(frames)
@@ -76,5 +76,10 @@ def test_each_structure_has_one_row_and_the_seed_chooses_it(frames: Frames) -> N
 def test_a_teacher_without_energies_of_atoms_is_refused(frames: Frames) -> None:
     with Progress().phase("targets", 1, "evaluation") as phase, pytest.raises(UserError, match="no energies of atoms"):
         make_targets(
-            Potential(3.0, learn_offsets=False), frames, atomic_energies=True, hessian_rows=False, seed=0, phase=phase
+            Potential(3.0, learn_reference_energies=False),
+            frames,
+            atomic_energies=True,
+            hessian_rows=False,
+            seed=0,
+            phase=phase,
         )

@@ -1,7 +1,7 @@
 """A batch of structures as tensors that a network reads, and what a potential predicts for it.
 
-Each pair of neighbours is stored once (``pairs``, from i to j). A network that sends messages both ways takes the
-pairs forward and then backward; what depends on the distance alone is computed for one half only.
+Neighbours are a half list: each pair of them is one of the ``edges``, from i to j. A network that sends messages both
+ways takes the edges forward and then backward; what depends on the distance alone is computed for one half only.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ from distill.structures.frames import Frames
 
 @dataclass
 class Batch:
-    """``B`` structures of together ``N`` atoms and ``P`` pairs of neighbours.
+    """``B`` structures of together ``N`` atoms and ``P`` edges between neighbours.
 
     Attributes:
         numbers: atomic numbers, ``[N]`` int64.
         positions: ``[N, 3]`` Å.
         cells: lattice vectors as rows, ``[B, 3, 3]`` Å; zero where there is none.
         periodic: whether each repeats in all three directions, ``[B]`` bool; only then it has a stress.
-        pairs: atoms i and j, ``[2, P]`` int64; each pair once.
+        edges: atoms i and j, ``[2, P]`` int64; each pair of neighbours once.
         shifts: lattice translations of atom j, ``[P, 3]``: r = R[j] + shift @ cell − R[i].
         structure: index of the structure of each atom, ``[N]`` int64.
         extra: what a model needs besides, by name.
@@ -42,7 +42,7 @@ class Batch:
     positions: Tensor
     cells: Tensor
     periodic: Tensor
-    pairs: Tensor
+    edges: Tensor
     shifts: Tensor
     structure: Tensor
     extra: dict[str, Tensor] = field(default_factory=dict)
@@ -57,13 +57,13 @@ class Batch:
 
     @property
     def centres(self) -> Tensor:
-        """The receiving atom of each directed edge, ``[2P]``: pairs forward, then backward."""
-        return self.pairs.reshape(-1)
+        """The receiving atom of each directed edge, ``[2P]``: edges forward, then backward."""
+        return self.edges.reshape(-1)
 
     @property
     def neighbours(self) -> Tensor:
         """The sending atom of each directed edge, ``[2P]``."""
-        return self.pairs.flip(0).reshape(-1)
+        return self.edges.flip(0).reshape(-1)
 
     def atoms_per_structure(self) -> Tensor:
         """Return the number of atoms of each structure, ``[B]``, without waiting for the device."""
@@ -72,8 +72,8 @@ class Batch:
         )
 
     def vectors(self) -> Tensor:
-        """Return R[j] + shift @ cell − R[i] of each pair, ``[P, 3]`` Å, differentiable in positions and cells."""
-        i, j = self.pairs
+        """Return R[j] + shift @ cell − R[i] of each edge, ``[P, 3]`` Å, differentiable in positions and cells."""
+        i, j = self.edges
         if self.n_structures == 1:
             translation = self.shifts @ self.cells[0]
         else:
@@ -109,8 +109,8 @@ class Prediction(NamedTuple):
     stress: Tensor | None
 
 
-def find_pairs(frames: Frames, cutoff: float) -> tuple[Array, Array]:
-    """Return the pairs of all structures nearer than ``cutoff`` Å, each once.
+def half_neighbour_list(frames: Frames, cutoff: float) -> tuple[Array, Array]:
+    """Return the edges between all atoms nearer than ``cutoff`` Å, each pair once (a half list).
 
     The list of each structure is made by itself: of the libraries compared in ``tests/benchmarks/neighbours.py`` the
     one that is called in a loop is the fastest on a CPU.
@@ -120,14 +120,14 @@ def find_pairs(frames: Frames, cutoff: float) -> tuple[Array, Array]:
         ``[P, 3]`` int32.
     """
     search = NeighborList(cutoff=cutoff, full_list=False)
-    pairs, shifts = [np.zeros((0, 2), dtype=np.int64)], [np.zeros((0, 3), dtype=np.int32)]
+    edges, shifts = [np.zeros((0, 2), dtype=np.int64)], [np.zeros((0, 3), dtype=np.int32)]
     for k, (first, end) in enumerate(pairwise(frames.offsets)):
         cell, pbc = frames.cells[k], frames.pbc[k]
         box = cell if pbc.all() else complete_cell(cell)
         found = search.compute(frames.positions[first:end], box=box, periodic=pbc, quantities="PS", copy=True)
-        pairs.append(found[0].astype(np.int64) + first)
+        edges.append(found[0].astype(np.int64) + first)
         shifts.append(found[1])
-    return np.ascontiguousarray(np.concatenate(pairs).T), np.concatenate(shifts)
+    return np.ascontiguousarray(np.concatenate(edges).T), np.concatenate(shifts)
 
 
 def with_labels(batch: Batch, frames: Frames) -> Batch:

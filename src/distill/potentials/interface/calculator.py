@@ -1,7 +1,7 @@
 """A potential as an ASE calculator, with a list of neighbours that survives many steps.
 
 The result is that of a fresh list at every step. What a model needs besides edges, such as CHGNet's angles, is found
-anew at every step.
+again at every step.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from distill.potentials.interface.verlet_list import VerletList
 from distill.structures.frames import Frames
 
 SKIN = 0.5
-"""Å; at room temperature a list of this skin holds for tens of steps and has a third more pairs at 5 Å."""
+"""Å; at room temperature a list of this skin holds for tens of steps and has a third more edges at 5 Å."""
 
 
 class Predictor(Protocol):
@@ -73,13 +73,13 @@ class PotentialCalculator(Calculator):
         last = self.atoms
         if last is None:
             return list(all_changes)
-        pairs = {
+        compared = {
             "positions": (last.positions, atoms.positions),
             "numbers": (last.numbers, atoms.numbers),
             "cell": (last.cell.array, atoms.cell.array),
             "pbc": (last.pbc, atoms.pbc),
         }
-        return [name for name, (before, now) in pairs.items() if not np.array_equal(before, now)]
+        return [name for name, (before, now) in compared.items() if not np.array_equal(before, now)]
 
     def calculate(
         self,

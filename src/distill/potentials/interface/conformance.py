@@ -39,7 +39,7 @@ def check_potential(potential: Potential) -> list[str]:
     Checked are forces and stress against finite differences of the energy, extensivity, invariance to translation,
     rotation, permutation and lattice translation, batches against single structures, isolated atoms, molecules without
     a cell, and that a saved and loaded potential predicts the same to the last bit. Laws that a potential says it
-    breaks (``Potential.breaks``) are left out.
+    violates (``Potential.violated_symmetries``) are left out.
     """
     frames = example_frames(potential.elements)
     checks: list[Callable[[Potential, Frames], Iterator[str]]] = [
@@ -55,7 +55,7 @@ def check_potential(potential: Potential) -> list[str]:
 
 def keeps(potential: Potential, law: str) -> bool:
     """Return whether the potential claims a law: ``derivatives``, ``rotation`` or ``separation``."""
-    return law not in potential.breaks
+    return law not in potential.violated_symmetries
 
 
 def example_frames(elements: tuple[int, ...] | None) -> Frames:

@@ -48,10 +48,10 @@ class Dataset:
         if not graphs:
             raise ValueError("a dataset has at least one structure")
         self.n_atoms = _counts(g.numbers for g in graphs)
-        self.n_pairs = np.array([g.pairs.shape[1] for g in graphs])
+        self.n_edges = np.array([g.edges.shape[1] for g in graphs])
         self.dtype = graphs[0].positions.dtype
         self.extras = tuple(graphs[0].extra)
-        self.increments = {"pairs": self.n_atoms}
+        self.increments = {"edges": self.n_atoms}
         for name in increments[0]:
             self.increments[name] = np.array([one[name] for one in increments])
         self.values: dict[str, Tensor] = {}
@@ -61,7 +61,7 @@ class Dataset:
         self._add_rows("numbers", [g.numbers for g in graphs])
         self._add_rows("positions", [g.positions for g in graphs])
         self._add_rows("forces", [g.forces for g in graphs])
-        self._add_rows("pairs", [g.pairs.T for g in graphs])
+        self._add_rows("edges", [g.edges.T for g in graphs])
         self._add_rows("shifts", [g.shifts for g in graphs])
         for name in self.extras:
             self._add_rows(name, [g.extra[name] for g in graphs])
@@ -135,8 +135,8 @@ class Dataset:
 
     @property
     def costs(self) -> Array:
-        """What evaluating each structure costs, in arbitrary units: its atoms and pairs, ``[S]``."""
-        return np.asarray(self.n_atoms + self.n_pairs)
+        """What evaluating each structure costs, in arbitrary units: its atoms and edges, ``[S]``."""
+        return np.asarray(self.n_atoms + self.n_edges)
 
     def to(self, device: torch.device | str) -> Dataset:
         """Move the tensors to a device and return the dataset."""
@@ -147,11 +147,11 @@ class Dataset:
         """Return how many labelled numbers of each quantity the chosen structures have."""
         return {name: int(of_each[chosen].sum()) for name, of_each in self.labelled.items()}
 
-    def whole(self) -> Batch:
+    def collate(self) -> Batch:
         """Return all structures as one batch."""
-        return self.take(np.arange(len(self)))
+        return self.select(np.arange(len(self)))
 
-    def take(self, chosen: Array, device: torch.device | str | None = None) -> Batch:
+    def select(self, chosen: Array, device: torch.device | str | None = None) -> Batch:
         """Return the chosen structures, in their order, as one batch on ``device``, by default on that of the dataset.
 
         Args:
@@ -189,7 +189,7 @@ class Dataset:
             positions=taken["positions"],
             cells=taken["cells"],
             periodic=taken["periodic"],
-            pairs=taken["pairs"].T.contiguous(),
+            edges=taken["edges"].T.contiguous(),
             shifts=taken["shifts"].to(self.dtype),
             structure=of_atom,
             extra={name: taken[name] for name in self.extras},

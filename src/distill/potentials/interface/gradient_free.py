@@ -18,8 +18,8 @@ from distill.potentials.interface.potential import Potential
 from distill.structures.frames import Frames
 
 
-class Refused(Protocol):
-    """What another process says where it gives no answer; see :class:`distill.potentials.workers.protocol.Refusal`."""
+class WorkerFailure(Protocol):
+    """What another process says instead of an answer, see :class:`distill.potentials.workers.protocol.WorkerError`."""
 
     kind: str
     what: str
@@ -40,7 +40,7 @@ class GradientFree(Potential):
     no_gradients: ClassVar[tuple[str, str]]
 
     def __init__(self, cutoff: float, *, elements: tuple[int, ...] | None) -> None:
-        super().__init__(cutoff, elements=elements, learn_offsets=False)
+        super().__init__(cutoff, elements=elements, learn_reference_energies=False)
         self._batches = BatchSize(CPU_ATOMS)
 
     @property
@@ -53,13 +53,13 @@ class GradientFree(Potential):
         """Structures are evaluated one by one elsewhere: a batch only has to be large against a message."""
         return self._batches
 
-    def offset_energies(self, frames: Frames) -> Array:
+    def sum_of_reference_energies(self, frames: Frames) -> Array:
         """Return the sum of the per-element energies of each structure, ``[B]`` eV."""
-        per_atom = self.offsets.detach().cpu().numpy()[frames.numbers]
+        per_atom = self.reference_energies.detach().cpu().numpy()[frames.numbers]
         return np.bincount(frames.structure_of_atom, weights=per_atom, minlength=len(frames))
 
     def _calculator(self) -> PotentialCalculator:
-        """Return an ASE calculator that asks :meth:`predict`, offsets included."""
+        """Return an ASE calculator that asks :meth:`predict`, reference energies included."""
         return GradientFreeCalculator(self)
 
     def forward(self, batch: Batch, stress: bool = True) -> Prediction:
@@ -74,11 +74,11 @@ class GradientFree(Potential):
         """Refuse: there is no network to prepare structures for."""
         self._refuse()
 
-    def error(self, refusal: Refused, where: str | None = None) -> DistillError:
+    def error(self, failure: WorkerFailure, where: str | None = None) -> DistillError:
         """Return the error that the user sees, with the traceback of what refused as a note."""
-        kind = UserError if refusal.kind == "input" else WorkError
-        error = kind(refusal.what, where or self.where, refusal.remedy or None)
-        for note in getattr(refusal, "__notes__", []):
+        kind = UserError if failure.kind == "input" else WorkError
+        error = kind(failure.what, where or self.where, failure.remedy or None)
+        for note in getattr(failure, "__notes__", []):
             error.add_note(note)
         return error
 

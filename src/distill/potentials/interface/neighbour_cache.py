@@ -1,7 +1,7 @@
 """Lists of neighbours that are kept on disk by content, so that students, seeds and later runs share them.
 
 Only lists that took a while are kept, the ones used last, up to :data:`LIMIT` bytes. What cannot be read or written is
-found anew: nothing depends on the cache but time.
+found again: nothing depends on the cache but time.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import numpy as np
 
 from distill.base.arrays import Array
 from distill.base.files import cache_folder, replacing
-from distill.potentials.interface.batch import find_pairs
+from distill.potentials.interface.batch import half_neighbour_list
 from distill.structures.frames import Frames
 
 MANY_ATOMS = 5000
@@ -26,14 +26,14 @@ LIMIT = 4 * 1024**3
 """Bytes that all lists together may take on disk."""
 
 
-def cached_pairs(frames: Frames, cutoff: float) -> tuple[Array, Array]:
-    """Return the pairs of all structures nearer than ``cutoff`` Å, each once, as ``graph.find_pairs`` does."""
+def cached_neighbour_list(frames: Frames, cutoff: float) -> tuple[Array, Array]:
+    """Return the edges between atoms nearer than ``cutoff`` Å as ``batch.half_neighbour_list`` does."""
     if len(frames.numbers) < MANY_ATOMS:
-        return find_pairs(frames, cutoff)
+        return half_neighbour_list(frames, cutoff)
     path = cache_folder() / "neighbours" / f"{content_key(frames, cutoff)}.npz"
     found = _read(path)
     if found is None:
-        found = find_pairs(frames, cutoff)
+        found = half_neighbour_list(frames, cutoff)
         _write(path, *found)
     return found
 
@@ -50,19 +50,19 @@ def _read(path: Path) -> tuple[Array, Array] | None:
     """Return the list in a file and mark it as used, or None where there is none that can be read."""
     try:
         with np.load(path, allow_pickle=False) as stored:
-            pairs, shifts = stored["pairs"].astype(np.int64), stored["shifts"].astype(np.int32)
+            edges, shifts = stored["pairs"].astype(np.int64), stored["shifts"].astype(np.int32)
         os.utime(path)
     except (OSError, KeyError, ValueError, EOFError, BadZipFile):
         return None
-    return pairs, shifts
+    return edges, shifts
 
 
-def _write(path: Path, pairs: Array, shifts: Array) -> None:
+def _write(path: Path, edges: Array, shifts: Array) -> None:
     """Keep a list, if the disk allows, in the place of those not used for longest."""
     small = shifts.astype(np.int8) if np.abs(shifts).max(initial=0) < 128 else shifts
     try:
         with replacing(path) as temporary:
-            np.savez(temporary, pairs=pairs.astype(np.int32), shifts=small)
+            np.savez(temporary, pairs=edges.astype(np.int32), shifts=small)
         _make_room(path.parent)
     except OSError:
         return

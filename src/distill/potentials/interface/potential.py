@@ -20,11 +20,18 @@ from distill.base.compiler import check_compiler
 from distill.base.errors import UserError, WorkError
 from distill.base.progress import Phase
 from distill.potentials import POTENTIALS
-from distill.potentials.interface.batch import Batch, Prediction, divide_by_volume, find_pairs, strained, with_labels
+from distill.potentials.interface.batch import (
+    Batch,
+    Prediction,
+    divide_by_volume,
+    half_neighbour_list,
+    strained,
+    with_labels,
+)
 from distill.potentials.interface.batch_size import BatchSize, out_of_memory
 from distill.potentials.interface.calculator import PotentialCalculator
 from distill.potentials.interface.dataset import Dataset
-from distill.potentials.interface.neighbour_cache import cached_pairs
+from distill.potentials.interface.neighbour_cache import cached_neighbour_list
 from distill.potentials.settings import PotentialSettings
 from distill.structures.frames import Frames
 
@@ -35,33 +42,39 @@ MAX_Z = 118
 
 
 class Potential(nn.Module):
-    """Base of all potentials; subclasses write :meth:`atomic_energies` and, if pairs do not suffice, :meth:`complete`.
+    """Base of potentials; subclasses write :meth:`atomic_energies` and, if edges are not enough, :meth:`add_features`.
 
     Args:
         cutoff: the distance up to which neighbours are listed, Å.
         elements: atomic numbers that it knows; None for all.
-        learn_offsets: whether the per-element energies are trained (students) or fixed (teachers).
+        learn_reference_energies: whether the atomic reference energies are trained (students) or fixed (teachers).
 
     Attributes:
-        offsets: energy added per atom by atomic number, ``[119]`` float64 eV.
+        reference_energies: atomic reference energies (E0s), added for each atom by its atomic number, ``[119]`` float64
+            eV.
         architecture: its name in the table; set when it is built.
         settings: the settings it was built with.
         origin: where published weights are from: file, SHA-256, licence; empty for students.
         attachments: files, by name, that are saved with it because its settings do not describe it.
-        breaks: laws of ``check_potential`` that it does not keep by construction: derivatives, rotation, separation.
+        violated_symmetries: laws of ``check_potential`` that it does not keep by construction: derivatives, rotation,
+            separation.
         compiled: ``"fit"`` or ``"use"`` while computed with a compiled network, see :meth:`compile_for`; else ``"no"``.
         memory_per_atom: bytes that one atom takes in evaluation, roughly; sizes the first batch on a GPU.
     """
 
     predicts_stress = True
     memory_per_atom = 4_000_000
-    breaks: ClassVar[tuple[str, ...]] = ()
+    violated_symmetries: ClassVar[tuple[str, ...]] = ()
 
-    def __init__(self, cutoff: float, *, elements: tuple[int, ...] | None = None, learn_offsets: bool) -> None:
+    def __init__(
+        self, cutoff: float, *, elements: tuple[int, ...] | None = None, learn_reference_energies: bool
+    ) -> None:
         super().__init__()
         self.cutoff = cutoff
         self.elements = elements
-        self.offsets = nn.Parameter(torch.zeros(MAX_Z + 1, dtype=torch.float64), requires_grad=learn_offsets)
+        self.reference_energies = nn.Parameter(
+            torch.zeros(MAX_Z + 1, dtype=torch.float64), requires_grad=learn_reference_energies
+        )
         self.architecture = ""
         self.settings = PotentialSettings()
         self.origin: dict[str, str] = {}
@@ -70,11 +83,11 @@ class Potential(nn.Module):
         self._batch_sizes: dict[torch.device, BatchSize] = {}
 
     def atomic_energies(self, batch: Batch) -> Tensor:
-        """Return the energy of each atom without offsets, ``[N]`` eV, differentiable in positions and cells."""
+        """Return the energy of each atom without its E0, ``[N]`` eV, differentiable in positions and cells."""
         raise NotImplementedError
 
-    def complete(self, batch: Batch) -> Batch:
-        """Add to ``batch.extra`` what the model needs besides pairs, on the device of the batch."""
+    def add_features(self, batch: Batch) -> Batch:
+        """Add to ``batch.extra`` what the model needs besides edges, on the device of the batch."""
         return batch
 
     def extra_increments(self, batch: Batch) -> Mapping[str, int]:
@@ -84,12 +97,12 @@ class Potential(nn.Module):
     @property
     def device(self) -> torch.device:
         """Where the parameters are."""
-        return self.offsets.device
+        return self.reference_energies.device
 
     @property
     def dtype(self) -> torch.dtype:
         """The floating-point type that the network computes in."""
-        return next((p.dtype for p in self.parameters() if p is not self.offsets), torch.float32)
+        return next((p.dtype for p in self.parameters() if p is not self.reference_energies), torch.float32)
 
     @property
     def n_parameters(self) -> int:
@@ -116,28 +129,28 @@ class Potential(nn.Module):
 
         Args:
             frames: the structures.
-            neighbours: their pairs and shifts as ``find_pairs`` gives them, or as tensors, from a caller who has them
-                and has had the structures checked; by default the structures are checked and all pairs within the
-                cutoff found.
+            neighbours: their edges and shifts as ``half_neighbour_list`` gives them, or as tensors, from a caller who
+                has them and has had the structures checked; by default the structures are checked and all edges within
+                the cutoff found.
 
         Raises:
             UserError: an element that the potential does not know, or periodicity without a lattice vector.
         """
         if neighbours is None:
             self.check(frames)
-            neighbours = find_pairs(frames, self.cutoff)
-        pairs, shifts = neighbours
+            neighbours = half_neighbour_list(frames, self.cutoff)
+        edges, shifts = neighbours
         dtype = self.dtype
         batch = Batch(
             numbers=torch.tensor(frames.numbers),
             positions=torch.tensor(frames.positions, dtype=dtype),
             cells=torch.tensor(frames.cells, dtype=dtype),
             periodic=torch.tensor(frames.pbc.all(-1) & (frames.volumes > 0)),
-            pairs=torch.as_tensor(pairs),
+            edges=torch.as_tensor(edges),
             shifts=torch.as_tensor(shifts, dtype=dtype),
             structure=torch.tensor(frames.structure_of_atom),
         )
-        return self.complete(batch.to(self.device))
+        return self.add_features(batch.to(self.device))
 
     def prepare(self, frames: Frames, device: torch.device | str = "cpu") -> Dataset:
         """Return the structures with their neighbours and labels, for a training that reads them often.
@@ -152,11 +165,11 @@ class Potential(nn.Module):
             UserError: an element that the potential does not know, or periodicity without a lattice vector.
         """
         self.check(frames)
-        pairs, shifts = cached_pairs(frames, self.cutoff)
-        bounds = np.searchsorted(frames.structure_of_atom[pairs[0]], np.arange(len(frames) + 1))
+        edges, shifts = cached_neighbour_list(frames, self.cutoff)
+        bounds = np.searchsorted(frames.structure_of_atom[edges[0]], np.arange(len(frames) + 1))
         graphs = []
         for one, first, begin, end in zip(frames, frames.offsets, bounds, bounds[1:], strict=False):
-            batch = self.batch(one, (pairs[:, begin:end] - first, shifts[begin:end]))
+            batch = self.batch(one, (edges[:, begin:end] - first, shifts[begin:end]))
             graphs.append(with_labels(batch.to("cpu"), one))
         return Dataset(graphs, [self.extra_increments(g) for g in graphs]).to(device)
 
@@ -173,7 +186,7 @@ class Potential(nn.Module):
     def with_atomic_energies(self, batch: Batch, stress: bool = True) -> tuple[Prediction, Tensor]:
         """Return what :meth:`forward` does, and the energy of each atom with its element's, ``[N]`` float64 eV."""
         atomic, by_positions, by_strain = self._derivatives(batch, stress)
-        free = self.offsets.index_select(0, batch.numbers)
+        free = self.reference_energies.index_select(0, batch.numbers)
         energy = self._sum(atomic, batch) + self._sum(free, batch)
         tensor = None if by_strain is None else divide_by_volume(by_strain, batch)
         prediction = Prediction(energy if self.training else energy.detach(), -by_positions, tensor)
@@ -200,7 +213,7 @@ class Potential(nn.Module):
 
     def predict(self, frames: Frames, stress: bool = True) -> Prediction:
         """Return what the potential says of structures evaluated together, without a check of their elements."""
-        prediction: Prediction = self(self.batch(frames, find_pairs(frames, self.cutoff)), stress)
+        prediction: Prediction = self(self.batch(frames, half_neighbour_list(frames, self.cutoff)), stress)
         return prediction
 
     def _sum(self, per_atom: Tensor, batch: Batch) -> Tensor:

@@ -20,6 +20,9 @@ from distill.potentials.interface.potential import Potential
 
 FORMAT = 1
 
+ON_DISK = {"reference_energies": "offsets"}
+"""Names of tensors that are others in the file of weights."""
+
 
 def save(potential: Potential, folder: Path, provenance: Mapping[str, Any]) -> None:
     """Write ``weights.safetensors`` and then ``model.json`` into ``folder``, each of them whole or not at all.
@@ -31,7 +34,7 @@ def save(potential: Potential, folder: Path, provenance: Mapping[str, Any]) -> N
     """
     weights = folder / "weights.safetensors"
     state = {
-        name: value.detach().cpu().contiguous().clone()
+        ON_DISK.get(name, name): value.detach().cpu().contiguous().clone()
         for name, value in potential.state_dict().items()
         if isinstance(value, Tensor)
     }
@@ -72,7 +75,9 @@ def load(folder: Path, device: torch.device | str = "cpu") -> Potential:
         if description["dtype"] == "float64":
             potential.double()
         notes = {name: value for name, value in potential.state_dict().items() if not isinstance(value, Tensor)}
-        potential.load_state_dict(notes | load_file(folder / "weights.safetensors"), strict=True)
+        stored = load_file(folder / "weights.safetensors")
+        ours = {name: stored.pop(there) for name, there in ON_DISK.items() if there in stored}
+        potential.load_state_dict(notes | stored | ours, strict=True)
         elements = description["elements"]
         potential.elements = tuple(elements) if elements is not None else None
         potential.origin = description["origin"]

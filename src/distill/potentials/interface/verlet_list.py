@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from distill.potentials.interface.batch import find_pairs
+from distill.potentials.interface.batch import half_neighbour_list
 from distill.structures.frames import Frames
 
 
@@ -49,7 +49,7 @@ class VerletList:
 
     def rebuild(self, frames: Frames) -> None:
         """List the edges of this structure up to the cutoff plus the skin."""
-        edges, shifts = find_pairs(frames, self.cutoff + self.skin)
+        edges, shifts = half_neighbour_list(frames, self.cutoff + self.skin)
         self._edges = torch.from_numpy(edges).to(self.device)
         self._shifts = torch.from_numpy(shifts).to(self.device)
         self._translations = torch.from_numpy(shifts @ frames.cells[0]).to(self.device)

@@ -29,7 +29,7 @@ BOND_CUTOFF = 3.0
 ENVELOPE_POWER = 8
 
 
-class RadialBasis(nn.Module):
+class LearnableBesselBasis(nn.Module):
     """Bessel functions with learnable frequencies times a smooth envelope: ``(M,)`` Å to ``(M, 31)``."""
 
     def __init__(self, cutoff: float) -> None:
@@ -154,8 +154,8 @@ class CHGNetNetwork(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.elements = nn.Embedding(ELEMENTS, WIDTH)
-        self.pair_basis = RadialBasis(CUTOFF)
-        self.bond_basis = RadialBasis(BOND_CUTOFF)
+        self.pair_basis = LearnableBesselBasis(CUTOFF)
+        self.bond_basis = LearnableBesselBasis(BOND_CUTOFF)
         self.angle_basis = AngularBasis()
         self.bond_embedding = nn.Linear(RADIAL, WIDTH, bias=False)
         self.angle_embedding = nn.Linear(2 * ANGULAR + 1, WIDTH, bias=False)
@@ -231,22 +231,22 @@ def find_angles(pairs: Tensor, distances: Tensor, n_atoms: int) -> dict[str, Ten
 
 
 class CHGNetPotential(Potential):
-    """CHGNet; the energies of free atoms that it was fitted with are part of the network, ``offsets`` start at zero."""
+    """CHGNet; energies of free atoms are part of the network, ``reference_energies`` begin at 0."""
 
     def __init__(self, elements: tuple[int, ...]) -> None:
-        super().__init__(CUTOFF, elements=elements, learn_offsets=False)
+        super().__init__(CUTOFF, elements=elements, learn_reference_energies=False)
         self.network = CHGNetNetwork()
 
     def atomic_energies(self, batch: Batch) -> Tensor:
         """Return CHGNet's energy of each atom, ``[N]`` eV."""
         return self.network(batch)
 
-    def complete(self, batch: Batch) -> Batch:
+    def add_features(self, batch: Batch) -> Batch:
         """Add the angles between bonds shorter than 3 Å."""
-        batch.extra = find_angles(batch.pairs, batch.vectors().norm(dim=-1), len(batch.numbers))
+        batch.extra = find_angles(batch.edges, batch.vectors().norm(dim=-1), len(batch.numbers))
         return batch
 
     def extra_increments(self, batch: Batch) -> Mapping[str, int]:
         """Return the numbers of pairs, bonds and atoms, which the angles point to."""
         bonds = len(batch.extra["short"])
-        return {"short": batch.pairs.shape[1], "angle_bonds": bonds, "angle_centre": len(batch.numbers)}
+        return {"short": batch.edges.shape[1], "angle_bonds": bonds, "angle_centre": len(batch.numbers)}

@@ -1,7 +1,7 @@
 """Energies of atoms and their derivatives as one compiled function.
 
 A network of narrow layers spends most of its time on getting numbers in and out of memory between small operations;
-``torch.compile`` joins them. The derivatives with respect to the vectors of the pairs are taken inside of what is
+``torch.compile`` joins them. The derivatives with respect to the vectors of the edges are taken inside of what is
 compiled, so that a fit, which differentiates forces, needs only a first derivative of it: the compiler knows no second
 ones.
 
@@ -25,7 +25,7 @@ from distill.base.errors import WorkError
 from distill.potentials.interface.batch import Batch
 
 FEWEST = 2
-"""Atoms and pairs that a compiled function is made for at least; it would be compiled once more for one."""
+"""Atoms and edges that a compiled function is made for at least; it would be compiled once more for one."""
 
 Options = dict[str, str | int | bool | Callable[..., object]]
 
@@ -41,7 +41,7 @@ NOISE = 1e-6
 
 
 class EdgeNetwork(Protocol):
-    """What is compiled: energies of atoms as a function of the vectors of the pairs."""
+    """What is compiled: energies of atoms as a function of the vectors of the edges."""
 
     architecture: str
 
@@ -49,7 +49,7 @@ class EdgeNetwork(Protocol):
     def short_range_repulsion(self) -> nn.Module | None:
         """The repulsion of nuclei, added without a compiler."""
 
-    def many_body(self, batch: Batch, vectors: Tensor) -> Tensor:
+    def network_energies(self, batch: Batch, vectors: Tensor) -> Tensor:
         """Return the energy of each atom without that repulsion, ``[N]`` eV."""
 
     def parameters(self) -> Iterator[nn.Parameter]:
@@ -63,10 +63,10 @@ _checked: dict[bool, WeakSet[EdgeNetwork]] = {False: WeakSet(), True: WeakSet()}
 
 
 def edge_derivatives(network: EdgeNetwork, batch: Batch, vectors: Tensor) -> tuple[Tensor, Tensor]:
-    """Return energies of atoms ``[N]`` eV and the derivative of their sum by the pairs' vectors, ``[P, 3]`` eV/Å."""
+    """Return energies of atoms ``[N]`` eV and the derivative of their sum by the edges' vectors, ``[P, 3]`` eV/Å."""
 
     def total(moved: Tensor) -> tuple[Tensor, Tensor]:
-        atomic = network.many_body(batch, moved)
+        atomic = network.network_energies(batch, moved)
         return atomic.sum(), atomic
 
     by_vectors, atomic = torch.func.grad(total, has_aux=True)(vectors)
@@ -77,7 +77,7 @@ def plain_derivatives(network: EdgeNetwork, batch: Batch, vectors: Tensor) -> tu
     """Return what :func:`edge_derivatives` does, without what a compiler needs."""
     with torch.enable_grad():
         moved = vectors.detach().requires_grad_()
-        atomic = network.many_body(batch, moved)
+        atomic = network.network_energies(batch, moved)
         (by_vectors,) = torch.autograd.grad(atomic.sum(), moved, create_graph=True)
     return atomic, by_vectors
 
@@ -126,7 +126,7 @@ def derivatives(network: EdgeNetwork, batch: Batch, stress: bool) -> tuple[Tenso
     """Return energies of atoms ``[N]`` eV, and the derivatives of the energy by positions ``[N, 3]`` and strain.
 
     The latter is ``[B, 3, 3]`` eV, None where no stress is wanted. The structures have at least :data:`FEWEST` atoms
-    and pairs.
+    and edges.
 
     Raises:
         WorkError: the compiled network gives something else than the network.
@@ -140,7 +140,7 @@ def derivatives(network: EdgeNetwork, batch: Batch, stress: bool) -> tuple[Tenso
     if network.short_range_repulsion is not None:
         repulsion, of_repulsion = _short_range_repulsion(network.short_range_repulsion, batch, vectors)
         atomic, by_vectors = atomic + repulsion, by_vectors + of_repulsion
-    i, j = batch.pairs
+    i, j = batch.edges
     by_positions = torch.zeros_like(batch.positions).index_add(0, j, by_vectors).index_add(0, i, -by_vectors)
     if not stress:
         return atomic, by_positions, None
@@ -150,7 +150,7 @@ def derivatives(network: EdgeNetwork, batch: Batch, stress: bool) -> tuple[Tenso
 
 
 def _short_range_repulsion(repulsion: nn.Module, batch: Batch, vectors: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the energies and derivatives of the repulsion; few pairs feel it, and there is nothing in it to learn."""
+    """Return the energies and derivatives of the repulsion; few edges feel it, and there is nothing in it to learn."""
     with torch.enable_grad():
         moved = vectors.detach().requires_grad_()
         energies = repulsion(batch, moved)

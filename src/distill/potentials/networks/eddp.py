@@ -26,12 +26,12 @@ class EDDPPotential(GraphPESPotential):
         super().__init__(network, short_range_repulsion)
         self.reach = float(network.three_body_cutoff)
 
-    def complete(self, batch: Batch) -> Batch:
+    def add_features(self, batch: Batch) -> Batch:
         """Add the triplets of neighbours nearer than the cutoff of three bodies."""
         near = (batch.vectors().norm(dim=-1) < self.reach).nonzero().squeeze(-1)
         edges = torch.cat([near, near])
         backward = torch.arange(2 * len(near), device=near.device) >= len(near)
-        centres = torch.where(backward, batch.pairs[1][edges], batch.pairs[0][edges])
+        centres = torch.where(backward, batch.edges[1][edges], batch.edges[0][edges])
         first, second = ordered_pairs(centres, len(batch.numbers))
         batch.extra = {
             "first": edges[first],
@@ -43,12 +43,12 @@ class EDDPPotential(GraphPESPotential):
 
     def extra_increments(self, batch: Batch) -> Mapping[str, int]:
         """Return the number of pairs, which the triplets point to."""
-        return {"first": batch.pairs.shape[1], "second": batch.pairs.shape[1]}
+        return {"first": batch.edges.shape[1], "second": batch.edges.shape[1]}
 
     def graph(self, batch: Batch) -> AtomicGraph:
         """Return the batch as graph-pes' graph that knows its triplets."""
         graph = super().graph(batch)
-        extra, pairs = batch.extra, batch.pairs.shape[1]
+        extra, pairs = batch.extra, batch.edges.shape[1]
         first = extra["first"] + pairs * extra["first_backward"]
         second = extra["second"] + pairs * extra["second_backward"]
         edges, shifts = graph.neighbour_list, graph.neighbour_cell_offsets

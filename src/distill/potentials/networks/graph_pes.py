@@ -56,14 +56,14 @@ class GraphPESPotential(Student):
         """Return the batch as the network reads it."""
         return atomic_graph(batch, self.cutoff)
 
-    def many_body(self, batch: Batch, vectors: Tensor) -> Tensor:
+    def network_energies(self, batch: Batch, vectors: Tensor) -> Tensor:
         """Return the network's energy of each atom, ``[N]`` eV; graph-pes computes its own vectors."""
         energies = local_energies(self.model, self.graph(batch)).reshape(-1)
         return energies if self.scales is None else energies * self.scales.index_select(0, batch.numbers)
 
     @torch.no_grad()
     def initialise(self, frames: Frames) -> None:
-        """Set offsets and scale, and what the network's parts take from the data, as graph-pes' own training does."""
+        """Set reference energies and scale, and what else the network takes from the data, as graph-pes does."""
         known = self.elements
         super().initialise(frames)
         self.elements = known or self.elements
@@ -76,11 +76,11 @@ class GraphPESPotential(Student):
 
 
 class GraphPESFilePotential(Potential):
-    """A graph-pes model as a teacher; the energies of free atoms are part of the network, ``offsets`` start at zero."""
+    """A graph-pes model of a file; energies of atoms are part of the network, ``reference_energies`` begin at 0."""
 
     def __init__(self, model: GraphPESModel) -> None:
         seen = tuple(atomic_numbers[symbol] for symbol in model.elements_seen)
-        super().__init__(float(model.cutoff), elements=seen or None, learn_offsets=False)
+        super().__init__(float(model.cutoff), elements=seen or None, learn_reference_energies=False)
         self.model = model
 
     def atomic_energies(self, batch: Batch) -> Tensor:

@@ -1,7 +1,8 @@
 """MACE as a potential: the package's network, our derivatives.
 
 The energies of isolated atoms, thousands of eV in all-electron models, are taken out of the network and added in double
-precision (``offsets``), so that the network has to be right about interactions only, also in single precision.
+precision (``reference_energies``), so that the network has to be right about interactions only, also in single
+precision.
 """
 
 from __future__ import annotations
@@ -51,12 +52,14 @@ ISOLATED = "atomic_energies_fn.atomic_energies"
 
 
 class MACEPotential(Potential):
-    """MACE; ``offsets`` hold the energies of isolated atoms of the head that is used."""
+    """MACE; ``reference_energies`` hold the energies of isolated atoms of the head that is used."""
 
     memory_per_atom = 10_000_000
 
     def __init__(self, settings: MACESettings) -> None:
-        super().__init__(settings.r_max, elements=tuple(sorted(settings.atomic_numbers)), learn_offsets=False)
+        super().__init__(
+            settings.r_max, elements=tuple(sorted(settings.atomic_numbers)), learn_reference_energies=False
+        )
         self.network = make_network(settings)
         self.head = settings.heads.index(settings.head)
         species = torch.zeros(MAX_Z + 1, dtype=torch.int64)
@@ -72,7 +75,7 @@ class MACEPotential(Potential):
     def inputs(self, batch: Batch) -> dict[str, Tensor]:
         """Return the batch as the package's network reads it, differentiable in the same positions and cells."""
         counts = batch.atoms_per_structure()
-        cells = batch.cells.index_select(0, batch.structure.index_select(0, batch.pairs[0]))
+        cells = batch.cells.index_select(0, batch.structure.index_select(0, batch.edges[0]))
         translations = torch.bmm(batch.shifts.unsqueeze(1), cells).squeeze(1)
         species = self.species.index_select(0, batch.numbers)
         return {

@@ -40,7 +40,7 @@ def spherical_bessel(x: Tensor, orders: int) -> list[Tensor]:
     return found
 
 
-class RadialBasis(nn.Module):
+class OrthogonalBesselBasis(nn.Module):
     """Bessel functions that vanish smoothly at the cutoff (Kocer et al., J. Chem. Phys. 150, 154102, 2019)."""
 
     mixing: Tensor
@@ -223,7 +223,7 @@ class M3GNet(nn.Module):
     def __init__(self, width: int, blocks: int, cutoff: float, angle_cutoff: float) -> None:
         super().__init__()
         self.angle_cutoff = angle_cutoff
-        self.radial = RadialBasis(cutoff)
+        self.radial = OrthogonalBesselBasis(cutoff)
         self.angles = ThreeBody(cutoff, angle_cutoff)
         self.elements = nn.Embedding(ELEMENTS + 1, width)
         self.edge_embedding = nn.Linear(RADIAL, width, bias=False)
@@ -250,10 +250,10 @@ class M3GNet(nn.Module):
 
 
 class MatterSimPotential(Potential):
-    """MatterSim; the energies of free atoms are part of the network, ``offsets`` start at zero."""
+    """MatterSim; energies of free atoms are part of the network, ``reference_energies`` begin at 0."""
 
     def __init__(self, network: M3GNet, cutoff: float, elements: tuple[int, ...]) -> None:
-        super().__init__(cutoff, elements=elements, learn_offsets=False)
+        super().__init__(cutoff, elements=elements, learn_reference_energies=False)
         self.network = network
 
     def atomic_energies(self, batch: Batch) -> Tensor:

@@ -6,7 +6,7 @@ mapped once and not once for each of its edges. What only the published training
 confidence) is left out. Results agree with the package to rounding.
 
 The energy is a function of the *mean* of the atoms' features, times their number. It grows with the size of a crystal,
-but is no sum over atoms: parts that are far from each other still influence each other's energy. Directions enter as
+but is not a sum over atoms: parts that are far from each other still influence each other's energy. Directions enter as
 they are, so that a rotated structure has the same energy only as far as training taught it.
 """
 
@@ -38,7 +38,7 @@ def shifted_softplus(x: Tensor) -> Tensor:
     return nn.functional.softplus(x) - math.log(2)
 
 
-class Perceptron(nn.Module):
+class MultiInputPerceptron(nn.Module):
     """Linear maps with an activation between, of several inputs that come together, and a norm at the end if wanted.
 
     Args:
@@ -84,9 +84,9 @@ class Edges:
     """
 
     def __init__(self, batch: Batch) -> None:
-        chosen = batch.extra["edges"]
+        chosen = batch.extra["kept_edges"]
         pair, backward = chosen.div(2, rounding_mode="floor"), chosen % 2
-        i, j = batch.pairs.index_select(1, pair)
+        i, j = batch.edges.index_select(1, pair)
         self.senders, self.receivers = torch.where(backward > 0, j, i), torch.where(backward > 0, i, j)
         vectors = batch.vectors().index_select(0, pair)
         self.vectors = vectors * (1 - 2 * backward).to(vectors.dtype).unsqueeze(-1)
@@ -105,8 +105,8 @@ class Interaction(nn.Module):
     def __init__(self, width: int, hidden: int, activation: Callable[[Tensor], Tensor], norm: type[nn.Module]) -> None:
         super().__init__()
         widths = [hidden, hidden, width]
-        self.edges = Perceptron(3 * [width], widths, activation, norm)
-        self.atoms = Perceptron(3 * [width], widths, activation, norm)
+        self.edges = MultiInputPerceptron(3 * [width], widths, activation, norm)
+        self.atoms = MultiInputPerceptron(3 * [width], widths, activation, norm)
         self.receive = nn.Linear(width, 1)
         self.send = nn.Linear(width, 1)
 
@@ -146,8 +146,8 @@ class OrbNetwork(nn.Module):
         widths = [hidden, hidden, width]
         self.elements = nn.Embedding(ELEMENTS + 1, width)
         basis = BESSEL * COMPONENTS if version == 3 else GAUSSIANS + 3
-        self.encode_atoms = Perceptron([width], widths, activation, norm)
-        self.encode_edges = Perceptron([basis], widths, activation, norm)
+        self.encode_atoms = MultiInputPerceptron([width], widths, activation, norm)
+        self.encode_edges = MultiInputPerceptron([basis], widths, activation, norm)
         self.interactions = nn.ModuleList(Interaction(width, hidden, activation, norm) for _ in range(layers))
         self.register_buffer("bessel", math.pi / CUTOFF * torch.arange(1, BESSEL + 1), persistent=False)
         self.register_buffer("gaussians", GAUSSIAN_RANGE / GAUSSIANS * torch.arange(GAUSSIANS), persistent=False)
@@ -240,7 +240,7 @@ class Head(nn.Module):
 
     def __init__(self, network: OrbNetwork, hidden: int, outputs: int) -> None:
         super().__init__()
-        self.perceptron = Perceptron([network.width], [hidden, outputs], network.activation)
+        self.perceptron = MultiInputPerceptron([network.width], [hidden, outputs], network.activation)
         self.register_buffer("mean", torch.zeros(outputs))
         self.register_buffer("scale", torch.ones(outputs))
 
@@ -255,7 +255,7 @@ class Head(nn.Module):
 
 
 class OrbPotential(Potential):
-    """Orb with conservative forces; the energies of free atoms are part of the network, ``offsets`` start at zero.
+    """Orb with conservative forces; energies of free atoms are part of the network, ``reference_energies`` begin at 0.
 
     Args:
         network: gives the features of the atoms.
@@ -265,10 +265,10 @@ class OrbPotential(Potential):
     """
 
     reference: Tensor
-    breaks: ClassVar[tuple[str, ...]] = ("rotation", "separation")
+    violated_symmetries: ClassVar[tuple[str, ...]] = ("rotation", "separation")
 
     def __init__(self, network: OrbNetwork, head: int, *, neighbours: int, elements: tuple[int, ...]) -> None:
-        super().__init__(CUTOFF, elements=elements, learn_offsets=False)
+        super().__init__(CUTOFF, elements=elements, learn_reference_energies=False)
         self.neighbours = neighbours
         self.memory_per_atom = BYTES_PER_EDGE * min(neighbours, USUAL_NEIGHBOURS)
         self.network = network
@@ -276,18 +276,18 @@ class OrbPotential(Potential):
         self.repulsion = PairRepulsion() if network.version == 3 else None
         self.register_buffer("reference", torch.zeros(MAX_Z + 1, dtype=torch.float64))
 
-    def complete(self, batch: Batch) -> Batch:
-        """Add which directed edges are kept, ``edges``: twice the pair, plus one where it is taken backward."""
-        centres = batch.pairs.t().reshape(-1)
+    def add_features(self, batch: Batch) -> Batch:
+        """Add which directed edges are kept, ``kept_edges``: twice the pair, plus one where it is taken backward."""
+        centres = batch.edges.t().reshape(-1)
         edges = torch.arange(len(centres), device=centres.device)
         if len(centres) and int(centres.bincount().max()) > self.neighbours:
             edges = nearest(centres, batch.vectors().norm(dim=-1).repeat_interleave(2), self.neighbours)
-        batch.extra = {"edges": edges}
+        batch.extra = {"kept_edges": edges}
         return batch
 
     def extra_increments(self, batch: Batch) -> Mapping[str, int]:
         """Return the number of directed edges."""
-        return {"edges": 2 * batch.pairs.shape[1]}
+        return {"kept_edges": 2 * batch.edges.shape[1]}
 
     def atomic_energies(self, batch: Batch) -> Tensor:
         """Return the energy of each structure shared equally by its atoms, ``[N]`` float64 eV."""

@@ -21,7 +21,7 @@ class OrbDirect(OrbPotential):
     energy, and the minimum of its energy is not exactly where its forces vanish.
     """
 
-    breaks: ClassVar[tuple[str, ...]] = ("derivatives", "rotation", "separation")
+    violated_symmetries: ClassVar[tuple[str, ...]] = ("derivatives", "rotation", "separation")
 
     def __init__(self, network: OrbNetwork, head: int, *, neighbours: int, elements: tuple[int, ...]) -> None:
         super().__init__(network, head, neighbours=neighbours, elements=elements)
@@ -38,7 +38,9 @@ class OrbDirect(OrbPotential):
         with torch.set_grad_enabled(self.training):
             features = self.network(batch.numbers, Edges(batch))
             energy = self.mean_energy(features, batch) * batch.atoms_per_structure()
-            energy = energy + self._sum((self.reference + self.offsets).index_select(0, batch.numbers), batch)
+            energy = energy + self._sum(
+                (self.reference + self.reference_energies).index_select(0, batch.numbers), batch
+            )
             forces = self.force_head(features)
             forces = removed_torque(forces - mean(forces, batch).index_select(0, batch.structure), batch)
             forces = self.force_head.scaled(forces)

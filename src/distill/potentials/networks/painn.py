@@ -1,4 +1,4 @@
-"""PaiNN (Schütt, Unke, Gastegger, arXiv:2102.03150), evaluated on pairs.
+"""PaiNN (Schütt, Unke, Gastegger, arXiv:2102.03150), evaluated on edges.
 
 The function is that of graph-pes' PaiNN (a test compares them); what differs is the order of work. Distances and radial
 filters are computed once for each pair instead of for both directions, vectors are stored as ``(N, 3, D)`` so that
@@ -21,7 +21,7 @@ from distill.potentials.networks.student import Student
 ENVELOPE_POWER = 6
 
 
-class Perceptron(nn.Module):
+class TwoLayerPerceptron(nn.Module):
     """Two linear maps with silu between them."""
 
     def __init__(self, inputs: int, hidden: int, outputs: int) -> None:
@@ -64,7 +64,7 @@ class Interaction(nn.Module):
     def __init__(self, cutoff: float, radial_features: int, channels: int) -> None:
         super().__init__()
         self.filter = Filter(cutoff, radial_features, 3 * channels)
-        self.phi = Perceptron(channels, channels, 3 * channels)
+        self.phi = TwoLayerPerceptron(channels, channels, 3 * channels)
 
     def forward(
         self, s: Tensor, v: Tensor | None, edges: tuple[Tensor, Tensor], distances: Tensor, directions: Tensor
@@ -74,8 +74,8 @@ class Interaction(nn.Module):
         Args:
             s: scalars, ``(N, D)``.
             v: vectors, ``(N, 3, D)``; None while they are zero.
-            edges: receiving and sending atoms, ``(2P,)`` each, pairs forward and then backward.
-            distances: of pairs, ``(P, 1)`` Å.
+            edges: receiving and sending atoms, ``(2P,)`` each, edges forward and then backward.
+            distances: of edges, ``(P, 1)`` Å.
             directions: unit vectors of edges, ``(2P, 3)``.
         """
         centres, neighbours = edges
@@ -99,7 +99,7 @@ class Update(nn.Module):
     def __init__(self, channels: int) -> None:
         super().__init__()
         self.uv = nn.Linear(channels, 2 * channels, bias=False)
-        self.mlp = Perceptron(2 * channels, channels, 3 * channels)
+        self.mlp = TwoLayerPerceptron(2 * channels, channels, 3 * channels)
 
     def forward(self, s: Tensor, v: Tensor, vectors_needed: bool) -> tuple[Tensor, Tensor]:
         """Return scalars ``(N, D)`` and vectors ``(N, 3, D)``; the vectors unchanged where they are not needed."""
@@ -121,7 +121,7 @@ class PaiNNPotential(Student):
         self.embedding = nn.Embedding(MAX_Z + 1, channels)
         self.interactions = nn.ModuleList(Interaction(cutoff, radial_features, channels) for _ in range(layers))
         self.updates = nn.ModuleList(Update(channels) for _ in range(layers))
-        self.read_out = Perceptron(channels, channels, 1)
+        self.read_out = TwoLayerPerceptron(channels, channels, 1)
         self.scales = nn.Parameter(torch.ones(MAX_Z + 1))
 
     @property
@@ -129,7 +129,7 @@ class PaiNNPotential(Student):
         """Energy scale by atomic number, ``[119]`` eV."""
         return self.scales
 
-    def many_body(self, batch: Batch, vectors: Tensor) -> Tensor:
+    def network_energies(self, batch: Batch, vectors: Tensor) -> Tensor:
         """Return the network's energy of each atom, ``[N]`` eV."""
         distances = vectors.norm(dim=-1, keepdim=True)  # (P, 1)
         directions = vectors / distances

@@ -1,4 +1,4 @@
-"""TensorNet (Simeon, De Fabritiis, arXiv:2306.06482), evaluated on pairs.
+"""TensorNet (Simeon, De Fabritiis, arXiv:2306.06482), evaluated on edges.
 
 The function is that of graph-pes' TensorNet (a test compares them); what differs is the order of work. A 3 × 3 tensor
 is kept as its nine independent components, one scalar, three of a vector, five of a symmetric traceless tensor, instead
@@ -46,7 +46,7 @@ def squared_norms(x: Tensor) -> Tensor:
     return torch.cat([3 * scalar, 2 * vector.sum(1, keepdim=True), tensor.sum(1, keepdim=True)], dim=1)
 
 
-class Perceptron(nn.Module):
+class MultiLayerPerceptron(nn.Module):
     """Linear maps with silu between them and, where wanted, after the last."""
 
     def __init__(self, widths: list[int], activate_last: bool = False) -> None:
@@ -122,7 +122,7 @@ class Embedding(nn.Module):
         self.pair_of_elements = nn.Linear(2 * channels, channels, bias=False)
         self.radial = Radial(cutoff, radial_features, nn.Linear(radial_features, 3 * channels))
         self.norm = nn.LayerNorm(channels)
-        self.mlp = Perceptron([channels, 2 * channels, 3 * channels], activate_last=True)
+        self.mlp = MultiLayerPerceptron([channels, 2 * channels, 3 * channels], activate_last=True)
         self.linear = PartwiseLinear(channels)
 
     def forward(self, batch: Batch, distances: Tensor, directions: Tensor) -> Tensor:
@@ -130,8 +130,8 @@ class Embedding(nn.Module):
 
         Args:
             batch: the structures.
-            distances: of pairs, ``(P, 1)`` Å.
-            directions: unit vectors of pairs, ``(P, 3)``.
+            distances: of edges, ``(P, 1)`` Å.
+            directions: unit vectors of edges, ``(P, 3)``.
         """
         z = self.elements(batch.numbers)
         n, channels = z.shape
@@ -140,7 +140,7 @@ class Embedding(nn.Module):
         factors = self.radial(distances)  # (P, 3, C), the same both ways
         shape = components(directions)  # (P, 9, 1)
         received = z.new_zeros(n, 9 * channels)
-        i, j = batch.pairs
+        i, j = batch.edges
         for to, source, sign in ((i, j, 1.0), (j, i, -1.0)):
             species = (own.index_select(0, to) + other.index_select(0, source)).unsqueeze(1)
             messages = spread(factors * species, shape, sign)
@@ -155,7 +155,7 @@ class Interaction(nn.Module):
 
     def __init__(self, cutoff: float, radial_features: int, channels: int) -> None:
         super().__init__()
-        mlp = Perceptron([radial_features, 2 * channels, 3 * channels], activate_last=True)
+        mlp = MultiLayerPerceptron([radial_features, 2 * channels, 3 * channels], activate_last=True)
         self.radial = Radial(cutoff, radial_features, mlp)
         self.before = PartwiseLinear(channels)
         self.after = PartwiseLinear(channels)
@@ -166,7 +166,7 @@ class Interaction(nn.Module):
         factors = spread_parts(self.radial(distances)).view(-1, 9 * channels)  # the same both ways
         flat = x.view(n, 9 * channels)
         received = torch.zeros_like(flat)
-        i, j = batch.pairs
+        i, j = batch.edges
         for to, source in ((i, j), (j, i)):
             received = received.index_add(0, to, factors * flat.index_select(0, source))
         mixed = product(self.before(x), received.view(n, 9, channels))
@@ -185,7 +185,7 @@ class TensorNetPotential(Student):
         self.interactions = nn.ModuleList(Interaction(cutoff, radial_features, channels) for _ in range(layers))
         self.product = Matrices()
         self.norm = nn.LayerNorm(3 * channels)
-        self.read_out = Perceptron([3 * channels, 2 * channels, 1])
+        self.read_out = MultiLayerPerceptron([3 * channels, 2 * channels, 1])
         self.scales = nn.Parameter(torch.ones(MAX_Z + 1))
 
     @property
@@ -193,7 +193,7 @@ class TensorNetPotential(Student):
         """Energy scale by atomic number, ``[119]`` eV."""
         return self.scales
 
-    def many_body(self, batch: Batch, vectors: Tensor) -> Tensor:
+    def network_energies(self, batch: Batch, vectors: Tensor) -> Tensor:
         """Return the network's energy of each atom, ``[N]`` eV."""
         distances = vectors.norm(dim=-1, keepdim=True)  # (P, 1)
         x = self.embedding(batch, distances, vectors / distances)

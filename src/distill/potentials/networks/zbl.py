@@ -44,13 +44,13 @@ class ZBLRepulsion(nn.Module):
 
         A processor looks for the few pairs that are close; a GPU, which would have to be waited for, takes all.
         """
-        reach = self.radii[batch.numbers][batch.pairs].sum(0)  # (P,)
+        reach = self.radii[batch.numbers][batch.edges].sum(0)  # (P,)
         if vectors.is_cuda:
-            return self.of_pairs(batch, batch.pairs, vectors, reach)
+            return self.of_pairs(batch, batch.edges, vectors, reach)
         close = (vectors.detach().square().sum(-1) < (OUTER * reach) ** 2).nonzero().squeeze(-1)
         if not len(close):
             return vectors.new_zeros(len(batch.numbers))
-        return self.of_pairs(batch, batch.pairs[:, close], vectors.index_select(0, close), reach[close])
+        return self.of_pairs(batch, batch.edges[:, close], vectors.index_select(0, close), reach[close])
 
     def of_pairs(self, batch: Batch, pairs: Tensor, vectors: Tensor, reach: Tensor) -> Tensor:
         """Return the energy that the given pairs, with these sums of covalent radii, give each atom, ``[N]`` eV."""

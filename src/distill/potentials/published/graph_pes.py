@@ -13,7 +13,7 @@ from graph_pes.graph_pes_model import GraphPESModel
 from graph_pes.models import load_model
 
 from distill.base.errors import UserError
-from distill.potentials.interface.batch import find_pairs
+from distill.potentials.interface.batch import half_neighbour_list
 from distill.potentials.interface.potential import Potential
 from distill.potentials.networks.graph_pes import GraphPESFilePotential, atomic_graph
 from distill.potentials.published.probe import probe
@@ -33,8 +33,8 @@ def read_model(path: Path) -> Potential:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             model = load_model(path)
-    except Exception as error:  # reading what is no model can fail in any way
-        raise UserError(f"this is no model of graph-pes ({_first_line(error)})", str(path), remedy) from error
+    except Exception as error:  # reading what is not a model can fail in any way
+        raise UserError(f"this is not a model of graph-pes ({_first_line(error)})", str(path), remedy) from error
     if not isinstance(model, GraphPESModel):
         raise UserError("this graph-pes model predicts no energies", str(path), remedy)
     potential = GraphPESFilePotential(model.eval())
@@ -50,7 +50,7 @@ def read_model(path: Path) -> Potential:
 def compare(potential: GraphPESFilePotential) -> float:
     """Return the relative difference between forces on a probe as graph-pes predicts them and as we do."""
     frames = probe(potential)
-    batch = potential.batch(frames, find_pairs(frames, potential.cutoff))
+    batch = potential.batch(frames, half_neighbour_list(frames, potential.cutoff))
     graph = atomic_graph(batch, potential.cutoff)
     own = potential.model.predict(graph, ["energy", "forces"])
     ours = potential(batch, stress=False)

@@ -14,7 +14,7 @@ import torch
 
 from distill.base.errors import UserError
 from distill.potentials.base import Architecture
-from distill.potentials.interface.batch import find_pairs
+from distill.potentials.interface.batch import half_neighbour_list
 from distill.potentials.interface.potential import Potential
 from distill.potentials.networks.mace import ISOLATED, MACEPotential, quiet_import
 from distill.potentials.published.probe import probe
@@ -68,9 +68,9 @@ def unpickle(path: Path) -> Any:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             model = torch.load(path, map_location="cpu", weights_only=False)
-    except Exception as error:  # reading what is no model can fail in any way
+    except Exception as error:  # reading what is not a model can fail in any way
         why = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise UserError(f"this is no model file of mace-torch ({why})", where=str(path), remedy=remedy) from error
+        raise UserError(f"this is not a model file of mace-torch ({why})", where=str(path), remedy=remedy) from error
     if not isinstance(model, modules.MACE):
         raise UserError(f"it holds a {type(model).__name__}, not a MACE model", where=str(path), remedy=remedy)
     if type(model) not in (modules.MACE, modules.ScaleShiftMACE):
@@ -81,7 +81,7 @@ def unpickle(path: Path) -> Any:
 
 
 def describe(model: Any, precision: str | None = None) -> dict[str, Any]:
-    """Return the settings that build a network like ``model``; its numbers, scale and shift too, are no settings."""
+    """Return the settings that build a network like ``model``; its numbers, scale and shift too, are not settings."""
     radial, last = model.radial_embedding, model.readouts[-1]
     heads = list(getattr(model, "heads", None) or ["Default"])
     hidden = [product.linear.irreps_out for product in model.products]
@@ -144,7 +144,7 @@ def choose_head(heads: list[str]) -> str:
 
 
 def transfer(model: Any, potential: Potential, settings: MACESettings) -> None:
-    """Fill our network with the numbers of the file's, the energies of isolated atoms into the offsets.
+    """Fill our network with the numbers of the file's, the energies of isolated atoms into the reference energies.
 
     Parameters have to match one by one. Constants come and go with the versions of the package: those that ours lacks
     are left out, those that the file lacks stay as they were built.
@@ -164,7 +164,7 @@ def transfer(model: Any, potential: Potential, settings: MACESettings) -> None:
             state[name] = torch.atleast_1d(state[name])
     network.load_state_dict({name: state.get(name, value) for name, value in ours.items()}, strict=True)
     with torch.no_grad():
-        potential.offsets[settings.atomic_numbers] = isolated
+        potential.reference_energies[settings.atomic_numbers] = isolated
 
 
 def compare(model: Any, potential: Potential) -> float:
@@ -178,9 +178,9 @@ def compare(model: Any, potential: Potential) -> float:
     dtype = potential.dtype
     potential.double(), model.double().eval()
     frames = probe(potential)
-    batch = potential.batch(frames, find_pairs(frames, potential.cutoff))
+    batch = potential.batch(frames, half_neighbour_list(frames, potential.cutoff))
     whole = model(potential.inputs(batch), compute_force=False)["node_energy"]
-    expected = (whole - potential.offsets[batch.numbers]).detach()
+    expected = (whole - potential.reference_energies[batch.numbers]).detach()
     found = potential.atomic_energies(batch).detach()
     potential.network.to(dtype)
     potential.load_state_dict(kept)

@@ -20,7 +20,7 @@ def read_checkpoint(path: Path, model: str) -> tuple[dict[str, Any], dict[str, T
     """Return the arguments and weights of a checkpoint as the package ``mattersim`` writes it, without running code.
 
     Raises:
-        UserError: the file is no such checkpoint, or of a network that differs in more than sizes.
+        UserError: the file is not such a checkpoint, or of a network that differs in more than sizes.
     """
     try:
         checkpoint = torch.load(path, map_location="cpu", weights_only=True)

@@ -62,7 +62,7 @@ def convert(published: dict[str, Tensor], state: dict[str, Tensor], direct: bool
         KeyError: something is missing.
     """
     published = {current(name): value for name, value in published.items()}
-    converted = {"offsets": state["offsets"], "reference": torch.zeros_like(state["reference"])}
+    converted = {"reference_energies": state["reference_energies"], "reference": torch.zeros_like(state["reference"])}
     reference = published.pop("heads.energy.reference.linear.weight").flatten()
     converted["reference"][: len(reference)] = reference.double()
     scales: dict[str, tuple[str, ...]] = {"energy_head": ("heads.energy.normalizer",)}

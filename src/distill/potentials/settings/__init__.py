@@ -64,5 +64,5 @@ class OfElements(StudentSettings):
 
         unknown = [symbol for symbol in elements if symbol not in chemical_symbols[1:]]
         if unknown or len(set(elements)) < len(elements) or not elements:
-            raise ValueError(f"{unknown[0]!r} is no element" if unknown else "give each element once, at least one")
+            raise ValueError(f"{unknown[0]!r} is not an element" if unknown else "give each element once, at least one")
         return elements

@@ -62,7 +62,7 @@ class Custom(Architecture):
         """Return the untrained network.
 
         Raises:
-            UserError: there is no such class, it does not take these arguments, or it is no graph-pes model.
+            UserError: there is no such class, it does not take these arguments, or it is not a graph-pes model.
         """
         from graph_pes.graph_pes_model import GraphPESModel
 
@@ -73,7 +73,7 @@ class Custom(Architecture):
         except TypeError as error:
             raise UserError(f"it cannot be made ({error})", settings.model, "Correct parameters") from error
         if not isinstance(model, GraphPESModel):
-            raise UserError("this is no graph-pes model", settings.model, "Derive it from graph_pes.GraphPESModel")
+            raise UserError("this is not a graph-pes model", settings.model, "Derive it from graph_pes.GraphPESModel")
         if "local_energies" not in model.implemented_properties:
             raise UserError("it gives no energies of atoms", settings.model, "Implement 'local_energies'")
         return GraphPESPotential(model, settings.short_range_repulsion)

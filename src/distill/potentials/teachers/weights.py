@@ -3,6 +3,9 @@
 A file is fetched once, into ``$DISTILL_CACHE``, and compared with a recorded SHA-256 every time before it is read,
 because most published weights are pickles, which run code when they are loaded. A file that the user put into the
 folder by hand is as good as one that was downloaded.
+
+The standard library does it, because pooch would not do with less: it replaces a file whose content is not the recorded
+one by a download without a word, keeps a web page that comes instead of a file without a checksum, and counts blocks.
 """
 
 from __future__ import annotations

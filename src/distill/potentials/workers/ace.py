@@ -13,9 +13,9 @@ import tempfile
 from typing import Any
 
 if __package__:
-    from distill.potentials.workers.protocol import Refusal, Server, describe, module, serve, versions
+    from distill.potentials.workers.protocol import Server, WorkerError, describe, module, serve, versions
 else:  # a script: its folder is on the path, and this package may not be installed
-    from protocol import Refusal, Server, describe, module, serve, versions  # type: ignore[import-not-found,no-redef]
+    from protocol import Server, WorkerError, describe, module, serve, versions  # type: ignore[import-not-found,no-redef]
 
 SKIN = 0.5
 """Å; how much further than the cutoff neighbours of a single structure are listed, to be used at its next positions."""
@@ -42,7 +42,7 @@ def make_basis(potential: dict[str, Any], repulsion: dict[str, float], seed: int
         seed: of the coefficients.
 
     Raises:
-        Refusal: pacemaker does not accept it.
+        WorkerError: pacemaker does not accept it.
     """
     import numpy as np
 
@@ -57,7 +57,7 @@ def make_basis(potential: dict[str, Any], repulsion: dict[str, float], seed: int
                 block.r_in, block.delta_in, block.rho_cut, block.drho_cut = distance, REPULSION_WIDTH, 1.0, 1.0
         basis = pyace.ACEBBasisSet(configuration)
     except Exception as error:
-        raise Refusal("input", f"pacemaker cannot make the basis ({describe(error)})") from error
+        raise WorkerError("input", f"pacemaker cannot make the basis ({describe(error)})") from error
     if seed is not None:
         coefficients = np.array(basis.all_coeffs)
         n_radial = len(basis.crad_coeffs)
@@ -82,10 +82,10 @@ def basis_text(basis: Any) -> str:
     return _saved(basis.to_BBasisConfiguration().save)
 
 
-def yace_text(basis: Any, offsets: dict[str, float]) -> str:
+def yace_text(basis: Any, reference_energies: dict[str, float]) -> str:
     """Return the ``.yace`` file of a basis; energies of single atoms, eV, are part of it."""
     text = _saved(basis.to_ACECTildeBasisSet().save_yaml)
-    energies = ", ".join(repr(float(offsets[name])) for name in basis.elements_name)
+    energies = ", ".join(repr(float(reference_energies[name])) for name in basis.elements_name)
     lines = [f"E0: [{energies}]" if line.startswith("E0:") else line for line in text.split("\n")]
     return "\n".join(lines)
 
@@ -207,7 +207,7 @@ class Evaluator:
         import numpy as np
 
         if self._graded is None:
-            raise Refusal("input", "there is no active set")
+            raise WorkerError("input", "there is no active set")
         self._graded.compute(near.environment, compute_projections=True)
         return np.array(self._graded.gamma_grade, dtype=float)
 
@@ -243,9 +243,9 @@ class ACEServer(Server):
     evaluator: Any = None
     _pool: Any = None
     _latest: Any = None
-    does = ("hello", "make", "size", "evaluate", "grades", "active_set", "yace")
+    does = ("handshake", "make", "size", "evaluate", "grades", "active_set", "yace")
 
-    def hello(self, request: dict[str, Any]) -> dict[str, Any]:
+    def handshake(self, request: dict[str, Any]) -> dict[str, Any]:
         """Open a basis, unless it is to be made; ``threads`` is how many processes may evaluate at once."""
         import logging
 
@@ -335,8 +335,8 @@ class ACEServer(Server):
             return {"active_set": file.read(), "counts": counts}
 
     def yace(self, request: dict[str, Any]) -> dict[str, Any]:
-        """Return the ``.yace`` file; ``offsets`` are energies of single atoms by element, eV."""
-        return {"yace": yace_text(self.basis, request["offsets"])}
+        """Return the ``.yace`` file; ``reference_energies`` are energies of single atoms by element, eV."""
+        return {"yace": yace_text(self.basis, request["reference_energies"])}
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ from typing import Any
 
 if __package__:
     from distill.potentials.workers.ace import PACKAGES, Evaluator, basis_text, periodic_box, read_basis, structures
-    from distill.potentials.workers.protocol import Refusal, Server, describe, module, serve, versions
+    from distill.potentials.workers.protocol import Server, WorkerError, describe, module, serve, versions
 else:  # a script: its folder is on the path, and this package may not be installed
     from ace import (  # type: ignore[import-not-found,no-redef]
         PACKAGES,
@@ -25,7 +25,7 @@ else:  # a script: its folder is on the path, and this package may not be instal
         read_basis,
         structures,
     )
-    from protocol import Refusal, Server, describe, module, serve, versions  # type: ignore[import-not-found,no-redef]
+    from protocol import Server, WorkerError, describe, module, serve, versions  # type: ignore[import-not-found,no-redef]
 
 ENGINE = "tensorpotential.compat.pace"
 
@@ -41,7 +41,7 @@ def start_tensorflow(device: str, threads: int) -> Any:
     tensorflow.config.threading.set_intra_op_parallelism_threads(threads)
     tensorflow.config.threading.set_inter_op_parallelism_threads(1)
     if kind == "cuda" and not tensorflow.config.list_physical_devices("GPU"):
-        raise Refusal("input", "TensorFlow finds no GPU", "Install tensorflow[and-cuda], or run with --device cpu")
+        raise WorkerError("input", "TensorFlow finds no GPU", "Install tensorflow[and-cuda], or run with --device cpu")
     return tensorflow
 
 
@@ -74,9 +74,9 @@ class ACEFitServer(Server):
     """
 
     _loss: Any = None
-    does = ("hello", "gradient", "errors", "basis", "pacemaker")
+    does = ("handshake", "gradient", "errors", "basis", "pacemaker")
 
-    def hello(self, request: dict[str, Any]) -> dict[str, Any]:
+    def handshake(self, request: dict[str, Any]) -> dict[str, Any]:
         """Open basis and data: arrays of structures, ``energy`` [B] eV without those of single atoms, ``forces``.
 
         ``energy_weights`` [B] and ``force_weights`` [N] say how much structures and atoms count.
@@ -152,7 +152,7 @@ class ACEFitServer(Server):
         try:
             return self._loss.external_fit(np.array(coefficients), batch)
         except self.tensorflow.errors.ResourceExhaustedError as error:
-            raise Refusal("memory", describe(error)) from error
+            raise WorkerError("memory", describe(error)) from error
 
     def _compile(self) -> Any:
         """Return tensorpotential's function of this basis; it is traced when it is first called."""
@@ -193,8 +193,8 @@ class ACEFitServer(Server):
     def pacemaker(self, request: dict[str, Any]) -> dict[str, Any]:
         """Let pacemaker fit ``structures`` by its ``fit`` and ``backend`` sections, from ``coefficients`` on.
 
-        Every iteration is told, with its coefficients and the errors of ``judged`` where the basis is the whole one.
-        Returns the last coefficients.
+        Every iteration is reported, with its coefficients and the errors of ``judged`` where the basis is the whole
+        one. Returns the last coefficients.
         """
         import numpy as np
 
@@ -205,11 +205,11 @@ class ACEFitServer(Server):
         def tell(basis_config: Any, **facts: Any) -> None:
             coefficients = np.array(basis_config.get_all_coeffs())
             loss = float(fit.fit_backend.fitter.last_fit_metric_data["loss"])
-            news: dict[str, Any] = {"loss": loss, "n_coefficients": len(coefficients)}
+            progress: dict[str, Any] = {"loss": loss, "n_coefficients": len(coefficients)}
             if len(coefficients) == whole:
-                news["coefficients"] = coefficients
-                news["errors"] = self.errors({"coefficients": coefficients, "structures": request["judged"]})
-            self.tell(news)
+                progress["coefficients"] = coefficients
+                progress["errors"] = self.errors({"coefficients": coefficients, "structures": request["judged"]})
+            self.report(progress)
 
         os.chdir(request["folder"])  # pacemaker writes beside itself
         fit = general.GeneralACEFit(

@@ -24,7 +24,7 @@ from distill.potentials.settings.ace import ACESettings
 from distill.potentials.workers import ace as ace_worker
 from distill.potentials.workers.environments import interpreter
 from distill.potentials.workers.process import Worker
-from distill.potentials.workers.protocol import Refusal
+from distill.potentials.workers.protocol import WorkerError
 from distill.structures.frames import Frames
 
 if TYPE_CHECKING:
@@ -87,8 +87,8 @@ class ACEPotential(GradientFree):
         request = {"do": "make", "potential": self.settings.pacemaker_potential(), "repulsion": dict(repulsion or {})}
         try:
             return str(worker.ask(request | ({} if seed is None else {"seed": seed}))["basis"])
-        except Refusal as refusal:
-            raise self.error(refusal) from refusal
+        except WorkerError as failure:
+            raise self.error(failure) from failure
         finally:
             worker.close()
 
@@ -101,9 +101,9 @@ class ACEPotential(GradientFree):
         """
         self._evaluator = None
         self.attachments = {BASIS: basis.encode()}
-        offsets = {chemical_symbols[z]: float(self.offsets[z]) for z in self.elements or ()}
-        self.attachments[YACE] = self._ask({"do": "yace", "offsets": offsets})["yace"].encode()
-        self.attachments[LAMMPS] = lammps_input(sorted(offsets)).encode()
+        energies = {chemical_symbols[z]: float(self.reference_energies[z]) for z in self.elements or ()}
+        self.attachments[YACE] = self._ask({"do": "yace", "reference_energies": energies})["yace"].encode()
+        self.attachments[LAMMPS] = lammps_input(sorted(energies)).encode()
         found = self._ask({"do": "active_set", **arrays(frames)})
         if found["active_set"]:
             self.attachments[ACTIVE_SET] = found["active_set"]
@@ -121,7 +121,7 @@ class ACEPotential(GradientFree):
             WorkError: the evaluator failed or gave something that is not finite, or its process died twice.
         """
         answer = self._ask({"do": "evaluate", **arrays(frames)})
-        energy, forces = answer["energy"] + self.offset_energies(frames), answer["forces"]
+        energy, forces = answer["energy"] + self.sum_of_reference_energies(frames), answer["forces"]
         if not (np.isfinite(energy).all() and np.isfinite(forces).all()):
             raise WorkError("an energy or a force is not finite", self.where, "Look for atoms that are too close")
         volumes = frames.volumes
@@ -155,8 +155,8 @@ class ACEPotential(GradientFree):
             self._evaluator = self.worker(ace_worker, opening)
         try:
             return self._evaluator.ask(request)
-        except Refusal as refusal:
-            raise self.error(refusal) from refusal
+        except WorkerError as failure:
+            raise self.error(failure) from failure
 
     def __getstate__(self) -> dict[str, Any]:
         """Copies start a process of their own."""

@@ -13,11 +13,20 @@ import sys
 from typing import Any
 
 if __package__:
-    from distill.potentials.workers.protocol import Refusal, Server, describe, module, see, serve, structure, versions
+    from distill.potentials.workers.protocol import (
+        Server,
+        WorkerError,
+        describe,
+        module,
+        see,
+        serve,
+        structure,
+        versions,
+    )
 else:  # a script: its folder is on the path, and this package may not be installed
     from protocol import (  # type: ignore[import-not-found,no-redef]
-        Refusal,
         Server,
+        WorkerError,
         describe,
         module,
         see,
@@ -39,11 +48,11 @@ def open_calculator(model: str, file: str | None, function: str, device: str) ->
         device: as torch names it; what calls a function has no use for it.
 
     Raises:
-        Refusal: there is no such model or function, or a package is missing.
+        WorkerError: there is no such model or function, or a package is missing.
     """
     family = family_of(model)
     if family is None:
-        raise Refusal("input", f"{model} cannot run in an environment of its own", f"Known: {', '.join(FAMILIES)}")
+        raise WorkerError("input", f"{model} cannot run in an environment of its own", f"Known: {', '.join(FAMILIES)}")
     return FAMILIES[family](model, file, function, device)
 
 
@@ -56,7 +65,7 @@ def on_device(device: str) -> str:
     """Return the device once this interpreter's torch is known to have it."""
     if device.startswith("cuda") and not module("torch", "torch").cuda.is_available():
         remedy = "Install a CUDA build of torch there, or run with --device cpu"
-        raise Refusal("input", f"its torch cannot use the device {device}", remedy)
+        raise WorkerError("input", f"its torch cannot use the device {device}", remedy)
     return device
 
 
@@ -67,18 +76,20 @@ def call_function(model: str, file: str | None, function: str, device: str) -> A
     maker = getattr(source, name, None)
     place = file or function.partition(":")[0]
     if maker is None:
-        raise Refusal("input", f"{place} has no function {name!r}", "Write ase:<module or file.py>:<function>")
+        raise WorkerError("input", f"{place} has no function {name!r}", "Write ase:<module or file.py>:<function>")
     if not callable(maker):
         remedy = "It has to be a function without arguments that returns an ASE calculator"
-        raise Refusal("input", f"{name!r} in {place} cannot be called, it is of type {type(maker).__name__}", remedy)
+        raise WorkerError(
+            "input", f"{name!r} in {place} cannot be called, it is of type {type(maker).__name__}", remedy
+        )
     try:
         calculator = maker()
     except Exception as error:
         remedy = "It is called without arguments and has to return an ASE calculator"
-        raise Refusal("input", f"{name}() in {place} failed ({describe(error)})", remedy) from error
+        raise WorkerError("input", f"{name}() in {place} failed ({describe(error)})", remedy) from error
     if not hasattr(calculator, "get_potential_energy") or hasattr(calculator, "get_positions"):
         what = f"{name}() in {place} returned no ASE calculator, but an object of type {type(calculator).__name__}"
-        raise Refusal("input", what, "Return the calculator itself, for instance ase.calculators.emt.EMT()")
+        raise WorkerError("input", what, "Return the calculator itself, for instance ase.calculators.emt.EMT()")
     return calculator
 
 
@@ -86,18 +97,18 @@ def load_file(file: str) -> Any:
     """Run a Python file and return it as a module; like a script, it can import its neighbours."""
     path = os.path.abspath(file)
     if not os.path.isfile(path):
-        raise Refusal("input", f"there is no file {file}", "Write ase:<file.py>:<function>")
+        raise WorkerError("input", f"there is no file {file}", "Write ase:<file.py>:<function>")
     name = f"calculator_file_{os.path.basename(path)[:-3]}"
     spec = importlib.util.spec_from_file_location(name, path)
     if spec is None or spec.loader is None:
-        raise Refusal("input", f"{file} is no Python file", "Write ase:<file.py>:<function>")
+        raise WorkerError("input", f"{file} is not a Python file", "Write ase:<file.py>:<function>")
     see(os.path.dirname(path))
     loaded = importlib.util.module_from_spec(spec)
     sys.modules[name] = loaded
     try:
         spec.loader.exec_module(loaded)
     except Exception as error:
-        raise Refusal("input", f"running {file} failed ({describe(error)})") from error
+        raise WorkerError("input", f"running {file} failed ({describe(error)})") from error
     return loaded
 
 
@@ -105,17 +116,17 @@ def load_module(function: str) -> Any:
     """Import the module of ``module:function`` from the Python path, or from the current folder."""
     name, _, inside = function.partition(":")
     if not inside:
-        raise Refusal("input", f"{function!r} names no function", "Write ase:<module or file.py>:<function>")
+        raise WorkerError("input", f"{function!r} names no function", "Write ase:<module or file.py>:<function>")
     see(os.getcwd())
     try:
         return importlib.import_module(name)
     except ModuleNotFoundError as error:
         if error.name is not None and f"{name}.".startswith(f"{error.name}."):
             remedy = "Write ase:<file.py>:<function>, or put its folder on PYTHONPATH"
-            raise Refusal("input", f"there is no module {name!r}", remedy) from error
-        raise Refusal("input", f"importing {name} failed ({describe(error)})") from error
+            raise WorkerError("input", f"there is no module {name!r}", remedy) from error
+        raise WorkerError("input", f"importing {name} failed ({describe(error)})") from error
     except Exception as error:
-        raise Refusal("input", f"importing {name} failed ({describe(error)})") from error
+        raise WorkerError("input", f"importing {name} failed ({describe(error)})") from error
 
 
 def sevennet(model: str, file: str | None, function: str, device: str) -> Any:
@@ -173,7 +184,7 @@ def evaluate(calculator: Any, batch: dict[str, Any]) -> dict[str, Any]:
             periodic in three directions.
 
     Raises:
-        Refusal: the calculator failed on a structure, or gave something that is not finite.
+        WorkerError: the calculator failed on a structure, or gave something that is not finite.
     """
     import numpy as np
 
@@ -190,14 +201,14 @@ def evaluate(calculator: Any, batch: dict[str, Any]) -> dict[str, Any]:
             forces[begin:end] = atoms.get_forces()
             energy[k] = atoms.get_potential_energy()
         except Exception as error:
-            raise Refusal("structure", f"the calculator failed ({describe(error)})", structure=k) from error
+            raise WorkerError("structure", f"the calculator failed ({describe(error)})", structure=k) from error
         infinite = [
             name
             for name, value in (("energy", energy[k]), ("force on an atom", forces[begin:end]), ("stress", stress[k]))
             if not (np.isfinite(value).all() or (name == "stress" and np.isnan(value).all()))
         ]
         if infinite:
-            raise Refusal("structure", f"the {infinite[0]} that the calculator gave is not finite", structure=k)
+            raise WorkerError("structure", f"the {infinite[0]} that the calculator gave is not finite", structure=k)
     return {"energy": energy, "forces": forces, "stress": stress}
 
 
@@ -227,9 +238,9 @@ def facts(calculator: Any) -> dict[str, Any]:
 class CalculatorServer(Server):
     """Holds the calculator between requests."""
 
-    does = ("hello", "evaluate")
+    does = ("handshake", "evaluate")
 
-    def hello(self, request: dict[str, Any]) -> dict[str, Any]:
+    def handshake(self, request: dict[str, Any]) -> dict[str, Any]:
         """Open the calculator and say what it is made of."""
         self.calculator = open_calculator(request["model"], request["file"], request["function"], request["device"])
         return facts(self.calculator)

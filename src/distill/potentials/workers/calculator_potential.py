@@ -16,7 +16,7 @@ from distill.potentials.interface.gradient_free import GradientFree, arrays
 from distill.potentials.settings.external import ExternalSettings
 from distill.potentials.workers import calculator as calculator_worker
 from distill.potentials.workers.process import CalculatorWorker
-from distill.potentials.workers.protocol import Refusal
+from distill.potentials.workers.protocol import WorkerError
 from distill.structures.frames import Frames
 
 
@@ -52,7 +52,7 @@ class Local:
 
 
 class ExternalPotential(GradientFree):
-    """A potential whose numbers come from an ASE calculator, in double precision, plus the per-element ``offsets``.
+    """A potential whose numbers come from an ASE calculator, in double precision, plus ``reference_energies``.
 
     How far its atoms see each other is not known: the cutoff is infinite, and nothing may list neighbours by it.
 
@@ -112,11 +112,11 @@ class ExternalPotential(GradientFree):
         if place.environment is not None:
             engine = CalculatorWorker(place.environment, self.name, file, place.function, device, self.install)
         try:
-            hello = engine.open()
-        except Refusal as refusal:
-            raise self._error(refusal) from refusal
-        self.predicts_stress = hello["stress"]
-        self.origin["versions"] = ", ".join(f"{name} {number}" for name, number in hello["versions"].items())
+            handshake = engine.open()
+        except WorkerError as failure:
+            raise self._error(failure) from failure
+        self.predicts_stress = handshake["stress"]
+        self.origin["versions"] = ", ".join(f"{name} {number}" for name, number in handshake["versions"].items())
         return engine
 
     def _file(self) -> str | None:
@@ -141,15 +141,15 @@ class ExternalPotential(GradientFree):
         batch = arrays(frames) | {"stress": stress}
         try:
             answer = self.engine().evaluate(batch)
-        except Refusal as refusal:
-            raise self._error(refusal, frames) from refusal
-        energy = torch.tensor(answer["energy"] + self.offset_energies(frames))
+        except WorkerError as failure:
+            raise self._error(failure, frames) from failure
+        energy = torch.tensor(answer["energy"] + self.sum_of_reference_energies(frames))
         return Prediction(energy, torch.tensor(answer["forces"]), torch.tensor(answer["stress"]) if stress else None)
 
-    def _error(self, refusal: Refusal, frames: Frames | None = None) -> DistillError:
+    def _error(self, failure: WorkerError, frames: Frames | None = None) -> DistillError:
         """Return the error that the user sees, with the traceback of the calculator as a note."""
         where = self.where
-        if refusal.kind == "structure" and frames is not None:
-            formula = frames[refusal.structure].to_atoms()[0].get_chemical_formula()
-            where += f", structure {formula} ({refusal.structure + 1} of a batch of {len(frames)})"
-        return self.error(refusal, where)
+        if failure.kind == "structure" and frames is not None:
+            formula = frames[failure.structure].to_atoms()[0].get_chemical_formula()
+            where += f", structure {formula} ({failure.structure + 1} of a batch of {len(frames)})"
+        return self.error(failure, where)

@@ -24,7 +24,7 @@ from typing import IO, Any
 from distill.base.errors import UserError, WorkError
 from distill.potentials.workers import calculator as calculator_worker
 from distill.potentials.workers import protocol
-from distill.potentials.workers.protocol import MISSING, READY, Refusal
+from distill.potentials.workers.protocol import MISSING, READY, WorkerError
 
 START_TIMEOUT = 120.0
 """Seconds that an interpreter may take to start and to import numpy and ase; slow shared disks take a minute."""
@@ -39,10 +39,10 @@ SHOWN = 3
 """Lines of them that are part of the error's sentence; the others are in its notes."""
 
 
-News = Callable[[dict[str, Any]], None]
+OnProgress = Callable[[dict[str, Any]], None]
 
 
-class Died(Exception):
+class WorkerDied(Exception):
     """The worker ended without an answer; the text says how."""
 
 
@@ -53,12 +53,12 @@ class Worker:
         interpreter: path of the Python interpreter.
         script: a module of this package that it runs, with a :class:`~distill.potentials.workers.protocol.Server`.
         name: what it is for, in messages.
-        opening: what it is told first, each time that it is started.
+        opening: what it is asked first, each time that it is started.
         install: what to run where a package is missing there; the sentence ends with it.
 
     Attributes:
         restarts: how often the process was started again.
-        hello: what the process said of itself when it was last started.
+        handshake: what the process said of itself when it was last started.
     """
 
     def __init__(
@@ -66,9 +66,9 @@ class Worker:
     ) -> None:
         self.interpreter, self.name, self.install = interpreter, name, install
         self.restarts = 0
-        self.hello: dict[str, Any] = {}
+        self.handshake: dict[str, Any] = {}
         self._script = str(Path(script.__file__ or "").absolute())
-        self._opening = {"do": "hello", **opening}
+        self._opening = {"do": "handshake", **opening}
         self._lock = threading.Lock()
         self._process: _Process | None = None
 
@@ -78,35 +78,35 @@ class Worker:
         return self._process.popen.pid if self._process else None
 
     def open(self) -> dict[str, Any]:
-        """Return :attr:`hello`, starting the process if need be.
+        """Return :attr:`handshake`, starting the process if need be.
 
         Raises:
             UserError: there is no such interpreter, or a package is missing in it.
             WorkError: it does not answer, or dies.
-            Refusal: the model cannot be opened.
+            WorkerError: the model cannot be opened.
         """
         with self._lock:
             self._running()
-            return self.hello
+            return self.handshake
 
-    def ask(self, message: Mapping[str, Any], news: News | None = None) -> dict[str, Any]:
-        """Return the answer to a question; ``news`` is given what the process tells before it.
+    def ask(self, message: Mapping[str, Any], on_progress: OnProgress | None = None) -> dict[str, Any]:
+        """Return the answer to a question; ``on_progress`` is given what it reports before.
 
         Raises:
             UserError: there is no such interpreter, or a package is missing in it.
             WorkError: the process died twice, or does not answer.
-            Refusal: it cannot be opened, or the question failed.
+            WorkerError: it cannot be opened, or the question failed.
         """
         with self._lock:
             try:
-                return self._running().ask(message, news=news)
-            except Died as death:
+                return self._running().ask(message, on_progress=on_progress)
+            except WorkerDied as death:
                 self.close()
                 self.restarts += 1
                 print(f"distill: the worker of {self.name} {death}; it is started again", file=sys.stderr, flush=True)
             try:
-                return self._running().ask(message, news=news)
-            except Died as death:
+                return self._running().ask(message, on_progress=on_progress)
+            except WorkerDied as death:
                 self.close()
                 raise self._failed(f"the worker process {death}, and so did the one before it", death) from None
 
@@ -131,8 +131,8 @@ class Worker:
             raise UserError(what, self.interpreter, self.install) from None
         try:
             process.wait_until_ready()
-            self.hello = process.ask(self._opening, timeout=OPEN_TIMEOUT)
-        except Died as death:
+            self.handshake = process.ask(self._opening, timeout=OPEN_TIMEOUT)
+        except WorkerDied as death:
             process.end()
             if process.popen.returncode == MISSING and process.said:
                 raise self._missing(process.said[-1].strip()) from None
@@ -140,17 +140,17 @@ class Worker:
         except TimeoutError as error:
             process.end()
             raise self._failed(str(error)) from None
-        except Refusal as refusal:
+        except WorkerError as failure:
             process.end()
-            if refusal.kind == "missing":
-                raise self._missing(refusal.what) from None
+            if failure.kind == "missing":
+                raise self._missing(failure.what) from None
             raise
         return process
 
     def _missing(self, package: str) -> UserError:
         return UserError(f"the package {package!r} is not installed there", self.interpreter, self.install)
 
-    def _failed(self, what: str, death: Died | None = None) -> WorkError:
+    def _failed(self, what: str, death: WorkerDied | None = None) -> WorkError:
         error = WorkError(what, where=f"{self.name} in {self.interpreter}")
         for note in getattr(death, "__notes__", []):
             error.add_note(note)
@@ -183,7 +183,7 @@ class CalculatorWorker(Worker):
         """Return what :func:`distill.potentials.workers.calculator.evaluate` gives in the other interpreter.
 
         Raises:
-            UserError, WorkError, Refusal: as :meth:`Worker.ask` does.
+            UserError, WorkError, WorkerError: as :meth:`Worker.ask` does.
         """
         return self.ask({"do": "evaluate", **batch})
 
@@ -212,24 +212,24 @@ class _Process:
             thread.start()
 
     def wait_until_ready(self) -> None:
-        """Return when it can be asked; raises :class:`Died` or TimeoutError."""
+        """Return when it can be asked; raises :class:`WorkerDied` or TimeoutError."""
         self._next(START_TIMEOUT, "the interpreter did not start the worker")
 
     def ask(
-        self, message: Mapping[str, Any], *, news: News | None = None, timeout: float | None = None
+        self, message: Mapping[str, Any], *, on_progress: OnProgress | None = None, timeout: float | None = None
     ) -> dict[str, Any]:
-        """Return its answer to a message; raises :class:`Died`, :class:`Refusal` or TimeoutError."""
+        """Return its answer to a message; raises :class:`WorkerDied`, :class:`WorkerError` or TimeoutError."""
         assert self.popen.stdin is not None  # noqa: S101 - asked for when it was started
         self.broken = True  # until its answer has come, whatever interrupts us: the next question would get that answer
         with suppress(BrokenPipeError):  # then it is dead, and there will be no answer
             self.popen.stdin.write(protocol.pack(dict(message)))
             self.popen.stdin.flush()
-        while "news" in (answer := self._next(timeout, "the model was not opened")):
-            if news is not None:
-                news(answer["news"])
+        while "progress" in (answer := self._next(timeout, "the model was not opened")):
+            if on_progress is not None:
+                on_progress(answer["progress"])
         self.broken = False
         if "error" in answer:
-            raise refusal_from(answer["error"])
+            raise worker_error_from(answer["error"])
         return answer
 
     def _next(self, timeout: float | None, what: str) -> dict[str, Any]:
@@ -241,7 +241,7 @@ class _Process:
             raise self._death()
         return answer
 
-    def _death(self) -> Died:
+    def _death(self) -> WorkerDied:
         """Return how it ended, with the last lines that it wrote."""
         with suppress(subprocess.TimeoutExpired):
             self.popen.wait(5)
@@ -253,16 +253,16 @@ class _Process:
             if code == -signal.SIGKILL:
                 text += ", perhaps because memory ran out"
         lines = [line.strip() for line in list(self.said) if line.strip()]
-        died = Died(f"{text} ({' / '.join(lines[-SHOWN:])})" if lines else text)
+        died = WorkerDied(f"{text} ({' / '.join(lines[-SHOWN:])})" if lines else text)
         died.add_note("It wrote at last:\n" + "\n".join(lines))
         return died
 
 
-def refusal_from(data: Mapping[str, Any]) -> Refusal:
+def worker_error_from(data: Mapping[str, Any]) -> WorkerError:
     """Return the error that a worker described, with its traceback as a note."""
-    refusal = Refusal(data["kind"], data["what"], data["remedy"], data["structure"])
-    refusal.add_note(data["trace"])
-    return refusal
+    failure = WorkerError(data["kind"], data["what"], data["remedy"], data["structure"])
+    failure.add_note(data["trace"])
+    return failure
 
 
 def _listen(pipe: IO[bytes], answers: queue.Queue[dict[str, Any] | None]) -> None:

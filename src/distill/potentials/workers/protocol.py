@@ -32,7 +32,7 @@ NEEDED = ("msgpack", "numpy", "ase")
 LENGTH = struct.Struct(">Q")
 
 
-class Refusal(Exception):
+class WorkerError(Exception):
     """Why there is no answer.
 
     Args:
@@ -71,7 +71,7 @@ def module(name: str, distribution: str) -> Any:
         return importlib.import_module(name)
     except ModuleNotFoundError as error:
         if error.name == name.partition(".")[0]:
-            raise Refusal("missing", distribution) from error
+            raise WorkerError("missing", distribution) from error
         raise
 
 
@@ -155,7 +155,7 @@ def serve(server: Server) -> None:
         answers.write(pack(message))
         answers.flush()
 
-    server.tell = lambda news: write({"news": news})
+    server.report = lambda progress: write({"progress": progress})
     while True:
         write(server.answer(waiting.get()))
 
@@ -183,28 +183,28 @@ class Server:
     """Answers requests by the method that ``do`` names; subclasses list theirs and keep what lasts between them.
 
     Class attributes:
-        does: names of the methods that may be asked for; ``hello`` comes first.
+        does: names of the methods that may be asked for; ``handshake`` comes first.
 
     Attributes:
-        tell: sends news of a request that takes long, any number of times before its answer.
+        report: sends the progress of a request that takes long, any number of times before its answer.
     """
 
-    does: tuple[str, ...] = ("hello",)
+    does: tuple[str, ...] = ("handshake",)
 
     def __init__(self) -> None:
-        self.tell: Callable[[dict[str, Any]], None] = lambda news: None
+        self.report: Callable[[dict[str, Any]], None] = lambda progress: None
 
     def answer(self, request: dict[str, Any]) -> dict[str, Any]:
         """Return the answer to one request, or the error that it met."""
         try:
             if request["do"] not in self.does:
-                raise Refusal("input", f"nothing is done for {request['do']!r}")
+                raise WorkerError("input", f"nothing is done for {request['do']!r}")
             answer: dict[str, Any] = getattr(self, request["do"])(request)
             return answer
-        except Refusal as refusal:
-            return {"error": refusal.as_data()}
+        except WorkerError as failure:
+            return {"error": failure.as_data()}
         except Exception as error:
-            unforeseen = Refusal("work", describe(error))
+            unforeseen = WorkerError("work", describe(error))
             unforeseen.__cause__ = error
             return {"error": unforeseen.as_data()}
 

@@ -42,7 +42,7 @@ class Finding:
 
     def __post_init__(self) -> None:
         if self.kind not in KINDS:
-            raise ValueError(f"{self.kind!r} is no kind of finding")
+            raise ValueError(f"{self.kind!r} is not a kind of finding")
 
     @property
     def place(self) -> str:

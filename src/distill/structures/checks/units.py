@@ -156,7 +156,7 @@ def judge(data: FileFrames, quantity: Quantity, comparison: Comparison, teacher:
         remedy = "Check units, signs and the order of atoms; nothing is wrong if the teacher is poor on this material"
         return [data.finding("warning", KINDS[quantity], what, remedy)]
     if not possible:
-        what = f"{said}, which is no known unit"
+        what = f"{said}, which is not a known unit"
         return [data.finding("warning", KINDS[quantity], what, "Check their unit")]
     remedy = _remedy(quantity, possible)
     if clear and enough:

@@ -12,7 +12,7 @@ class Axes:
 
     AdamW gives every coefficient a pace of its own. Functions of an expansion resemble each other, so that what is
     steep and what is flat are sums and differences of them; along the eigenvectors each has its own pace (SOAP, Vyas et
-    al., arXiv:2409.11321, for a single vector). They are found anew at the beginning of every epoch.
+    al., arXiv:2409.11321, for a single vector). They are found again at the beginning of every epoch.
 
     Args:
         moments: running mean of the products of the gradient's components, ``[C, C]``.

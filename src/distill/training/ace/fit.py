@@ -134,12 +134,12 @@ class Engine(Protocol):
         chosen: Array,
         fit: Mapping[str, Any],
         judged: Array,
-        told: Callable[[Mapping[str, Any]], None],
+        on_progress: Callable[[Mapping[str, Any]], None],
     ) -> Array:
         """Return the coefficients that pacemaker's own fit ends with.
 
-        ``told`` is given every iteration: ``loss``, ``n_coefficients`` and, where the expansion is the whole one,
-        ``coefficients`` and ``errors`` of the structures ``judged``. It cannot ask the engine.
+        ``on_progress`` is given every iteration: ``loss``, ``n_coefficients`` and, where the expansion is the whole
+        one, ``coefficients`` and ``errors`` of the structures ``judged``. It cannot ask the engine.
         """
 
 
@@ -355,16 +355,16 @@ class Fit:
         total = int(section["maxiter"]) * int(section.get("fit_cycles", 1))
         with progress.phase("pacemaker", total, "iteration", done=state.step) as phase:
 
-            def told(news: Mapping[str, Any]) -> None:
-                if "coefficients" in news:
-                    errors = Errors(np.array(news["errors"]["energy"]), np.array(news["errors"]["forces"]))
-                    self._iteration(np.array(news["coefficients"]), float(news["loss"]), total, phase, errors)
+            def on_progress(report: Mapping[str, Any]) -> None:
+                if "coefficients" in report:
+                    errors = Errors(np.array(report["errors"]["energy"]), np.array(report["errors"]["forces"]))
+                    self._iteration(np.array(report["coefficients"]), float(report["loss"]), total, phase, errors)
                 else:
                     state.step += 1
-                    phase.update(state.step, f"{news['n_coefficients']} coefficients, loss {news['loss']:.3g}")
+                    phase.update(state.step, f"{report['n_coefficients']} coefficients, loss {report['loss']:.3g}")
 
             goal = self.objective
-            found = self.engine.pacemaker(state.coefficients, goal.train, section, goal.valid, told)
+            found = self.engine.pacemaker(state.coefficients, goal.train, section, goal.valid, on_progress)
         if len(found) == len(state.coefficients):
             self._iteration(found, math.nan, total, None)
 

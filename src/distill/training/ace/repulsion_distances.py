@@ -6,7 +6,7 @@ import numpy as np
 from ase.data import chemical_symbols
 
 from distill.base.arrays import Array
-from distill.potentials.interface.batch import find_pairs
+from distill.potentials.interface.batch import half_neighbour_list
 from distill.structures.frames import Frames
 
 
@@ -36,7 +36,7 @@ def closer_than(frames: Frames, limits: dict[str, float], reach: float) -> Array
 
 def _pairs(frames: Frames, reach: float) -> tuple[Array, Array, Array]:
     """Return the elements of each pair of neighbours as text, its length in Å, and its structure."""
-    (i, j), shifts = find_pairs(frames, reach)
+    (i, j), shifts = half_neighbour_list(frames, reach)
     structure = frames.structure_of_atom[i]
     vectors = frames.positions[j] - frames.positions[i] + np.einsum("pi,pij->pj", shifts, frames.cells[structure])
     symbols = np.array(chemical_symbols)

@@ -16,12 +16,12 @@ from distill.base.errors import UserError
 from distill.base.progress import Progress
 from distill.base.random import stream_seed
 from distill.potentials.interface.gradient_free import arrays
-from distill.potentials.networks.student import fit_offsets
+from distill.potentials.networks.student import fit_reference_energies
 from distill.potentials.settings.ace import ACESettings
 from distill.potentials.students.ace import ACE
 from distill.potentials.workers import ace_fit as ace_fit_worker
 from distill.potentials.workers.ace_potential import ACEPotential
-from distill.potentials.workers.protocol import Refusal
+from distill.potentials.workers.protocol import WorkerError
 from distill.structures.frames import Frames, concatenate
 from distill.training.ace.fit import Batches, Errors, Fit, Objective, State, Upfit
 from distill.training.ace.repulsion_distances import closer_than, shortest_distances
@@ -63,9 +63,9 @@ def train_ace(
     own: ACESettings = ACE.for_data(settings, "ace", [chemical_symbols[z] for z in train.elements])
     student = ACE.build(own, 0)
     assert isinstance(student, ACEPotential)  # noqa: S101 - what that row builds
-    offsets, _ = fit_offsets(train[np.flatnonzero(referenced(train))])
+    energies, _ = fit_reference_energies(train[np.flatnonzero(referenced(train))])
     with torch.no_grad():
-        student.offsets.copy_(torch.from_numpy(offsets))
+        student.reference_energies.copy_(torch.from_numpy(energies))
     repulsion = shortest_distances(train, own.cutoff) if own.short_range_repulsion else {}
     weights = np.ones(len(train))
     state = fit_ace(
@@ -265,7 +265,7 @@ class WorkerEngine:
             "device": device,
             "threads": torch.get_num_threads(),
             **arrays(frames),
-            "energy": frames.energy - student.offset_energies(frames),
+            "energy": frames.energy - student.sum_of_reference_energies(frames),
             "forces": frames.forces,
             "energy_weights": self.energy_weights,
             "force_weights": self.force_weights,
@@ -276,8 +276,8 @@ class WorkerEngine:
         """Return what is known of basis and structures: coefficients, how many are radial, which structures fit."""
         try:
             return self._worker.open()
-        except Refusal as refusal:
-            raise self.student.error(refusal) from refusal
+        except WorkerError as failure:
+            raise self.student.error(failure) from failure
 
     def gradient(self, coefficients: Array, chosen: Array, kappa: float) -> tuple[float, Array]:
         """Return loss and gradient; where memory runs out, fewer structures are looked at together from then on."""
@@ -285,9 +285,9 @@ class WorkerEngine:
             request = {"do": "gradient", "coefficients": coefficients, "structures": chosen, "kappa": kappa}
             try:
                 answer = self._worker.ask(request | {"at_once": self.at_once})
-            except Refusal as refusal:
-                if refusal.kind != "memory" or self.at_once == 1:
-                    raise self.student.error(refusal) from refusal
+            except WorkerError as failure:
+                if failure.kind != "memory" or self.at_once == 1:
+                    raise self.student.error(failure) from failure
                 self.at_once //= 2
                 continue
             return float(answer["loss"]), answer["gradient"]
@@ -307,22 +307,22 @@ class WorkerEngine:
         chosen: Array,
         fit: Mapping[str, Any],
         judged: Array,
-        told: Callable[[Mapping[str, Any]], None],
+        on_progress: Callable[[Mapping[str, Any]], None],
     ) -> Array:
-        """Return the coefficients that pacemaker's own fit ends with; ``told`` cannot ask this engine."""
+        """Return the coefficients that pacemaker's own fit ends with; ``on_progress`` cannot ask this engine."""
         folder = self.folder / "pacemaker"
         folder.mkdir(parents=True, exist_ok=True)
         request = {"do": "pacemaker", "coefficients": coefficients, "structures": chosen, "judged": judged}
         request |= {"fit": dict(fit), "backend": self.backend, "folder": str(folder.absolute())}
-        found = self._ask(request, told)
+        found = self._ask(request, on_progress)
         return np.array(found["coefficients"])
 
     def close(self) -> None:
         """End the process."""
         self._worker.close()
 
-    def _ask(self, request: Mapping[str, Any], news: Callable[[Any], None] | None = None) -> dict[str, Any]:
+    def _ask(self, request: Mapping[str, Any], on_progress: Callable[[Any], None] | None = None) -> dict[str, Any]:
         try:
-            return self._worker.ask(request, news)
-        except Refusal as refusal:
-            raise self.student.error(refusal) from refusal
+            return self._worker.ask(request, on_progress)
+        except WorkerError as failure:
+            raise self.student.error(failure) from failure

@@ -103,4 +103,8 @@ def _linear(potential: Potential) -> list[Any]:
 
 
 def _fitted(potential: Potential) -> Iterator[tuple[str, nn.Parameter]]:
-    return ((name, p) for name, p in potential.named_parameters() if p.requires_grad and p is not potential.offsets)
+    return (
+        (name, p)
+        for name, p in potential.named_parameters()
+        if p.requires_grad and p is not potential.reference_energies
+    )

@@ -138,7 +138,7 @@ class FitModule(pl.LightningModule):
         share, times = self._share(chosen)
         sums: dict[str, Tensor] = {}
         for micro_batch in cut(share, self.train_set.costs[share], self.micro_batches):
-            batch = self.train_set.take(micro_batch, self.device)
+            batch = self.train_set.select(micro_batch, self.device)
             counts = self.train_set.counts(micro_batch)
             errors = self._errors(batch)
             terms = micro_batch_terms(errors, self.weights, counts, whole)
@@ -246,7 +246,7 @@ class FitModule(pl.LightningModule):
             micro_batch = waiting.pop()
             try:
                 with torch.enable_grad():
-                    errors = self._errors(self.valid_set.take(micro_batch, self.device))
+                    errors = self._errors(self.valid_set.select(micro_batch, self.device))
             except RuntimeError as error:
                 self._refuse(error, len(micro_batch))
                 waiting += cut(micro_batch, self.valid_set.costs[micro_batch], 2)

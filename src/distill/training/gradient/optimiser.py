@@ -18,7 +18,7 @@ SMALLEST = 9
 """Rows and columns that a matrix must have for Muon; thinner ones are vectors in effect."""
 
 OTHERS = 0.3
-"""Learning rate of what is no matrix, relative to that of the matrices."""
+"""Learning rate of what is not a matrix, relative to that of the matrices."""
 
 MOMENTUM = 0.9
 

@@ -1,4 +1,4 @@
-"""Train a student from nothing (build it, set offsets and scale from the data, fit it), or refine a trained one."""
+"""Train a student from nothing (build it, set E0s and scale from the data, fit it), or refine a trained one."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What an executor is: it takes orders and gives back outcomes. It decides nothing and knows no plan."""
+"""What an executor is: it takes submissions and gives back outcomes. It decides nothing and knows no plan."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 from distill.base.errors import DistillError
 from distill.base.settings import Settings
-from distill.workflow.work import Order
+from distill.workflow.work import Submission
 
 
 class ExecutorSettings(Settings):
@@ -17,7 +17,7 @@ class ExecutorSettings(Settings):
 
 @dataclass(frozen=True)
 class Outcome:
-    """How an order ended: with the artifact's manifest, or with an error.
+    """How a submitted task ended: with the artifact's manifest, or with an error.
 
     Attributes:
         id: the task's id.
@@ -31,10 +31,10 @@ class Outcome:
 
 
 class Executor(ABC):
-    """Runs orders somewhere. Used as ``start``, then ``submit`` and ``wait`` in turn, then ``stop``.
+    """Runs submissions somewhere. Used as ``start``, then ``submit`` and ``wait`` in turn, then ``stop``.
 
     Attributes:
-        workers: how many orders are carried out at once; known after ``start``.
+        workers: how many tasks are executed at once; known after ``start``.
     """
 
     Settings: ClassVar[type[ExecutorSettings]] = ExecutorSettings
@@ -42,11 +42,11 @@ class Executor(ABC):
 
     @abstractmethod
     def start(self, device: str, width: int) -> str:
-        """Get ready for at most ``width`` orders at once and return the device that ``device`` (maybe "auto") means."""
+        """Get ready for at most ``width`` tasks at once and return the device that ``device`` (maybe "auto") means."""
 
     @abstractmethod
-    def submit(self, order: Order) -> None:
-        """Begin an order; the caller keeps at most ``workers`` orders open."""
+    def submit(self, submission: Submission) -> None:
+        """Begin a submission; the caller keeps at most ``workers`` submissions open."""
 
     @abstractmethod
     def wait(self, timeout_s: float) -> Outcome | None:

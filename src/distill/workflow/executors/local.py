@@ -24,7 +24,7 @@ from distill.base.errors import DistillError, WorkError
 from distill.workflow.executors.base import Executor, ExecutorSettings, Outcome
 from distill.workflow.machine import has_nvidia_driver, usable_cores
 from distill.workflow.store import LOG, Store
-from distill.workflow.work import Order, failure_from_data
+from distill.workflow.work import Submission, failure_from_data
 
 ALLOCATOR = {
     "MALLOC_MMAP_THRESHOLD_": str(32 * 1024**2),
@@ -48,7 +48,7 @@ class _Worker:
     """One worker process; a thread turns its answers, and its end, into entries of a queue."""
 
     def __init__(self, answers: queue.Queue[tuple[_Worker, dict[str, Any] | None]]) -> None:
-        self.order: Order | None = None
+        self.submission: Submission | None = None
         self._answers = answers
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115
         self._process = subprocess.Popen(
@@ -122,14 +122,14 @@ class Local(Executor):
             raise failure_from_data(answer["error"])
         return str(answer["device"])
 
-    def submit(self, order: Order) -> None:
-        """Give the order to an idle worker, starting one if all are busy."""
-        idle = next((worker for worker in self._pool if worker.order is None), None)
+    def submit(self, submission: Submission) -> None:
+        """Give the submission to an idle worker, starting one if all are busy."""
+        idle = next((worker for worker in self._pool if worker.submission is None), None)
         if idle is None:
             idle = _Worker(self._answers)
             self._pool.append(idle)
-        idle.order = order
-        idle.tell({"do": "order", "order": order.as_data()})
+        idle.submission = submission
+        idle.tell({"do": "execute", "submission": submission.as_data()})
 
     def wait(self, timeout_s: float) -> Outcome | None:
         """Return the next outcome; a worker that died counts as a failure of its task and leaves the pool."""
@@ -137,23 +137,23 @@ class Local(Executor):
             worker, answer = self._answers.get(timeout=timeout_s)
         except queue.Empty:
             return None
-        order, worker.order = worker.order, None
+        submission, worker.submission = worker.submission, None
         if answer is None:
             if worker in self._pool:
                 self._pool.remove(worker)
-            return Outcome(order.id, error=self._death(worker, order)) if order else None
-        if order is None:
+            return Outcome(submission.id, error=self._death(worker, submission)) if submission else None
+        if submission is None:
             return None
         if "error" in answer:
-            return Outcome(order.id, error=failure_from_data(answer["error"]))
-        return Outcome(order.id, manifest=answer["manifest"])
+            return Outcome(submission.id, error=failure_from_data(answer["error"]))
+        return Outcome(submission.id, manifest=answer["manifest"])
 
     @staticmethod
-    def _death(worker: _Worker, order: Order) -> DistillError:
-        log = Store(Path(order.store)).work(order) / LOG
+    def _death(worker: _Worker, submission: Submission) -> DistillError:
+        log = Store(Path(submission.store)).work(submission) / LOG
         what = f"the worker process {worker.how_it_died()}"
         remedy = f"The log is {log}. The same command continues where the task stood"
-        return WorkError(what, where=order.id, remedy=remedy)
+        return WorkError(what, where=submission.id, remedy=remedy)
 
     def stop(self) -> None:
         """Kill the workers; their tasks resume from what they left."""

@@ -10,7 +10,7 @@ from ase.neighborlist import neighbor_list
 
 from distill.base.errors import UserError
 from distill.potentials import POTENTIALS
-from distill.potentials.interface.batch import find_pairs
+from distill.potentials.interface.batch import half_neighbour_list
 from distill.potentials.interface.potential import Potential
 from distill.potentials.teachers.chgnet import CHGNet03
 from distill.structures.frames import Frames
@@ -26,22 +26,22 @@ def directed(pairs: np.ndarray, shifts: np.ndarray) -> list[tuple[int, ...]]:
 @pytest.mark.parametrize("cutoff", [2.5, 5.0])
 def test_pairs_are_those_of_ase(structures: dict[str, Atoms], cutoff: float) -> None:
     for name, atoms in structures.items():
-        pairs, shifts = find_pairs(Frames.from_atoms([atoms]), cutoff)
+        pairs, shifts = half_neighbour_list(Frames.from_atoms([atoms]), cutoff)
         i, j, s = neighbor_list("ijS", atoms, cutoff)
         assert directed(pairs, shifts) == sorted(map(tuple, np.column_stack([i, j, s]))), name
 
 
 def test_pairs_of_a_molecule_and_of_a_layer(water: Atoms) -> None:
-    pairs, shifts = find_pairs(Frames.from_atoms([water]), 5.0)
+    pairs, shifts = half_neighbour_list(Frames.from_atoms([water]), 5.0)
     assert pairs.shape == (2, 3) and not shifts.any()
     layer = Atoms("C", positions=[[0, 0, 0]], cell=[[2, 0, 0], [0, 2, 0], [0, 0, 0]], pbc=[True, True, False])
-    _, shifts = find_pairs(Frames.from_atoms([layer]), 2.5)
+    _, shifts = half_neighbour_list(Frames.from_atoms([layer]), 2.5)
     assert len(shifts) == 2 and not shifts[:, 2].any()
 
 
 def test_vectors_of_a_batch_are_those_of_ase(painn: Potential, structures: dict[str, Atoms], water: Atoms) -> None:
     atoms = [*structures.values(), water]
-    batch = painn.prepare(Frames.from_atoms(atoms)).whole()
+    batch = painn.prepare(Frames.from_atoms(atoms)).collate()
     expected = np.concatenate([np.sort(neighbor_list("d", a, painn.cutoff)) for a in atoms])
     of_edge = batch.structure[batch.centres]
     lengths = batch.vectors().norm(dim=-1).repeat(2)
@@ -55,10 +55,10 @@ def test_a_batch_made_at_once_is_that_of_prepared_structures(
 ) -> None:
     potential: Potential = POTENTIALS[name].build(POTENTIALS[name].Settings(), seed=0)
     frames = Frames.from_atoms([*structures.values(), water, Atoms("Si"), structures["silicon"]])
-    together, joined = potential.batch(frames), potential.prepare(frames).whole()
+    together, joined = potential.batch(frames), potential.prepare(frames).collate()
     for field in ("numbers", "positions", "cells", "periodic", "structure"):
         assert torch.equal(getattr(together, field), getattr(joined, field))
-    listed = [directed(batch.pairs.numpy(), batch.shifts.numpy()) for batch in (together, joined)]
+    listed = [directed(batch.edges.numpy(), batch.shifts.numpy()) for batch in (together, joined)]
     assert listed[0] == listed[1]
     for one, other in zip(potential(together), potential(joined), strict=True):
         torch.testing.assert_close(one, other, rtol=0, atol=1e-4, equal_nan=True)  # sums in another order
@@ -86,7 +86,7 @@ def test_angles_are_those_of_every_two_bonds(structures: dict[str, Atoms], water
 def test_labels_travel_and_missing_stress_is_nan(painn: Potential, silicon: Atoms, water: Atoms) -> None:
     frames = Frames.from_atoms([silicon, water])
     labelled = frames.with_labels(np.array([1.0, 2.0]), frames.positions, np.ones((2, 3, 3)))
-    batch = painn.prepare(labelled).whole()
+    batch = painn.prepare(labelled).collate()
     assert batch.energy is not None and batch.forces is not None and batch.stress is not None
     assert batch.energy.dtype == torch.float64 and batch.energy.tolist() == [1.0, 2.0]
     np.testing.assert_allclose(batch.forces.numpy(), frames.positions, rtol=1e-6)

@@ -38,7 +38,7 @@ class Cramped(Potential):
     """A pair potential on a device that has memory for few atoms; ``sizes`` are the batches that were tried."""
 
     def __init__(self, memory: int, first: int = CPU_ATOMS) -> None:
-        super().__init__(3.0, learn_offsets=True)
+        super().__init__(3.0, learn_reference_energies=True)
         self.memory = Device(memory)
         self.sizes: list[int] = []
         self._batch_sizes[self.device] = BatchSize(first, self.memory)
@@ -49,7 +49,7 @@ class Cramped(Potential):
         if len(batch.numbers) * BYTES > self.memory.size:
             raise torch.OutOfMemoryError("out of memory")
         pair = torch.exp(-batch.vectors().norm(dim=-1))
-        return pair.new_zeros(len(batch.numbers)).index_add(0, batch.pairs[0], pair)
+        return pair.new_zeros(len(batch.numbers)).index_add(0, batch.edges[0], pair)
 
 
 @pytest.fixture

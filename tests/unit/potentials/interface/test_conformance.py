@@ -26,7 +26,7 @@ def faulty(batch: Batch, fault: str) -> torch.Tensor:
         return 0.01 * batch.positions[:, 0]
     if fault == "rotation":
         across = batch.vectors()[:, 0].square() * torch.exp(-batch.vectors().square().sum(-1))
-        return across.new_zeros(len(batch.numbers)).index_add(0, batch.pairs[0], across)
+        return across.new_zeros(len(batch.numbers)).index_add(0, batch.edges[0], across)
     if fault == "doubling the cell":
         return neighbours(batch) / len(batch.numbers)
     if fault == "batching":

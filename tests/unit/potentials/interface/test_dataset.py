@@ -12,8 +12,8 @@ from ase.build import bulk
 
 from distill.potentials import POTENTIALS
 from distill.potentials.interface import neighbour_cache
-from distill.potentials.interface.batch import find_pairs
-from distill.potentials.interface.neighbour_cache import cached_pairs
+from distill.potentials.interface.batch import half_neighbour_list
+from distill.potentials.interface.neighbour_cache import cached_neighbour_list
 from distill.potentials.interface.potential import Potential
 from distill.structures.frames import Frames
 
@@ -25,7 +25,7 @@ def test_any_selection_is_the_batch_of_those_structures(name: str, settings: dic
     potential: Potential = POTENTIALS[name].create(POTENTIALS[name].Settings(**settings))
     data = potential.prepare(frames)
     for chosen in ([2, 0], [1, 3, 1], [3]):
-        batch, alone = data.take(np.array(chosen)), potential.batch(frames[chosen])
+        batch, alone = data.select(np.array(chosen)), potential.batch(frames[chosen])
         assert torch.equal(batch.numbers, alone.numbers) and torch.equal(batch.structure, alone.structure)
         for one, other in zip(potential(batch), potential(alone), strict=True):
             # sums in another order, single precision
@@ -41,7 +41,7 @@ def test_labels_are_counted_and_travel(painn: Potential, silicon: Atoms, water: 
     data = painn.prepare(labelled)
     chosen = np.array([1, 2])
     assert data.counts(chosen) == {"energy": 2, "forces": 3 * (3 + 16), "virial": 9}  # a molecule has no stress
-    batch = data.take(chosen)
+    batch = data.select(chosen)
     assert batch.energy is not None and batch.forces is not None and batch.stress is not None
     assert labelled.energy is not None and labelled.forces is not None
     assert batch.energy.tolist() == labelled.energy[1:].tolist()
@@ -52,7 +52,7 @@ def test_labels_are_counted_and_travel(painn: Potential, silicon: Atoms, water: 
 def test_a_label_that_one_structure_lacks_is_left_out(painn: Potential, silicon: Atoms) -> None:
     data = painn.prepare(Frames.from_atoms([silicon]))
     assert data.counts(np.array([0])) == {}
-    assert data.whole().energy is None
+    assert data.collate().energy is None
 
 
 def crystal(n: int) -> Frames:
@@ -72,41 +72,41 @@ def kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def test_neighbours_from_disk_are_those_found(kept: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     frames, cutoff = crystal(0), 5.0
-    expected = find_pairs(frames, cutoff)
+    expected = half_neighbour_list(frames, cutoff)
     for fails in (False, True):
         if fails:  # the second time they are read, not found
-            monkeypatch.delattr(neighbour_cache, "find_pairs")
-        pairs, shifts = cached_pairs(frames, cutoff)
+            monkeypatch.delattr(neighbour_cache, "half_neighbour_list")
+        pairs, shifts = cached_neighbour_list(frames, cutoff)
         assert np.array_equal(pairs, expected[0]) and np.array_equal(shifts, expected[1])
         assert pairs.dtype == expected[0].dtype
 
 
 def test_other_content_has_another_list(kept: Path) -> None:
     for frames, cutoff in ((crystal(0), 5.0), (crystal(1), 5.0), (crystal(0), 4.0)):
-        expected = find_pairs(frames, cutoff)
-        assert np.array_equal(cached_pairs(frames, cutoff)[0], expected[0])
+        expected = half_neighbour_list(frames, cutoff)
+        assert np.array_equal(cached_neighbour_list(frames, cutoff)[0], expected[0])
     assert len(list(kept.iterdir())) == 3
 
 
 def test_a_damaged_list_is_made_again(kept: Path) -> None:
     frames = crystal(0)
-    expected = cached_pairs(frames, 5.0)
+    expected = cached_neighbour_list(frames, 5.0)
     file = next(kept.iterdir())
     for content in (b"", b"no list", file.read_bytes()[:200]):
         file.write_bytes(content)
-        assert np.array_equal(cached_pairs(frames, 5.0)[0], expected[0])
+        assert np.array_equal(cached_neighbour_list(frames, 5.0)[0], expected[0])
 
 
 def test_lists_not_used_for_longest_make_room(kept: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    cached_pairs(crystal(0), 5.0)
+    cached_neighbour_list(crystal(0), 5.0)
     first = next(kept.iterdir())
     monkeypatch.setattr(neighbour_cache, "LIMIT", int(2.5 * first.stat().st_size))
     import os
 
     os.utime(first, (1, 1))
-    cached_pairs(crystal(1), 5.0)
+    cached_neighbour_list(crystal(1), 5.0)
     assert first.exists()
-    cached_pairs(crystal(2), 5.0)
+    cached_neighbour_list(crystal(2), 5.0)
     assert not first.exists() and len(list(kept.iterdir())) == 2
 
 
@@ -115,4 +115,4 @@ def test_a_cache_that_cannot_be_written_costs_only_time(tmp_path: Path, monkeypa
     monkeypatch.setenv("DISTILL_CACHE", str(tmp_path / "file"))
     monkeypatch.setattr(neighbour_cache, "MANY_ATOMS", 1)
     frames = crystal(0)
-    assert np.array_equal(cached_pairs(frames, 5.0)[0], find_pairs(frames, 5.0)[0])
+    assert np.array_equal(cached_neighbour_list(frames, 5.0)[0], half_neighbour_list(frames, 5.0)[0])

@@ -38,9 +38,9 @@ def test_other_errors_are_not_taken_for_lack_of_memory(painn: Potential, frames:
         painn.evaluate(frames)
 
 
-def test_offsets_are_added_in_double_precision(painn: Potential, frames: Frames) -> None:
+def test_reference_energies_are_added_in_double_precision(painn: Potential, frames: Frames) -> None:
     before = painn.evaluate(frames)
-    painn.offsets.data[14], painn.offsets.data[8] = -1e5, 3.0
+    painn.reference_energies.data[14], painn.reference_energies.data[8] = -1e5, 3.0
     after = painn.evaluate(frames)
     assert after.energy is not None and before.energy is not None
     counts = np.array([16, 2, 32, 0])
@@ -48,7 +48,7 @@ def test_offsets_are_added_in_double_precision(painn: Potential, frames: Frames)
 
 
 def test_training_reaches_every_parameter_and_evaluation_none(painn: Potential, silicon: Atoms) -> None:
-    batch = painn.prepare(Frames.from_atoms([silicon])).whole()
+    batch = painn.prepare(Frames.from_atoms([silicon])).collate()
     prediction: Prediction = painn(batch)
     assert not prediction.energy.requires_grad and not prediction.forces.requires_grad
     assert all(p.requires_grad for p in painn.parameters())
@@ -68,7 +68,7 @@ def test_force_loss_has_the_right_gradient(silicon: Atoms) -> None:
     potential = (
         PaiNN.build(PaiNN.Settings(channels=4, layers=2, radial_features=4, cutoff=3.5), seed=0).double().train()
     )
-    batch = potential.prepare(Frames.from_atoms([silicon])).whole()
+    batch = potential.prepare(Frames.from_atoms([silicon])).collate()
     weight = potential.interactions[1].phi.first.weight
 
     def loss() -> torch.Tensor:
@@ -92,8 +92,10 @@ def test_initialise_centres_and_scales(painn: Potential, silicon: Atoms) -> None
     frames = Frames.from_atoms([silicon, oxide, silicon * (2, 1, 1)])
     forces = 3.0 * rng.normal(size=frames.positions.shape)
     painn.initialise(frames.with_labels(np.array([-16 * 5.0, -5.0 - 7.0, -32 * 5.0]), forces, None))
-    assert painn.offsets[14].item() == pytest.approx(-5.0) and painn.offsets[8].item() == pytest.approx(-7.0)
-    assert painn.offsets[1].item() == 0
+    assert painn.reference_energies[14].item() == pytest.approx(-5.0) and painn.reference_energies[
+        8
+    ].item() == pytest.approx(-7.0)
+    assert painn.reference_energies[1].item() == 0
     assert painn.scale[14].item() == pytest.approx(np.sqrt(np.mean(forces**2)), rel=1e-6)
     assert painn.elements == (8, 14)
     with pytest.raises(UserError, match="does not know the element Na"):

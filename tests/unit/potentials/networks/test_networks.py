@@ -68,7 +68,7 @@ def graph_pes_state(ours: PaiNNPotential) -> dict[str, torch.Tensor]:
         elif name.endswith("uv.weight"):
             for letter, half in zip("UV", value.chunk(2), strict=True):
                 state[name.replace("uv.weight", f"{letter}._linear.weight")] = half
-        elif name != "offsets":
+        elif name != "reference_energies":
             for old, new in rename.items():
                 name = name.replace(old, new)
             state[name] = value
@@ -133,7 +133,7 @@ def test_tensornet_is_that_of_graph_pes(structures: dict[str, Atoms]) -> None:
     theirs = Published(**sizes)
     state = {}
     for name, value in ours.named_parameters():
-        if name == "offsets":
+        if name == "reference_energies":
             continue
         for rule, other in TENSORNET_NAMES.items():
             name = re.sub(rule, other, name)

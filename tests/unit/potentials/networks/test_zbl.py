@@ -17,7 +17,7 @@ from distill.structures.frames import Frames
 
 def repulsion(painn: Potential, atoms: Atoms) -> float:
     """Return the short-range repulsion of one structure, eV."""
-    batch: Batch = painn.prepare(Frames.from_atoms([atoms])).whole()
+    batch: Batch = painn.prepare(Frames.from_atoms([atoms])).collate()
     return float(ZBLRepulsion()(batch, batch.vectors()).sum())
 
 
@@ -55,13 +55,13 @@ def test_all_pairs_give_what_the_close_ones_give(painn: Potential) -> None:
     """On a GPU all pairs are taken; those beyond the switch add nothing, to the energy and to the forces."""
     atoms = bulk("Si", cubic=True)
     atoms.positions[0] += [1.0, 1.0, 0.9]  # close to its neighbour
-    batch = painn.prepare(Frames.from_atoms([atoms])).whole()
+    batch = painn.prepare(Frames.from_atoms([atoms])).collate()
     repulsion = ZBLRepulsion()
     found = []
     for everything in (False, True):
         vectors = batch.vectors().detach().requires_grad_()
-        reach = repulsion.radii[batch.numbers][batch.pairs].sum(0)
-        energies = repulsion.of_pairs(batch, batch.pairs, vectors, reach) if everything else repulsion(batch, vectors)
+        reach = repulsion.radii[batch.numbers][batch.edges].sum(0)
+        energies = repulsion.of_pairs(batch, batch.edges, vectors, reach) if everything else repulsion(batch, vectors)
         found.append((energies, *torch.autograd.grad(energies.sum(), vectors)))
     assert float(found[0][0].detach().sum()) > 1.0
     for one, other in zip(*found, strict=True):

@@ -43,7 +43,7 @@ def expansion() -> ACEPotential:
     potential = ACE.create(ACESettings(elements=["Si", "O"], **SMALL), seed=3)
     assert isinstance(potential, ACEPotential)
     with torch.no_grad():
-        potential.offsets[8], potential.offsets[14] = -430.25, -100.5
+        potential.reference_energies[8], potential.reference_energies[14] = -430.25, -100.5
     basis = potential.basis
     assert potential.adopt(basis, rattled(40)) == []
     return potential
@@ -140,7 +140,7 @@ def test_the_calculator_keeps_neighbours_that_still_hold(expansion: ACEPotential
     atoms = rattled(1).to_atoms()[0].repeat((2, 1, 1))
     atoms.calc = expansion.calculator()
     rng = np.random.default_rng(0)
-    for _ in range(12):  # 0.12 Å a step: the list is made anew about every second step
+    for _ in range(12):  # 0.12 Å a step: the list is rebuilt about every second step
         atoms.positions += 0.12 * rng.normal(size=atoms.positions.shape) / np.sqrt(3)
         fresh = expansion.evaluate(concatenate([Frames.from_atoms([atoms]), rattled(1)]))
         assert fresh.energy is not None and fresh.forces is not None

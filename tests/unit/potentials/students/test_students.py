@@ -72,7 +72,7 @@ def test_a_network_is_made_for_the_elements_of_the_data(arch: str) -> None:
 
 
 def test_elements_that_are_none_are_refused() -> None:
-    with pytest.raises(ValueError, match="'Xx' is no element"):
+    with pytest.raises(ValueError, match="'Xx' is not an element"):
         student_row("mace").Settings(elements=["Si", "Xx"])
     with pytest.raises(ValueError, match="once"):
         student_row("mace").Settings(elements=["Si", "Si"])

@@ -27,7 +27,7 @@ from distill.potentials.teachers.opening import open_teacher
 from distill.potentials.workers import calculator as calculator_worker
 from distill.potentials.workers.calculator_potential import ExternalPotential
 from distill.potentials.workers.environments import commands
-from distill.potentials.workers.protocol import Refusal
+from distill.potentials.workers.protocol import WorkerError
 from distill.structures.frames import Frames
 from distill.training.reference_energies import shift_reference
 
@@ -375,6 +375,6 @@ def test_mace_in_another_interpreter_is_ours(tmp_path: Path) -> None:
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU here")
 def test_a_gpu_that_the_other_torch_cannot_use_is_said() -> None:
-    with pytest.raises(Refusal, match=r"its torch cannot use the device cuda:0") as caught:
+    with pytest.raises(WorkerError, match=r"its torch cannot use the device cuda:0") as caught:
         calculator_worker.on_device("cuda:0")
     assert caught.value.kind == "input" and "--device cpu" in caught.value.remedy

@@ -135,7 +135,7 @@ def test_what_is_no_model_is_one_sentence(content: str, tmp_path: Path) -> None:
         torch.save({} if content == "dict" else torch.nn.Linear(2, 2), path)
     with pytest.raises(UserError) as caught:
         open_teacher("graph-pes", file=path)
-    assert str(caught.value).startswith(f"{path}: this is no model of graph-pes") and "\n" not in str(caught.value)
+    assert str(caught.value).startswith(f"{path}: this is not a model of graph-pes") and "\n" not in str(caught.value)
 
 
 def test_a_file_is_needed(tmp_path: Path) -> None:

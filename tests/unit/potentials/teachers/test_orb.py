@@ -182,13 +182,13 @@ def test_keeps_the_contract(name: str) -> None:
     row = POTENTIALS[name]
     potential = row.create(row.Settings(), seed=1)
     assert check_potential(potential) == []
-    assert row.conservative == ("derivatives" not in potential.breaks)
+    assert row.conservative == ("derivatives" not in potential.violated_symmetries)
 
 
-def test_breaks_the_laws_that_it_says() -> None:
+def test_violates_the_symmetries_that_it_names() -> None:
     row = POTENTIALS["orb-v3-direct-20-omat"]
     potential = row.create(row.Settings(), seed=1)
-    potential.breaks = ()
+    potential.violated_symmetries = ()
     failures = " ".join(check_potential(potential))
     assert all(word in failures for word in ("the forces say", "a rotation", "distance"))
 
@@ -197,7 +197,7 @@ def test_sizes_are_the_published_ones() -> None:
     for name in ("orb-v3-conservative-20-omat", "orb-v3-direct-inf-mpa", "orb-v2"):
         row = POTENTIALS[name]
         potential = row.create(row.published)
-        assert sum(p.numel() for p in potential.parameters() if p is not potential.offsets) == row.parameters
+        assert sum(p.numel() for p in potential.parameters() if p is not potential.reference_energies) == row.parameters
 
 
 @pytest.mark.parametrize("name", ["orb-v3-conservative-20-omat", "orb-v3-direct-20-omat", "orb-v2"])

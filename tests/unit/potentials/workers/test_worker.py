@@ -28,7 +28,7 @@ from ase.calculators.emt import EMT
 from distill.base.errors import UserError, WorkError
 from distill.potentials.workers import process
 from distill.potentials.workers.process import CalculatorWorker
-from distill.potentials.workers.protocol import Refusal
+from distill.potentials.workers.protocol import WorkerError
 
 CALCULATORS = """
 import os, signal, sys, time
@@ -233,7 +233,7 @@ def test_dying_twice_is_an_error_with_its_last_words(start: Any, function: str, 
 
 def test_an_error_of_the_calculator_is_no_death(start: Any) -> None:
     worker = start("grumbling")
-    with pytest.raises(Refusal) as caught:
+    with pytest.raises(WorkerError) as caught:
         worker.evaluate(batch([bulk("Cu"), bulk("Cu"), molecule("H2O")]))
     assert (caught.value.kind, caught.value.structure) == ("structure", 2)
     assert caught.value.what == "the calculator failed (ValueError: no molecules)"
@@ -358,7 +358,7 @@ def test_threads_are_limited_as_here(start: Any, monkeypatch: pytest.MonkeyPatch
     monkeypatch.setenv("OMP_NUM_THREADS", "3")
     worker = start("cheap")
     assert worker.evaluate(batch(rattled(1)))["energy"][0] == 3
-    assert not worker.hello["stress"]
+    assert not worker.handshake["stress"]
 
 
 def test_the_folder_of_the_worker_shadows_no_package(start: Any) -> None:

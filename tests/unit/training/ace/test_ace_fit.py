@@ -49,7 +49,11 @@ def argon(count: int, seed: int = 0) -> Frames:
 
 @pytest.fixture(scope="module")
 def fitted(tmp_path_factory: pytest.TempPathFactory) -> tuple[ACEPotential, Frames]:
-    """An expansion fitted in both phases."""
+    """An expansion fitted in both phases: mostly to the forces, then, as by default, to the energies too.
+
+    With as little weight in both, energies would end at what noise of the last batches leaves, which is another one on
+    every kind of processor.
+    """
     train, valid = argon(50), argon(10, seed=1)
     student, state = train_ace(
         SETTINGS,
@@ -58,21 +62,23 @@ def fitted(tmp_path_factory: pytest.TempPathFactory) -> tuple[ACEPotential, Fram
         seed=0,
         purpose=("test",),
         batches=Batches(epochs=30, batch_size=16, learning_rate=0.05, kappa=0.9),
-        upfit=Upfit(iterations=25, kappa=0.9),
+        upfit=Upfit(iterations=25, kappa=0.1),
         work=tmp_path_factory.mktemp("fit"),
     )
     assert [phase["phase"] for phase in state.phases] == ["AdamW", "BFGS"] and not state.warnings
-    assert state.phases[1]["forces_mae"] < state.phases[0]["forces_mae"]
+    assert state.phases[1]["energy_mae"] < state.phases[0]["energy_mae"]
     return student, train
 
 
 def test_it_learns_a_pair_potential(fitted: tuple[ACEPotential, Frames]) -> None:
+    """Errors are small parts of the labels' own spread: over orders of the batches, 3 to 5 % of that of the forces and
+    3 to 17 % of that of the energies are left."""
     test = argon(10, seed=2)
     found = fitted[0].evaluate(test)
     assert found.forces is not None and test.forces is not None and found.energy is not None and test.energy is not None
-    spread = np.abs(test.forces).mean()
-    assert np.abs(found.forces - test.forces).mean() < 0.1 * spread
-    assert np.abs(found.energy - test.energy).mean() / 4 < 0.02
+    assert np.abs(found.forces - test.forces).mean() < 0.1 * np.abs(test.forces).mean()
+    spread = np.abs(test.energy - test.energy.mean()).mean()
+    assert np.abs(found.energy - test.energy).mean() < 0.5 * spread
 
 
 def test_tensorflow_and_the_evaluator_agree(fitted: tuple[ACEPotential, Frames], tmp_path: Path) -> None:
@@ -85,7 +91,7 @@ def test_tensorflow_and_the_evaluator_agree(fitted: tuple[ACEPotential, Frames],
         answer = engine._worker.ask(request | {"kappa": 0.3, "at_once": 20})
         predicted = student.evaluate(frames)
         assert predicted.energy is not None and predicted.forces is not None
-        energy = answer["energy"] + student.offset_energies(frames)
+        energy = answer["energy"] + student.sum_of_reference_energies(frames)
         assert np.abs(energy - predicted.energy).max() / 4 < 1e-5, "eV/atom"
         assert np.abs(answer["forces"] - predicted.forces).max() < 1e-4, "eV/Å"
         # the loss is what it is said to be, and the gradient is its derivative

@@ -60,14 +60,14 @@ class Linear:
         chosen: Array,
         fit: Mapping[str, Any],
         judged: Array,
-        told: Callable[[Mapping[str, Any]], None],
+        on_progress: Callable[[Mapping[str, Any]], None],
     ) -> Array:
         self.asked = dict(fit)
-        told({"loss": 1.0, "n_coefficients": 2})
+        on_progress({"loss": 1.0, "n_coefficients": 2})
         optimum = self.optimum(chosen, float(fit["loss"]["kappa"]))
         errors = self.errors(optimum, judged)
         found = {"energy": errors.energy, "forces": errors.forces}
-        told({"loss": 0.5, "n_coefficients": 4, "coefficients": optimum, "errors": found})
+        on_progress({"loss": 0.5, "n_coefficients": 4, "coefficients": optimum, "errors": found})
         return optimum
 
 
@@ -176,7 +176,7 @@ def test_a_phase_that_spoils_the_worst_structure_is_undone(tmp_path: Path) -> No
     assert np.array_equal(state.coefficients, good.coefficients)
     assert state.result.best is not None and good.result.best is not None
     assert state.result.best.valid_loss == good.result.best.valid_loss
-    assert len(state.result.curve) == len(good.result.curve), "rows of the undone phase are no part of the curve"
+    assert len(state.result.curve) == len(good.result.curve), "rows of the undone phase are not part of the curve"
 
 
 class Diverging(Linear):

@@ -26,7 +26,7 @@ def batch(stress: torch.Tensor | None) -> Batch:
         positions=torch.zeros(3, 3),
         cells=torch.eye(3).expand(2, 3, 3),
         periodic=torch.ones(2, dtype=torch.bool),
-        pairs=torch.zeros(2, 0, dtype=torch.long),
+        edges=torch.zeros(2, 0, dtype=torch.long),
         shifts=torch.zeros(0, 3),
         structure=torch.tensor([0, 1, 1]),
         energy=torch.tensor([1.0, 2.0], dtype=torch.float64),
