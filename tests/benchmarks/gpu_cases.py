@@ -402,7 +402,7 @@ class Replayed(PotentialCalculator):
         }
 
     def relist(self, frames: Frames) -> None:
-        """Find all pairs, and record the computation anew where they are more than before."""
+        """Find all pairs, and record the computation again where they are more than before."""
         batch = self.wide.batch(frames)
         if batch.extra:
             raise Skipped("it needs more than pairs, whose number changes with every step")

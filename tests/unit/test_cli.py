@@ -51,7 +51,7 @@ def test_a_missing_recipe_is_one_sentence(verb: str, capsys: pytest.CaptureFixtu
     assert capsys.readouterr().err == "distill: gone.yaml: there is no such recipe\n"
 
 
-def test_what_is_no_recipe_is_bad_input(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_what_is_not_a_recipe_is_bad_input(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "words.yaml").write_text("a: b: c")
     (tmp_path / "data.xyz").write_bytes(bytes(range(256)))
     for path in (tmp_path, tmp_path / "words.yaml", tmp_path / "data.xyz"):

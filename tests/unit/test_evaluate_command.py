@@ -161,7 +161,7 @@ def test_wrong_keys_are_refused(model: Path, capsys: pytest.CaptureFixture[str])
     assert "must be LABEL=NAME" in refusal(capsys, model, TEST, "--key", "energy")
 
 
-def test_what_is_no_model_is_refused(model: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_what_is_not_a_model_is_refused(model: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert "gone: there is no such folder" in refusal(capsys, "gone", TEST)
     assert f"Give one of these: {model}" in refusal(capsys, model.parents[1], TEST)
     assert f"Give one of these: {model}" in refusal(capsys, model.parent, TEST)

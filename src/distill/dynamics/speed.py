@@ -1,7 +1,8 @@
 """How long a step of molecular dynamics takes: measured on ever larger supercells, or read from a user's own table.
 
 What is timed is what a user of ASE waits for: one velocity-Verlet step with the potential's calculator, from arrays to
-arrays. Steps that rebuild the neighbour list are rare and dear, so both kinds are timed and weighted as they occur.
+arrays. Steps that rebuild the neighbour list are rare and expensive, so both kinds are timed and weighted as they
+occur.
 """
 
 from __future__ import annotations

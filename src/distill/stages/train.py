@@ -200,7 +200,7 @@ class Train(Stage):
 
     @staticmethod
     def _common(settings: Any, job: Job) -> dict[str, Any]:
-        """Return what every fit is told."""
+        """Return the arguments that all fits have in common."""
         from distill.training.loggers import Logs
 
         return {

@@ -50,7 +50,7 @@ def with_present_names(schema: Any, raw: Any, place: Place = ()) -> tuple[Any, d
 
 
 def note(place: Place, name: str) -> str:
-    """Return what the user is told of a key that was given by its former name."""
+    """Return the warning about a key that was given by its former name."""
     return f"{'.'.join(place)} is now called {name}; the old name works until version {UNTIL}"
 
 

@@ -58,7 +58,7 @@ class Task:
         publish: output name to its name in the run's folder.
         hash_inputs: everything that the hash covers.
         hash: names the artifact.
-        kin: equal for tasks of which one may continue another; empty where the stage does not extend its work.
+        resume_key: equal for tasks of which one may continue another; empty where the stage does not extend its work.
         level: tasks of the same level do not depend on each other.
     """
 
@@ -72,7 +72,7 @@ class Task:
     publish: Mapping[str, str]
     hash_inputs: Mapping[str, Any]
     hash: str
-    kin: str
+    resume_key: str
     level: int
 
     @property
@@ -201,12 +201,12 @@ def _make_task(plan: Plan, name: str, stage: type[Stage], labels: Mapping[str, A
         publish={output: form.format(**labels, suffix=_suffix(labels)) for output, form in stage.publish.items()},
         hash_inputs=hash_inputs,
         hash=hash_value(hash_inputs),
-        kin=_kin(stage, hash_inputs),
+        resume_key=_resume_key(stage, hash_inputs),
         level=1 + max((plan[source.task].level for source in _sources(inputs.values())), default=-1),
     )
 
 
-def _kin(stage: type[Stage], hash_inputs: Mapping[str, Any]) -> str:
+def _resume_key(stage: type[Stage], hash_inputs: Mapping[str, Any]) -> str:
     if not stage.extends:
         return ""
     shared = {name: value for name, value in hash_inputs["settings"].items() if name not in stage.extends}

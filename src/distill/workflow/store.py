@@ -24,7 +24,7 @@ from distill.base.locks import Attempt, foreign_holder, soft_file, try_lock
 MANIFEST = "manifest.json"
 LOG = "log.txt"
 ORIGIN = "origin.json"
-"""In a work folder: versions of the packages that work there, and the kin of the task."""
+"""In a work folder: versions of the packages that work there, and the key by which a task is resumed."""
 DIGITS = 16
 """Digits of the hash in a folder's name; the manifest holds all 64."""
 
@@ -92,7 +92,7 @@ class Store:
         return foreign_holder(self._lock_file(key))
 
     def resumable_from(self, key: Keyed, origin: Mapping[str, Any]) -> tuple[Path, ...]:
-        """Return the output folders of other tasks of the same kin and package versions, finished or interrupted."""
+        """Return the output folders of other tasks with the same resume key and versions, finished or interrupted."""
         if not origin["kin"]:
             return ()
         own = {self.artifact(key), self.work(key)}

@@ -36,7 +36,7 @@ class Submission:
         id: the task's id.
         stage: the stage's name.
         hash: the task's hash.
-        kin: equal for tasks of which one may continue another, or empty.
+        resume_key: equal for tasks of which one may continue another, or empty.
         labels: the task's labels.
         hash_inputs: what the hash covers; recorded in the manifest.
         inputs: input name to a path, to a list of sources as mappings, or to None.
@@ -51,7 +51,7 @@ class Submission:
     id: str
     stage: str
     hash: str
-    kin: str
+    resume_key: str
     labels: dict[str, Any]
     hash_inputs: dict[str, Any]
     inputs: dict[str, Any]
@@ -74,7 +74,7 @@ def make_submission(plan: Plan, task: Task, store: Store, device: str, threads: 
         id=task.id,
         stage=task.stage,
         hash=task.hash,
-        kin=task.kin,
+        resume_key=task.resume_key,
         labels=dict(task.labels),
         hash_inputs=dict(task.hash_inputs),
         inputs={name: _input_data(plan, store, source) for name, source in task.inputs.items()},
@@ -118,7 +118,7 @@ def execute(submission: Submission) -> dict[str, Any]:
         if manifest is not None:
             return manifest
         work = store.work(submission)
-        origin = {"versions": versions(), "kin": submission.kin}
+        origin = {"versions": versions(), "kin": submission.resume_key}
         _open_work(work, origin)
         (work / "failed.json").unlink(missing_ok=True)
         if attempt.removed:
@@ -164,7 +164,7 @@ def _run(submission: Submission, work: Path, earlier: tuple[Path, ...]) -> dict[
         "id": submission.id,
         "stage": submission.stage,
         "version": stage.version,
-        "kin": submission.kin,
+        "kin": submission.resume_key,
         "labels": submission.labels,
         "seed": recipe.seed,
         "settings": settings.model_dump(mode="json"),

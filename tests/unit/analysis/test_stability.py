@@ -58,13 +58,13 @@ def test_an_early_end_is_a_failure():
     assert reason == "it stopped after 5000 of 8000 fs"
 
 
-def test_sparse_sampling_is_no_early_end():
+def test_sparse_sampling_is_not_an_early_end():
     run = canonical()
     verdict = judge(**run | {"planned_fs": 5000 + np.diff(run["time_fs"])[0]})
     assert verdict.survived
 
 
-def test_a_cold_and_an_exploding_run_are_told():
+def test_a_cold_and_an_exploding_run_are_reported():
     run = canonical()
     (reason,) = with_change(temperature=run["temperature"] * 0.7)
     assert "mean temperature" in reason
@@ -80,7 +80,7 @@ def test_the_start_of_the_run_is_not_held_against_it():
     assert judge(**run).survived
 
 
-def test_a_trend_of_the_energy_is_told_and_measured():
+def test_a_trend_of_the_energy_is_reported_and_measured():
     run = canonical()
     run["potential_energy"] = run["potential_energy"] + 0.02 * N_ATOMS * run["time_fs"] / 1000
     verdict = judge(**run)
@@ -98,7 +98,7 @@ def test_standard_error_of_the_drift_is_that_of_repeated_runs():
     assert stated == pytest.approx(scatter, rel=0.2)
 
 
-def test_not_a_number_and_an_empty_run_are_told():
+def test_not_a_number_and_an_empty_run_are_reported():
     run = canonical()
     run["temperature"][400:] = np.nan
     assert "not finite at 4008 fs" in with_change(**run)[0]

@@ -94,7 +94,7 @@ def test_elapsed_time_is_carried_over_interruptions(tmp_path: Path) -> None:
     assert FileProgress(path).elapsed >= 100.0
 
 
-def test_a_torn_progress_file_is_no_progress(tmp_path: Path) -> None:
+def test_a_torn_progress_file_is_not_progress(tmp_path: Path) -> None:
     path = tmp_path / "progress.json"
     path.write_text('{"phase": "a", "do')
     assert read_record(path) is None

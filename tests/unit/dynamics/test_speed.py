@@ -205,7 +205,7 @@ def test_a_wrong_table_is_refused(
     assert said in str(refused.value) and "timing.csv" in str(refused.value)
 
 
-def test_what_is_no_text_is_refused(tmp_path: Path) -> None:
+def test_what_is_not_a_text_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "timing.csv"
     path.write_bytes(b"\xff\xfe\x00model")
     with pytest.raises(UserError, match="is not a CSV file"):

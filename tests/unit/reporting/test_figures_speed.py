@@ -70,7 +70,7 @@ def test_only_a_table_of_the_users_is_drawn_too() -> None:
     assert _speeds(Speeds([], [GivenSpeed("A", np.array([8]), np.array([1.0]))])) is None
 
 
-def test_nothing_timed_is_no_figure() -> None:
+def test_nothing_timed_is_not_a_figure() -> None:
     assert speed(Speeds([]), {}) is None
     nothing = Speed(STUDENT, np.zeros(0, dtype=int), np.zeros(0), "the dynamics of 8 atoms broke")
     assert speed(Speeds([nothing]), looks([STUDENT])) is None

@@ -182,7 +182,7 @@ def test_where_a_student_was_refined_that_is_what_is_judged():
     assert not [text for _, text in found if text.startswith("The distilled")]
 
 
-def test_overlapping_intervals_are_no_success():
+def test_overlapping_intervals_are_not_success():
     ((tone, text),) = sentences(ROW, DIRECT | {"value": 0.16, "low": 0.15, "high": 0.17})
     assert tone == "note"
     assert "this may be chance" in text

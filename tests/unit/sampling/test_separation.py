@@ -93,7 +93,7 @@ def test_an_atom_may_be_too_close_to_its_own_image():
 
 
 @pytest.mark.parametrize("name", ["O", "O-Xx", "X-H", "O-H-H", "", "o-h"])
-def test_a_name_that_is_no_pair_is_refused(name):
+def test_a_name_that_is_not_a_pair_is_refused(name):
     with pytest.raises(UserError, match=r"is not a pair of elements such as O-H") as refusal:
         Separation({name: 0.7}, (1, 8))
     assert repr(name) in str(refusal.value)

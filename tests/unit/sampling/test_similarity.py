@@ -50,7 +50,7 @@ def test_wrapping_and_the_choice_of_cell_do_not_matter(seed):
 
 
 @given(seeds, directions)
-def test_an_undone_strain_is_no_displacement(seed, pbc):
+def test_an_undone_strain_is_not_a_displacement(seed, pbc):
     rng = np.random.default_rng(seed)
     cell = random_cell(rng)
     frame = SeedFrame(cell, np.array(pbc))

@@ -39,6 +39,6 @@ def test_ladder_fitting_alone_is_passed_on() -> None:
     assert fit.pacemaker == {"fit": {"ladder_step": 10}}
 
 
-def test_ace_is_no_surrogate() -> None:
+def test_ace_is_not_a_surrogate() -> None:
     with pytest.raises(ValidationError, match="ace is not trained while structures grow"):
         SurrogateSettings(student="ace")

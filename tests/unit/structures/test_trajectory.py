@@ -63,7 +63,7 @@ def test_snapshots_far_apart_in_time(copper: Frames) -> None:
     assert len(find_neighbours(copper[::20], copper[10::20])[0]) == 0
 
 
-def test_rattled_crystals_are_no_trajectory(thermal: Callable[..., Frames]) -> None:
+def test_rattled_crystals_are_not_a_trajectory(thermal: Callable[..., Frames]) -> None:
     """Small displacements of one crystal lie close to each other without being related."""
     for spread in (0.02, 0.05, 0.1):
         assert len(find_neighbours(thermal(20, spread=spread), thermal(10, seed=1, spread=spread))[0]) == 0

@@ -163,14 +163,14 @@ def remembered(toy: Toy, plan: Plan) -> Any:
         ("name=toy", "read", "not finished yet"),
     ],
 )  # fmt: skip
-def test_the_reason_is_told_by_recipe_key(toy: Toy, override: str, task: str, why: str) -> None:
+def test_the_reason_is_reported_by_recipe_key(toy: Toy, override: str, task: str, why: str) -> None:
     previous = remembered(toy, make_plan(toy.load()))
     verdicts = explain_plan(make_plan(toy.load(override)), Store(toy.runs / ".store"), previous)
     assert not verdicts[task].cached
     assert why in verdicts[task].why
 
 
-def test_a_changed_file_and_a_new_version_are_told(toy: Toy, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_changed_file_and_a_new_version_are_reported(toy: Toy, monkeypatch: pytest.MonkeyPatch) -> None:
     previous = remembered(toy, make_plan(toy.load()))
     (toy.folder / "numbers.txt").write_text("7")
     monkeypatch.setattr(Count, "version", 2)

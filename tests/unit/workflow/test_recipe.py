@@ -80,7 +80,7 @@ def test_what_is_wrong_is_said_with_line_key_and_remedy(toy: Toy, old: str, new:
     assert said in refusal(toy, RECIPE.replace(old, new))
 
 
-def test_several_problems_are_all_told(toy: Toy) -> None:
+def test_several_problems_are_all_reported(toy: Toy) -> None:
     text = refusal(toy, RECIPE.replace("scale", "scal").replace("steps: 4", "steps: x"))
     assert "2 problems" in text and "data.scal " in text and "count.steps" in text
 
@@ -130,7 +130,7 @@ def test_aliases_cannot_blow_up_a_recipe() -> None:
         (lambda path: path.write_text("x" * (2 << 20)), "too large"),
     ],
 )
-def test_what_is_no_recipe_is_refused_in_one_sentence(tmp_path: Path, make: Any, said: str) -> None:
+def test_what_is_not_a_recipe_is_refused_in_one_sentence(tmp_path: Path, make: Any, said: str) -> None:
     path = tmp_path / "r.yaml"
     make(path)
     with pytest.raises(UserError, match=said) as caught:

@@ -126,7 +126,7 @@ def test_threads_reach_the_stage(toy: Toy) -> None:
         ("nothing written", WorkError, "count: the stage did not write result.txt"),
     ],
 )
-def test_a_failure_is_told_and_independent_tasks_finish(toy: Toy, how: str, kind: Any, said: str) -> None:
+def test_a_failure_is_reported_and_independent_tasks_finish(toy: Toy, how: str, kind: Any, said: str) -> None:
     with pytest.raises(kind) as caught:
         run(toy, f"count.fail={how}", "students.big.direct=true")
     text = str(caught.value)
@@ -226,7 +226,7 @@ def test_work_that_goes_farther_continues_what_is_there(toy: Toy) -> None:
     assert steps_of(toy) == ["step 4", "step 5", "step 6"]
     run(toy, "count.steps=5")
     assert steps_of(toy) == []
-    run(toy, "count.steps=6", "data.scale=3.0")  # other numbers: no kin
+    run(toy, "count.steps=6", "data.scale=3.0")  # other numbers: nothing to resume
     assert len(steps_of(toy)) == 6
 
 

@@ -71,7 +71,7 @@ def test_a_torn_artifact_is_not_accepted_and_is_replaced(tmp_path: Path, tear: o
     assert [p.name for p in store.artifact(KEY).parent.iterdir()] == [KEY.hash[:16]]
 
 
-def test_a_work_folder_is_no_artifact(tmp_path: Path) -> None:
+def test_a_work_folder_is_not_an_artifact(tmp_path: Path) -> None:
     store = Store(tmp_path)
     (store.work(KEY) / "out").mkdir(parents=True)
     (store.work(KEY) / "out" / MANIFEST).write_text("{}")

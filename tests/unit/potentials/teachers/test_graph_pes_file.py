@@ -125,7 +125,7 @@ def test_other_forces_than_the_gradient_are_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("content", ["nothing", "text", "dict", "module"])
-def test_what_is_no_model_is_one_sentence(content: str, tmp_path: Path) -> None:
+def test_what_is_not_a_model_is_one_sentence(content: str, tmp_path: Path) -> None:
     path = tmp_path / "wrong.pt"
     if content == "nothing":
         path.write_bytes(b"")

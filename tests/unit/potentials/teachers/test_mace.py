@@ -266,7 +266,7 @@ def test_a_model_in_other_order_of_elements(tmp_path: Path, atoms: list[Atoms]) 
 
 
 @pytest.mark.parametrize("content", ["nothing", "text", "digits", "dict", "tensor", "module", "state"])
-def test_what_is_no_model_is_one_sentence(content: str, file: Path, tmp_path: Path) -> None:
+def test_what_is_not_a_model_is_one_sentence(content: str, file: Path, tmp_path: Path) -> None:
     path = tmp_path / "wrong.model"
     if content == "nothing":
         path.write_bytes(b"")

@@ -231,7 +231,7 @@ def test_dying_twice_is_an_error_with_its_last_words(start: Any, function: str, 
         assert "out of luck" in caught.value.__notes__[0]
 
 
-def test_an_error_of_the_calculator_is_no_death(start: Any) -> None:
+def test_an_error_of_the_calculator_is_not_a_death(start: Any) -> None:
     worker = start("grumbling")
     with pytest.raises(WorkerError) as caught:
         worker.evaluate(batch([bulk("Cu"), bulk("Cu"), molecule("H2O")]))
