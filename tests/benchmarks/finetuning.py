@@ -71,7 +71,7 @@ class Ours:
         data = self.potential.prepare(frames, device)
         self.module = FitModule(
             self.potential, data, data, weights, total=1, learning_rate=LEARNING_RATE, schedule=Cosine(1)
-        )
+        ).to(device)
         self.weights = weights.at(0.0)
         self.module.manual_backward = lambda loss: loss.backward()  # what Lightning does, without its trainer
         self.optimiser = self.module.configure_optimizers()["optimizer"]

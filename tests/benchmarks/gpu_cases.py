@@ -302,8 +302,8 @@ def one_by_one(teacher: Potential, device: str) -> Tool:
     try:
         import_module("augment_atoms")
         return Theirs(stock_calculator(device), "augment-atoms, chgnet's calculator")
-    except ImportError:
-        return Ours(OneByOne(teacher), "distill, one by one")  # type: ignore[arg-type]
+    except ImportError as error:
+        return Ours(OneByOne(teacher), f"distill, one by one ({error})")  # type: ignore[arg-type]
 
 
 class OneByOne:
@@ -369,7 +369,7 @@ class Replayed(PotentialCalculator):
 
     Attributes:
         captures: how many graphs were recorded.
-        listings: how many neighbour lists were built.
+        relisted: how many neighbour lists were built.
     """
 
     def __init__(self, potential: Potential) -> None:

@@ -114,7 +114,7 @@ class Ours:
 
     def evaluate(self) -> None:
         """Predict energies and forces of all structures, neighbours included."""
-        self.potential.evaluate(self.frames, stress=False)
+        self.potential.to(self.device).evaluate(self.frames, stress=False)  # Lightning leaves it on the processor
 
 
 class Compiled(Ours):
@@ -182,7 +182,7 @@ class Theirs:
         from graph_pes import AtomicGraph
         from graph_pes.atomic_graph import to_batch
 
-        self.model.eval()
+        self.model.to(self.device).eval()  # Lightning leaves it on the processor
         cutoff = float(self.model.cutoff)
         for first in range(0, len(self.structures), self.batch):
             graphs = [AtomicGraph.from_ase(atoms, cutoff) for atoms in self.structures[first : first + self.batch]]
