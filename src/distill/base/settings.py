@@ -37,6 +37,17 @@ class Settings(BaseModel):
         return {former.get(key, key): value for key, value in given.items()}
 
 
+def as_data(value: object) -> object:
+    """Return settings as JSON has them, with the fields that hashes and manifests leave out."""
+    if isinstance(value, BaseModel):
+        return {name: as_data(getattr(value, name)) for name in type(value).model_fields}
+    if isinstance(value, Mapping):
+        return {str(key): as_data(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [as_data(inner) for inner in value]
+    return value
+
+
 @lru_cache(maxsize=512)
 def compose(name: str, *bases: type[Settings], **fields: object) -> type[Settings]:
     """Return the model called ``name`` with the fields of all ``bases`` and, besides, required ones.

@@ -218,8 +218,11 @@ class Stage(ABC):
         return [{}]
 
     @classmethod
-    def settings_class(cls, section: Any, labels: Mapping[str, Any]) -> Any:
-        """Return the settings class of the labelled task; the stage's own unless it composes one per task."""
+    def settings_class(cls, values: Mapping[str, Any], labels: Mapping[str, Any]) -> type[StageSettings]:
+        """Return the settings class of the labelled task; the stage's own unless it composes one per task.
+
+        ``values`` are the settings, validated or as data: what is composed depends on nothing else in the recipe.
+        """
         return cls.Settings
 
     @classmethod

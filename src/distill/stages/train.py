@@ -148,12 +148,12 @@ class Train(Stage):
         return trained(section)
 
     @classmethod
-    def settings_class(cls, section: Any, labels: Mapping[str, Any]) -> Any:
+    def settings_class(cls, values: Mapping[str, Any], labels: Mapping[str, Any]) -> type[StageSettings]:
         """Return the settings of the labelled student: its architecture's, those of the fit, and what it reads.
 
         How it is refined is part of them only for the refined one: the others do not depend on it.
         """
-        arch = getattr(section, labels["student"]).arch
+        arch = values["arch"]
         own = cls._class(labels["student"], {"arch": arch})
         more = (REFINEMENTS[student_row(arch).trainer],) if labels["variant"] == "refined" else ()
         return compose(own.__name__, own, *more, NeedsTargets, TrainedSettings)
@@ -161,7 +161,8 @@ class Train(Stage):
     @classmethod
     def select(cls, section: Any, labels: Mapping[str, Any]) -> dict[str, Any]:
         """Return the settings of the labelled student."""
-        student, fields = getattr(section, labels["student"]), cls.settings_class(section, labels).model_fields
+        student = getattr(section, labels["student"])
+        fields = cls.settings_class({"arch": student.arch}, labels).model_fields
         return {name: getattr(student, name) for name in fields if name not in cls.reads}
 
     def run(self, inputs: Paths, settings: Any, job: Job) -> Summary:

@@ -18,7 +18,7 @@ from pydantic import ValidationError
 
 from distill.base.errors import UserError
 from distill.base.files import hash_file, hash_value
-from distill.stages.base import Stage
+from distill.stages.base import Stage, StageSettings
 from distill.workflow.problems import problems
 from distill.workflow.recipe import Recipe
 
@@ -65,7 +65,7 @@ class Task:
     id: str
     stage: str
     labels: Mapping[str, Any]
-    settings: Any
+    settings: StageSettings
     keys: Mapping[str, str]
     inputs: Mapping[str, Input]
     outputs: Mapping[str, str]
@@ -163,12 +163,12 @@ def make_plan(recipe: Recipe) -> Plan:
     return plan
 
 
-def task_settings(recipe: Recipe, stage: type[Stage], labels: Mapping[str, Any]) -> Any:
+def task_settings(recipe: Recipe, stage: type[Stage], labels: Mapping[str, Any]) -> StageSettings:
     """Return the validated settings of one task of ``stage``."""
     section = recipe.sections.get(stage.section)
     values = stage.select(section, labels)
     values |= {name: recipe.value(key) for name, key in stage.reads.items()}
-    settings_class = stage.settings_class(section, labels)
+    settings_class = stage.settings_class(values, labels)
     try:
         return settings_class(**values)
     except ValidationError as error:

@@ -17,14 +17,17 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from pydantic import ValidationError
+
 from distill.base.errors import DistillError, UserError, WorkError
 from distill.base.files import read_json, write_json
 from distill.base.progress import FileProgress
 from distill.base.registry import Registry
-from distill.stages.base import Job, Source, Stage
+from distill.base.settings import as_data
+from distill.stages.base import Job, Source, Stage, StageSettings
 from distill.workflow.machine import peak_memory_mib, reset_peak_memory, use_threads, versions
-from distill.workflow.plan import FromFile, FromTask, Input, Plan, Task, task_settings
-from distill.workflow.recipe import build_recipe
+from distill.workflow.plan import FromFile, FromTask, Input, Plan, Task
+from distill.workflow.problems import problems
 from distill.workflow.store import LOG, ORIGIN, Store
 
 
@@ -40,8 +43,8 @@ class Submission:
         labels: the task's labels.
         hash_inputs: what the hash covers; recorded in the manifest.
         inputs: input name to a path, to a list of sources as mappings, or to None.
-        recipe: the recipe as read, from which the worker builds the settings again.
-        recipe_path: the recipe's file.
+        settings: the task's validated settings, with those that the hash leaves out.
+        seed: the recipe's seed.
         stages: the rows of the table of stages.
         store: the store's folder.
         device: a torch device string.
@@ -55,8 +58,8 @@ class Submission:
     labels: dict[str, Any]
     hash_inputs: dict[str, Any]
     inputs: dict[str, Any]
-    recipe: dict[str, Any]
-    recipe_path: str
+    settings: dict[str, Any]
+    seed: int
     stages: dict[str, str]
     store: str
     device: str
@@ -78,8 +81,8 @@ def make_submission(plan: Plan, task: Task, store: Store, device: str, threads: 
         labels=dict(task.labels),
         hash_inputs=dict(task.hash_inputs),
         inputs={name: _input_data(plan, store, source) for name, source in task.inputs.items()},
-        recipe=recipe.raw,
-        recipe_path=str(recipe.path),
+        settings={name: as_data(getattr(task.settings, name)) for name in type(task.settings).model_fields},
+        seed=recipe.seed,
         stages=recipe.stages.rows,
         store=str(store.root),
         device=device,
@@ -142,11 +145,10 @@ def _open_work(work: Path, origin: Mapping[str, Any]) -> None:
 
 def _run(submission: Submission, work: Path, earlier: tuple[Path, ...]) -> dict[str, Any]:
     """Run the stage in its work folder and return what the manifest says of it."""
-    recipe = build_recipe(submission.recipe, Path(submission.recipe_path), Registry("stage", submission.stages))
-    stage: type[Stage] = recipe.stages[submission.stage]
+    stage: type[Stage] = Registry("stage", submission.stages)[submission.stage]
     progress = FileProgress(work / "progress.json")
-    job = Job(work / "out", submission.labels, recipe.seed, earlier, submission.device, progress)
-    settings = task_settings(recipe, stage, submission.labels)
+    job = Job(work / "out", submission.labels, submission.seed, earlier, submission.device, progress)
+    settings = _settings(stage, submission)
     inputs = {name: _input_paths(data) for name, data in submission.inputs.items()}
     started = datetime.now(UTC)
     use_threads(submission.threads)
@@ -166,7 +168,7 @@ def _run(submission: Submission, work: Path, earlier: tuple[Path, ...]) -> dict[
         "version": stage.version,
         "kin": submission.resume_key,
         "labels": submission.labels,
-        "seed": recipe.seed,
+        "seed": submission.seed,
         "settings": settings.model_dump(mode="json"),
         "inputs": submission.hash_inputs["inputs"],
         "summary": summary,
@@ -181,6 +183,16 @@ def _run(submission: Submission, work: Path, earlier: tuple[Path, ...]) -> dict[
         "platform": platform.platform(),
         "versions": versions(),
     }
+
+
+def _settings(stage: type[Stage], submission: Submission) -> StageSettings:
+    """Return the task's settings as the plan has them; raises UserError where they do not hold on this machine."""
+    settings_class = stage.settings_class(submission.settings, submission.labels)
+    try:
+        return settings_class.model_validate(submission.settings, strict=False)  # tuples arrive as lists
+    except ValidationError as error:
+        found = problems(error, settings_class, submission.settings)[0]
+        raise UserError(found.what, where=submission.id, remedy=found.remedy) from None
 
 
 def _input_paths(data: Any) -> Any:

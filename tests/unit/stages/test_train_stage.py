@@ -58,7 +58,7 @@ def refine(inputs: dict[str, Any], out: Path, **refine: Any) -> tuple[Any, dict[
     values = Train.select(section, labels) | {"atomic_energies": False, "hessian_rows": False}
     out.mkdir(parents=True)
     job = Job(out, labels)
-    summary = Train().run(inputs, Train.settings_class(section, labels)(**values), job)
+    summary = Train().run(inputs, Train.settings_class(values, labels)(**values), job)
     return load(out / "model"), summary | {"warnings": job.warnings}
 
 

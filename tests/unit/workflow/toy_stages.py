@@ -168,7 +168,7 @@ class Fit(Stage):
         ]
 
     @classmethod
-    def settings_class(cls, section: Any, labels: Mapping[str, Any]) -> Any:
+    def settings_class(cls, values: Any, labels: Mapping[str, Any]) -> Any:
         return create_model("FitSettings", __base__=StageSettings, cutoff=(float, ...), machinery=(Machinery, ...))
 
     @classmethod
