@@ -1,16 +1,13 @@
 """Errors of predictions against references, with intervals that respect how the data hang together.
 
 The atoms of one structure are not independent, so whole structures are resampled: each structure is first reduced to
-a few sums, and a bootstrap resample is then a weighted sum of those. Several seeds of one model are gathered without
-those that failed, which are counted and named instead.
+a few sums, and a bootstrap resample is then a weighted sum of those.
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from statistics import fmean, stdev
 
 import numpy as np
 
@@ -24,9 +21,6 @@ STATISTICS = ("mae", "rmse", "r2", "max")
 
 ALL = "all"
 """The name of the group that holds every structure."""
-
-FAILED = ("diverged", "not finite")
-"""What became of a seed that is in no mean: its training diverged, or what it predicts is not finite."""
 
 VOIGT = ([0, 1, 2, 1, 0, 0], [0, 1, 2, 2, 2, 1])
 """Rows and columns of the six independent components of a symmetric tensor: xx, yy, zz, yz, xz, xy."""
@@ -218,75 +212,10 @@ def _force_error_sums(reference: Frames, predicted: Frames) -> Array:
     return np.bincount(reference.structure_of_atom, error, len(reference))
 
 
-@dataclass(frozen=True)
-class Seed:
-    """One training of a student.
-
-    Attributes:
-        status: how it ended: ``finished``, ``stopped early``, ``out of time``, or one of :data:`FAILED`.
-        valid_loss: its objective on the validation structures, dimensionless; None where it has none.
-    """
-
-    status: str = "finished"
-    valid_loss: float | None = None
-
-    @property
-    def failed(self) -> bool:
-        """Whether its numbers count for nothing."""
-        return self.status in FAILED
-
-
-@dataclass(frozen=True)
-class OverSeeds:
-    """One number of a student, gathered over its seeds.
-
-    Attributes:
-        mean: over the seeds that did not fail; None where none is left, or one of those has no number.
-        deviation: standard deviation over the same seeds (n - 1); None for fewer than two.
-        best: the number of the seed that validation prefers, which is not always the smallest.
-        best_seed: that seed; None where no seed is left or none has a validation loss.
-        each: the numbers of the seeds that did not fail, in order of the seeds.
-        seeds: how many were trained, failed ones included.
-        failed: the seeds that failed, in order.
-    """
-
-    mean: float | None
-    deviation: float | None
-    best: float | None
-    best_seed: int | None
-    each: tuple[float, ...]
-    seeds: int
-    failed: tuple[int, ...]
-
-
-def best_seed(seeds: Mapping[int, Seed]) -> int | None:
-    """Return the seed of lowest validation loss among those that did not fail, or None; the test set has no say."""
-    losses = {
-        name: seed.valid_loss
-        for name, seed in seeds.items()
-        if not seed.failed and seed.valid_loss is not None and math.isfinite(seed.valid_loss)
-    }
-    return min(losses, key=lambda name: (losses[name], name), default=None)
-
-
-def over_seeds(values: Mapping[int, float | None], seeds: Mapping[int, Seed]) -> OverSeeds:
-    """Gather one number over the seeds of a student; ``values`` and ``seeds`` have the same keys.
-
-    A failed seed enters no mean, whatever its number, and is always counted and named.
-    """
-    good = [name for name in sorted(values) if not seeds[name].failed]
-    each = tuple(value for name in good if (value := values[name]) is not None)
-    whole = bool(good) and len(each) == len(good)  # a mean over those that happen to have a number would flatter
-    best = best_seed({name: seeds[name] for name in values})
-    return OverSeeds(
-        mean=fmean(each) if whole else None,
-        deviation=stdev(each) if whole and len(each) > 1 else None,
-        best=None if best is None else values[best],
-        best_seed=best,
-        each=each,
-        seeds=len(values),
-        failed=tuple(name for name in sorted(values) if seeds[name].failed),
-    )
+def finite(frames: Frames) -> bool:
+    """Whether all energies, forces and, of periodic structures, stresses that ``frames`` have are finite."""
+    stress = None if frames.stress is None else frames.stress[frames.pbc.all(axis=1)]
+    return all(values is None or bool(np.isfinite(values).all()) for values in (frames.energy, frames.forces, stress))
 
 
 def groups(labels: list[str]) -> dict[str, Array]:

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
-from distill.analysis.errors import OverSeeds, Seed, over_seeds
+from distill.analysis.seeds import OverSeeds, Seed, over_seeds
 from distill.base.conventions import EV_PER_A3_IN_GPA
 from distill.reporting.data import Model, in_order
 

@@ -15,15 +15,14 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import AfterValidator, Field, field_validator
 
+from distill.base.artifact import Labels, Summary
 from distill.base.compiler import check_compiler
 from distill.base.progress import Progress
 from distill.base.settings import Settings
 
 Paths = Mapping[str, Any]
-"""Input name to a path; to a list of :class:`Source` where the input collects a fanned-out stage."""
-
-Summary = dict[str, Any]
-"""What a stage says of its work: JSON-able numbers and texts that go into the manifest and the report."""
+"""Input name to a path; to a :class:`~distill.base.artifact.Artifact` where the whole artifact is asked for, and to a
+list of them where the input collects a fanned-out stage."""
 
 
 Compile = Annotated[bool, AfterValidator(check_compiler)]
@@ -132,21 +131,6 @@ class TrainedSettings(StageSettings):
     """The recipe's ``trainer`` section."""
 
 
-@dataclass(frozen=True)
-class Source:
-    """One member of a collected input: which task made it and where it lies.
-
-    Attributes:
-        path: the file or folder; the artifact's folder where the whole artifact was asked for.
-        stage: the stage's name.
-        labels: the fan-out labels of the task, e.g. ``{"student": "painn", "variant": "distilled", "seed": 0}``.
-    """
-
-    path: Path
-    stage: str
-    labels: Mapping[str, Any] = field(default_factory=dict)
-
-
 @dataclass
 class Job:
     """What a running stage is given besides inputs and settings.
@@ -164,7 +148,7 @@ class Job:
     """
 
     out: Path
-    labels: Mapping[str, Any] = field(default_factory=dict)
+    labels: Labels = field(default_factory=dict)
     seed: int = 0
     earlier: tuple[Path, ...] = ()
     device: str = "cpu"
@@ -181,11 +165,11 @@ class Stage(ABC):
         shared: further sections of the recipe, by name, that belong to no stage; all that name one agree on its type.
         reads: settings field to dotted recipe path, for values that live in another section, or a whole shared one.
             What must not change the hash, because it does not change the result, is a field with ``exclude=True``.
-        inputs: input name to what it is: ``"stage.output"``, ``"stage"`` for the whole artifact folder, or
+        inputs: input name to what it is: ``"stage.output"``, ``"stage"`` for the whole :class:`Artifact`, or
             ``"recipe:data.train"`` for a file that the recipe names (None where it names none). A mapping by variant
             where variants differ. An input from a fanned-out stage is the path of the task with the same labels where
-            this stage follows that fan-out, otherwise a list of :class:`Source`. ``"stage.output@variant"``, which may
-            name the stage itself, is the path of the task that has this variant and otherwise the same labels.
+            this stage follows that fan-out, otherwise a list of :class:`Artifact`. ``"stage.output@variant"``, which
+            may name the stage itself, is the path of the task that has this variant and otherwise the same labels.
         outputs: output name to its file or folder name in the artifact.
         publish: output name to its name under ``runs/<name>/``, a format string of the labels and ``{suffix}``.
         each: the earlier stage whose fan-out this one follows: one task for each of its tasks, with the same labels
@@ -218,7 +202,7 @@ class Stage(ABC):
         return [{}]
 
     @classmethod
-    def settings_class(cls, values: Mapping[str, Any], labels: Mapping[str, Any]) -> type[StageSettings]:
+    def settings_class(cls, values: Mapping[str, Any], labels: Labels) -> type[StageSettings]:
         """Return the settings class of the labelled task; the stage's own unless it composes one per task.
 
         ``values`` are the settings, validated or as data: what is composed depends on nothing else in the recipe.
@@ -226,7 +210,7 @@ class Stage(ABC):
         return cls.Settings
 
     @classmethod
-    def select(cls, section: Any, labels: Mapping[str, Any]) -> dict[str, Any]:
+    def select(cls, section: Any, labels: Labels) -> dict[str, Any]:
         """Return this stage's settings, as keyword arguments, from its validated section."""
         return {name: getattr(section, name) for name in cls.Settings.model_fields if name not in cls.reads}
 

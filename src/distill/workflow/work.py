@@ -15,20 +15,21 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 from pydantic import ValidationError
 
+from distill.base.artifact import Artifact, Manifest, StageInput
 from distill.base.errors import DistillError, UserError, WorkError
 from distill.base.files import read_json, write_json
 from distill.base.progress import FileProgress
 from distill.base.registry import Registry
 from distill.base.settings import as_data
-from distill.stages.base import Job, Source, Stage, StageSettings
+from distill.stages.base import Job, Stage, StageSettings
 from distill.workflow.machine import peak_memory_mib, reset_peak_memory, use_threads, versions
 from distill.workflow.plan import FromFile, FromTask, Input, Plan, Task
 from distill.workflow.problems import problems
-from distill.workflow.store import LOG, ORIGIN, Store
+from distill.workflow.store import LOG, MANIFEST, ORIGIN, Store
 
 
 @dataclass(frozen=True)
@@ -41,8 +42,8 @@ class Submission:
         hash: the task's hash.
         resume_key: equal for tasks of which one may continue another, or empty.
         labels: the task's labels.
-        hash_inputs: what the hash covers; recorded in the manifest.
-        inputs: input name to a path, to a list of sources as mappings, or to None.
+        ingredients: what the hash covers; recorded in the manifest.
+        inputs: input name to a path, to an artifact or a list of artifacts as mappings, or to None.
         settings: the task's validated settings, with those that the hash leaves out.
         seed: the recipe's seed.
         stages: the rows of the table of stages.
@@ -56,8 +57,8 @@ class Submission:
     hash: str
     resume_key: str
     labels: dict[str, Any]
-    hash_inputs: dict[str, Any]
-    inputs: dict[str, Any]
+    ingredients: dict[str, Any]
+    inputs: dict[str, InputData]
     settings: dict[str, Any]
     seed: int
     stages: dict[str, str]
@@ -90,26 +91,37 @@ def make_submission(plan: Plan, task: Task, store: Store, device: str, threads: 
     )
 
 
-def _input_data(plan: Plan, store: Store, source: Input) -> Any:
+class ArtifactData(TypedDict):
+    """An artifact as data: the path that is read, the artifact's folder, and the task that made it."""
+
+    path: str
+    folder: str
+    stage: str
+    labels: dict[str, Any]
+
+
+InputData = str | ArtifactData | list[ArtifactData] | None
+
+
+def _input_data(plan: Plan, store: Store, source: Input) -> InputData:
     if isinstance(source, tuple):
-        return [
-            {
-                "path": _input_data(plan, store, one),
-                "stage": plan[one.task].stage,
-                "labels": dict(plan[one.task].labels),
-            }
-            for one in source
-        ]
+        return [_artifact_data(plan, store, one) for one in source]
     if isinstance(source, FromTask):
-        task = plan[source.task]
-        folder = store.artifact(task)
-        return str(folder / task.outputs[source.output] if source.output else folder)
+        data = _artifact_data(plan, store, source)
+        return data["path"] if source.output else data
     if isinstance(source, FromFile) and source.path:
         return str(source.path)
     return None
 
 
-def execute(submission: Submission) -> dict[str, Any]:
+def _artifact_data(plan: Plan, store: Store, source: FromTask) -> ArtifactData:
+    task = plan[source.task]
+    folder = store.artifact(task)
+    path = folder / task.outputs[source.output] if source.output else folder
+    return {"path": str(path), "folder": str(folder), "stage": task.stage, "labels": dict(task.labels)}
+
+
+def carry_out(submission: Submission) -> dict[str, Any]:
     """Do a task and return its manifest; a task that another run has finished meanwhile is not done again.
 
     Raises:
@@ -149,7 +161,7 @@ def _run(submission: Submission, work: Path, earlier: tuple[Path, ...]) -> dict[
     progress = FileProgress(work / "progress.json")
     job = Job(work / "out", submission.labels, submission.seed, earlier, submission.device, progress)
     settings = _settings(stage, submission)
-    inputs = {name: _input_paths(data) for name, data in submission.inputs.items()}
+    inputs = {name: _input(data) for name, data in submission.inputs.items()}
     started = datetime.now(UTC)
     use_threads(submission.threads)
     reset_peak_memory()
@@ -195,10 +207,18 @@ def _settings(stage: type[Stage], submission: Submission) -> StageSettings:
         raise UserError(found.what, where=submission.id, remedy=found.remedy) from None
 
 
-def _input_paths(data: Any) -> Any:
+def _input(data: InputData) -> StageInput:
+    """Return an input as the stage reads it; artifacts bring their manifests."""
     if isinstance(data, list):
-        return [Source(Path(one["path"]), one["stage"], one["labels"]) for one in data]
+        return [_artifact(one) for one in data]
+    if isinstance(data, dict):
+        return _artifact(data)
     return Path(data) if data is not None else None
+
+
+def _artifact(data: ArtifactData) -> Artifact:
+    manifest: Manifest = read_json(Path(data["folder"]) / MANIFEST)
+    return Artifact(Path(data["path"]), data["stage"], data["labels"], manifest)
 
 
 @contextmanager

@@ -13,15 +13,16 @@ import pytest
 from ase.build import bulk, molecule
 
 from distill.api import plan
+from distill.base.artifact import Artifact
 from distill.base.errors import UserError
 from distill.base.files import write_json
 from distill.potentials import POTENTIALS
 from distill.potentials.interface.saving import save
 from distill.potentials.students.painn import PaiNN
 from distill.reporting.data import Model
-from distill.stages.base import Job, Source
+from distill.reporting.sources import speed_sentences, speeds
+from distill.stages.base import Job
 from distill.stages.benchmark import GIVEN, SPEED, Benchmark, Timings, _models, _structure
-from distill.stages.report import speed_sentences, speeds
 from distill.structures.frames import Frames
 from distill.structures.read import read_frames
 from distill.structures.write import write_frames
@@ -49,7 +50,7 @@ def inputs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
         "timings": None,
         "teacher": folder / "teacher",
         "students": [
-            Source(folder / "student", "train", {"student": "painn", "variant": v, "seed": s}) for v, s in labels
+            Artifact(folder / "student", "train", {"student": "painn", "variant": v, "seed": s}) for v, s in labels
         ],
     }
 
@@ -81,7 +82,7 @@ def test_teacher_and_the_first_distilled_student_are_timed(done: tuple[Path, dic
 
 
 def test_of_several_seeds_the_first_is_timed(inputs: dict[str, Any]) -> None:
-    other = Source(Path("other"), "train", {"student": "painn", "variant": "distilled", "seed": 1})
+    other = Artifact(Path("other"), "train", {"student": "painn", "variant": "distilled", "seed": 1})
     assert list(_models(inputs | {"students": [*inputs["students"], other]})) == [
         (inputs["teacher"], "teacher"),
         (inputs["students"][0].path, "painn"),
@@ -131,7 +132,7 @@ def test_a_student_whose_dynamics_break_is_a_warning_and_no_failure(inputs: dict
     student = PaiNN.build(PaiNN.Settings(channels=8, layers=1, radial_features=6, cutoff=4.0), seed=0)
     student.scale.data.fill_(float("nan"))
     save(student, tmp_path / "student", {})
-    broken = [Source(tmp_path / "student", "train", {"student": "painn", "variant": "distilled", "seed": 0})]
+    broken = [Artifact(tmp_path / "student", "train", {"student": "painn", "variant": "distilled", "seed": 0})]
     job = Job(tmp_path)
     summary = Benchmark().run(inputs | {"students": broken}, Benchmark.Settings(seconds=0.1), job)
     assert job.warnings == ["painn was not timed further: the dynamics of 8 atoms broke"]
@@ -210,7 +211,7 @@ def test_the_trained_elements_are_needed(inputs: dict[str, Any], tmp_path: Path)
     student.initialise(read_frames(inputs["frames"])[0])
     save(student, tmp_path / "student", {})
     write_frames(tmp_path / "own.xyz", Frames.from_atoms([bulk("Al")]))
-    only = [Source(tmp_path / "student", "train", {"student": "painn", "variant": "distilled", "seed": 0})]
+    only = [Artifact(tmp_path / "student", "train", {"student": "painn", "variant": "distilled", "seed": 0})]
     changed = inputs | {"structure": tmp_path / "own.xyz", "students": only}
     with pytest.raises(UserError, match="element Al"):
         Benchmark().run(changed, Benchmark.Settings(seconds=0.1), Job(tmp_path))

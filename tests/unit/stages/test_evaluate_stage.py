@@ -12,11 +12,14 @@ import pytest
 import torch
 from ase.build import bulk
 
+from distill.analysis.errors import finite
+from distill.analysis.seeds import SEED_COLUMNS
+from distill.base.artifact import Artifact
 from distill.potentials.interface.potential import Potential
 from distill.potentials.interface.saving import save
 from distill.potentials.students.painn import PaiNN
-from distill.stages.base import Job, Source
-from distill.stages.evaluate import COLUMNS, SEED_COLUMNS, Evaluate, _gains, finite
+from distill.stages.base import Job
+from distill.stages.evaluate import COLUMNS, Evaluate, _gains
 from distill.stages.predict import Predict
 from distill.structures.frames import Frames
 from distill.structures.read import read_frames
@@ -57,7 +60,7 @@ def labelled(frames: Frames, teacher: Potential) -> Frames:
     return truth.with_labels(truth.energy, 10 * truth.forces, truth.stress)
 
 
-def trained(folder: Path, index: int, student: str, variant: str, seed: int) -> Source:
+def trained(folder: Path, index: int, student: str, variant: str, seed: int) -> Artifact:
     """Write what a training leaves behind."""
     status, loss = TRAINED[student, variant][seed]
     potential = model(index)
@@ -66,17 +69,17 @@ def trained(folder: Path, index: int, student: str, variant: str, seed: int) -> 
             for weights in potential.parameters():
                 weights.fill_(torch.nan)
     save(potential, folder / "model", {})
-    (folder / "manifest.json").write_text(json.dumps({"summary": {"status": status, "valid_loss": loss}}))
-    return Source(folder, "train", {"student": student, "variant": variant, "seed": seed})
+    labels = {"student": student, "variant": variant, "seed": seed}
+    return Artifact(folder, "train", labels, {"summary": {"status": status, "valid_loss": loss}})
 
 
-def predicted(folder: Path, path: Path, labels: dict[str, Any]) -> Source:
+def predicted(folder: Path, path: Path, labels: dict[str, Any]) -> Artifact:
     """Let the stage before predict the test set and, for a student, the synthetic structures."""
     job = Job(folder / "predicted" / "-".join(map(str, labels.values())), labels)
     job.out.mkdir(parents=True)
     synthetic = None if labels["student"] == "teacher" else folder / "synthetic.xyz"
     Predict().run({"test": folder / "test.xyz", "synthetic": synthetic, "model": path}, Predict.Settings(), job)
-    return Source(job.out / "labels", "predict", labels)
+    return Artifact(job.out / "labels", "predict", labels)
 
 
 @pytest.fixture(scope="module")

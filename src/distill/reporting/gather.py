@@ -1,0 +1,113 @@
+"""Gather what the stages left behind into the data of one report.
+
+What is shown comes from the artifacts and from what their manifests say; nothing new is computed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from distill.analysis.errors import Difference
+from distill.base.artifact import Artifact, Summary
+from distill.reporting.data import ReportData, StageCost
+from distill.reporting.sources import (
+    curves,
+    dynamics,
+    energy_volume,
+    growth,
+    parity,
+    phase_sentences,
+    read_table,
+    speed_sentences,
+    speeds,
+    tuning,
+)
+
+
+@dataclass(frozen=True)
+class Finished:
+    """The artifacts that a report is made of, in the order of the pipeline, and the test set."""
+
+    check: Artifact
+    finetune: Artifact
+    generate: Artifact
+    label: Artifact
+    train: Sequence[Artifact]
+    predict: Sequence[Artifact]
+    evaluate: Artifact
+    simulate: Sequence[Artifact]
+    benchmark: Artifact
+    test: Path
+
+    def named(self) -> Iterator[tuple[str, Artifact]]:
+        """Yield a readable name of each task, and its artifact."""
+        yield from ((one.title, one) for one in (self.check, self.finetune, self.generate, self.label))
+        for collected in (self.train, self.predict):
+            yield from ((one.title, one) for one in collected)
+        yield self.evaluate.title, self.evaluate
+        yield from ((one.title, one) for one in self.simulate)
+        yield self.benchmark.title, self.benchmark
+
+
+def gather(finished: Finished) -> ReportData:
+    """Return all that a report shows."""
+    tasks = dict(finished.named())
+    last = finished.benchmark.manifest
+    return ReportData(
+        name=title(finished),
+        recipe_text=settings_text(tasks),
+        metrics=read_table(finished.evaluate.path / "metrics.csv"),
+        gains={name: Difference(**gain) for name, gain in finished.evaluate.summary["gains"].items()},
+        parity=list(parity(finished.predict, finished.test, finished.evaluate.summary["students"])),
+        curves=list(curves(finished.finetune, finished.train)),
+        energy_volume=list(energy_volume(finished.simulate)),
+        dynamics=list(dynamics(finished.simulate)),
+        speed=speeds(finished.benchmark.path, finished.benchmark.summary),
+        tuning=tuning(finished.finetune),
+        growth=growth(finished.generate),
+        stages=list(costs(tasks)),
+        findings=[*speed_sentences(finished.benchmark.summary), *phase_sentences(finished.train)],
+        warnings=[f"{name}: {text}" for name, task in tasks.items() for text in task.manifest["warnings"]],
+        versions={"Python": last["python"]} | last["versions"],
+        hashes={name: task.manifest["hash"][:16] for name, task in tasks.items()},
+        counts=counts(finished.check.summary, finished.label.summary, finished.generate.summary),
+        created=last["finished"].replace("T", " ").replace("+00:00", " UTC"),
+    )
+
+
+def title(finished: Finished) -> str:
+    """Return what the run is about, e.g. ``Si: painn from chgnet-0.3``."""
+    students = dict.fromkeys(one.labels["student"] for one in finished.train)
+    elements = "".join(finished.check.summary["elements"])
+    return f"{elements}: {', '.join(students)} from {finished.finetune.manifest['settings']['model']}"
+
+
+def settings_text(tasks: Mapping[str, Artifact]) -> str:
+    """Return the settings of every task, defaults included, as YAML."""
+    import yaml
+
+    text = {name: one.manifest["settings"] for name, one in tasks.items() if one.manifest["settings"]}
+    return yaml.safe_dump(text, sort_keys=False, allow_unicode=True, default_flow_style=None, width=100)
+
+
+def counts(check: Summary, label: Summary, generate: Summary) -> dict[str, float]:
+    """Return what was counted on the way."""
+    return {
+        "DFT structures: training": check["counts"]["train"],
+        "DFT structures: validation": check["counts"]["valid"],
+        "DFT structures: test": check["counts"]["test"],
+        "synthetic structures: training": label["train"],
+        "synthetic structures: validation, unseen families": label["valid"],
+        "teacher calls per grown structure": round(generate["calls_per_structure"], 1),
+    }
+
+
+def costs(tasks: Mapping[str, Artifact]) -> Iterable[StageCost]:
+    """Yield time and memory of each task."""
+    for name, task in tasks.items():
+        said = task.manifest
+        yield StageCost(
+            task=name, wall_s=said["wall_s"], peak_memory_mib=said.get("peak_memory_mib"), device=said["device"]
+        )

@@ -1,0 +1,223 @@
+"""Finished artifacts as the parts of a report: predictions, learning curves, simulations, timings, statistics.
+
+Each function reads what one stage left behind and computes nothing new.
+"""
+
+from __future__ import annotations
+
+import csv
+import math
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from distill.analysis.energy_volume import EnergyVolumeFit
+from distill.analysis.stability import Verdict
+from distill.base.arrays import Array
+from distill.base.artifact import Artifact, Summary
+from distill.base.files import read_json
+from distill.reporting.data import (
+    Curve,
+    Dynamics,
+    EnergyVolume,
+    GivenSpeed,
+    Growth,
+    Model,
+    Parity,
+    Speed,
+    Speeds,
+    Tuning,
+)
+from distill.structures.labels import read_labels
+from distill.structures.read import read_frames
+
+
+def read_table(path: Path) -> list[dict[str, str]]:
+    """Return the rows of a CSV file."""
+    with path.open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+def parity(predicted: Iterable[Artifact], truth: Path, students: Mapping[str, Any]) -> Iterator[Parity]:
+    """Yield the predictions of each model (of several seeds the best by validation) beside the DFT labels.
+
+    Args:
+        predicted: of each model, the folder of its predictions.
+        truth: the test set.
+        students: what the evaluation's summary says of each student.
+    """
+    test = read_frames(truth)[0]
+    for source in predicted:
+        model, variant, seed = (source.labels[name] for name in ("student", "variant", "seed"))
+        if model != "teacher" and seed != students[model][variant]["best_seed"]:
+            continue
+        guess = read_labels(source.path / "labels" / "test.npz", test)
+        yield Parity(
+            of=Model(model, variant),
+            n_atoms=test.n_atoms,
+            config_type=test.labels("config_type"),
+            reference_energy=test.energy_per_atom,
+            predicted_energy=guess.energy_per_atom,
+            reference_forces=test.forces,
+            predicted_forces=guess.forces,
+        )
+
+
+def curves(finetune: Artifact, train: Iterable[Artifact]) -> Iterator[Curve]:
+    """Yield the learning curve of the fine-tuning and of each training."""
+    if finetune.summary["status"] != "not fine-tuned":
+        yield curve(finetune, Model("teacher", "finetuned"), 0)
+    for source in train:
+        yield curve(source, Model(source.labels["student"], source.labels["variant"]), source.labels["seed"])
+
+
+def curve(source: Artifact, model: Model, seed: int) -> Curve:
+    """Return one learning curve with how it ended."""
+    summary, rows = source.summary, read_table(source.path / "curve.csv")
+    column = {name: np.array([float(row[name]) for row in rows]) for name in (rows[0] if rows else ())}
+    empty = np.zeros(0)
+    return Curve(
+        of=model,
+        step=column.get("step", empty),
+        train_loss=column.get("train_loss", empty),
+        valid_loss=column.get("valid_loss", empty),
+        valid_force_mae=column.get("valid_forces_mae", empty),
+        best_step=summary.get("best_step"),
+        status="diverged" if summary["status"] == "diverged" else "finished",
+        seed=seed,
+        note="the loss was not finite, or stayed ten times above its best" if summary["status"] == "diverged" else "",
+    )
+
+
+def results(sources: Iterable[Artifact], kind: str) -> Iterator[tuple[Artifact, dict[str, Any]]]:
+    """Yield the simulations of one kind."""
+    for source in sources:
+        result = read_json(source.path / "result.json")
+        if result["kind"] == kind:
+            yield source, result
+
+
+def energy_volume(sources: Iterable[Artifact]) -> Iterator[EnergyVolume]:
+    """Yield the energy-volume curve of the teacher, once for each simulation, and of each student."""
+    shown: set[int] = set()
+    for source, result in results(sources, "energy_volume"):
+        models = {"student": Model(source.labels["student"], source.labels["variant"])}
+        if source.labels["run"] not in shown:
+            models["teacher"] = Model("teacher", "finetuned")
+            shown.add(source.labels["run"])
+        for name, model in models.items():
+            found = result["curves"][name]
+            yield EnergyVolume(
+                of=model,
+                structure=result["structure"],
+                volumes=np.array(result["volumes"]),
+                energies=np.array(found["energies"]),
+                fit=EnergyVolumeFit(**found["fit"]),
+                atoms_per_cell=result["cubic_cell_atoms"],
+                seed=source.labels["seed"] if name == "student" else 0,
+            )
+
+
+def dynamics(sources: Iterable[Artifact]) -> Iterator[Dynamics]:
+    """Yield every molecular-dynamics run."""
+    for source, result in results(sources, "langevin"):
+        series = {
+            name: np.array([math.nan if x is None else x for x in column]) for name, column in result["series"].items()
+        }
+        yield Dynamics(
+            of=Model(source.labels["student"], source.labels["variant"]),
+            name=f"{result['structure']}, {result['atoms']} atoms, {result['temperature']:g} K",
+            time_fs=series["time_fs"],
+            temperature=series["temperature"],
+            min_distance=series["min_distance"],
+            verdict=Verdict(**result["verdict"] | {"reasons": tuple(result["verdict"]["reasons"])}),
+            seed=source.labels["seed"],
+        )
+
+
+def speeds(folder: Path, summary: Summary) -> Speeds:
+    """Return the timings of every model, and those of the user's table."""
+
+    def columns(rows: list[dict[str, str]]) -> tuple[Array, Array]:
+        rows = sorted((row for row in rows if row["ms_per_step"]), key=lambda row: int(row["atoms"]))
+        return np.array([int(r["atoms"]) for r in rows]), np.array([float(r["ms_per_step"]) for r in rows])
+
+    measured: dict[Model, list[dict[str, str]]] = {}
+    for row in read_table(folder / "speed.csv"):
+        measured.setdefault(Model(row["model"], row["variant"]), []).append(row)
+    given: dict[str, list[dict[str, str]]] = {}
+    for row in read_table(folder / "timings.csv"):
+        given.setdefault(row["model"], []).append(row)
+    return Speeds(
+        measured=[Speed(of, *columns(rows), stopped=rows[-1]["note"]) for of, rows in measured.items()],
+        given=[GivenSpeed(name, *columns(rows)) for name, rows in given.items()],
+        structure=summary["structure"],
+        machine=summary["machine"],
+        given_on=summary["timings_machine"],
+    )
+
+
+def speed_sentences(summary: Summary) -> Iterator[str]:
+    """Yield for each student how much faster than its teacher it is."""
+    for name, found in summary["students"].items():
+        ratio = found["times_faster"]
+        said = f"{ratio:.3g} times faster" if ratio >= 1 else f"{1 / ratio:.3g} times slower"
+        steps = f"{found['ms_per_step']:.3g} instead of {found['teacher_ms_per_step']:.3g} ms a step"
+        yield f"{name} is {said} than its teacher at {found['atoms']} atoms ({steps}; {summary['machine']})."
+
+
+def phase_sentences(sources: Iterable[Artifact]) -> Iterator[str]:
+    """Yield for each student that was fitted in phases the errors after each, on all structures it was given."""
+    for source in sources:
+        phases = source.summary.get("phases", [])
+        if phases:
+            who = " ".join(map(str, source.labels.values()))
+            yield f"{who} after each phase of its fit: {'; '.join(map(phase_errors, phases))}."
+
+
+def phase_errors(phase: Mapping[str, Any]) -> str:
+    """Return the errors after one phase, and whether it was undone."""
+    names = ("forces_mae", "largest_force_error", "energy_mae", "largest_energy_error")
+    forces, worst_force, energy, worst_energy = (1000 * phase[name] for name in names)
+    text = f"{phase['phase']} {forces:.0f} meV/Å (largest {worst_force:.0f})"
+    text += f", {energy:.1f} meV/atom (largest {worst_energy:.0f})"
+    return text + (", undone" if phase["undone"] else "")
+
+
+def tuning(source: Artifact) -> Tuning:
+    """Return the residuals of the reference energies and what fine-tuning did to other materials."""
+    summary, rows = source.summary, read_table(source.path / "reference.csv")
+    forgotten = summary.get("forgetting") or {}
+    return Tuning(
+        residual=np.array([float(row["residual_eV_per_atom"]) for row in rows]),
+        config_type=[row["config_type"] for row in rows],
+        reference=summary["reference_text"],
+        forgotten=forgotten.get("by_material", {}),
+        change=forgotten.get("forces"),
+        size=forgotten.get("size"),
+    )
+
+
+def growth(source: Artifact) -> Growth:
+    """Return the statistics of the family trees."""
+    summary = source.summary
+    with np.load(source.path / "statistics.npz", allow_pickle=False) as arrays:
+        return Growth(
+            generation=arrays["generation"],
+            displacement=arrays["displacement_from_parent"],
+            displacement_from_seed=arrays["displacement_from_seed"],
+            energy=arrays["relative_energy"],
+            funnel=left_over(summary["funnel"]),
+            teacher_calls=summary["teacher_calls"],
+        )
+
+
+def left_over(outcomes: dict[str, int]) -> dict[str, int]:
+    """Return how many proposals were left after each rule, from the number that each rule rejected."""
+    left = {"proposed": outcomes["proposed"]}
+    rules = {"too_close": "atoms apart", "duplicate": "not seen before", "force": "forces bounded"}
+    for rule, name in rules.items():
+        left[name] = min(left.values()) - outcomes[rule]
+    return left | {"accepted": outcomes["accepted"]}
