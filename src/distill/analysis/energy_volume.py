@@ -6,13 +6,16 @@ problem: no starting values, no iterations, and a failure is a property of the c
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
+from ase import Atoms
 from numpy.polynomial import Polynomial
 
 from distill.base.arrays import Array
 from distill.base.conventions import EV_PER_A3_IN_GPA
+from distill.structures.frames import Frames
 
 
 @dataclass(frozen=True)
@@ -95,6 +98,32 @@ def fit_energy_volume(volumes: Array, energies: Array) -> EnergyVolumeFit:
         bulk_modulus_derivative=float(-1 - v3 / v2),
         residual=float(np.sqrt(np.mean((energy(x) - e) ** 2))),
     )
+
+
+@dataclass(frozen=True)
+class EnergyVolumeCurve:
+    """Energies of one model at given volumes: ``[P]`` eV/atom, and the equation of state that fits them."""
+
+    energies: Array
+    fit: EnergyVolumeFit
+
+
+def scaled(atoms: Atoms, strain: float, points: int) -> Frames:
+    """Return ``points`` copies of a structure whose lengths change evenly from ``1 - strain`` to ``1 + strain``."""
+    copies = []
+    for factor in np.linspace(1 - strain, 1 + strain, points):
+        copy = atoms.copy()
+        copy.set_cell(atoms.cell * factor, scale_atoms=True)
+        copies.append(copy)
+    return Frames.from_atoms(copies)
+
+
+def energy_volume_curve(frames: Frames, evaluate: Callable[[Frames], Frames]) -> EnergyVolumeCurve:
+    """Return the energy-volume curve of what ``evaluate`` predicts for the structures of :func:`scaled`."""
+    energies = evaluate(frames).energy_per_atom
+    if energies is None:
+        raise ValueError("the energies are missing")
+    return EnergyVolumeCurve(energies, fit_energy_volume(frames.volumes / frames.n_atoms, energies))
 
 
 def _minimum(energy: Polynomial, low: float, high: float) -> float | None:

@@ -18,7 +18,7 @@ from pydantic import AfterValidator, Field, field_validator
 from distill.base.artifact import Labels, Summary
 from distill.base.compiler import check_compiler
 from distill.base.progress import Progress
-from distill.base.settings import Settings
+from distill.base.settings import Settings as BaseSettings
 
 Paths = Mapping[str, Any]
 """Input name to a path; to a :class:`~distill.base.artifact.Artifact` where the whole artifact is asked for, and to a
@@ -29,11 +29,11 @@ Compile = Annotated[bool, AfterValidator(check_compiler)]
 """Whether networks are compiled; refused where there is no compiler."""
 
 
-class StageSettings(Settings):
+class StageSettings(BaseSettings):
     """Base of the settings of every stage."""
 
 
-class LossSettings(Settings):
+class LossSettings(BaseSettings):
     """Weights of the terms of the objective, and how a residual counts."""
 
     energy: float = Field(10.0, ge=0)
@@ -202,7 +202,7 @@ class Stage(ABC):
         return [{}]
 
     @classmethod
-    def settings_class(cls, values: Mapping[str, Any], labels: Labels) -> type[StageSettings]:
+    def settings_class(cls, values: Mapping[str, Any], labels: Labels) -> type[BaseSettings]:
         """Return the settings class of the labelled task; the stage's own unless it composes one per task.
 
         ``values`` are the settings, validated or as data: what is composed depends on nothing else in the recipe.

@@ -6,14 +6,22 @@ A small test error says little about stability, so a student must survive dynami
 from __future__ import annotations
 
 import math
-from functools import lru_cache
-from typing import Annotated, Any, ClassVar, Literal
+from collections.abc import Sequence
+from functools import lru_cache, partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
+from distill.base.artifact import Labels
 from distill.base.files import write_json
 from distill.base.settings import Settings
 from distill.stages.base import Compile, Job, Paths, Stage, StageSettings, Summary
+
+if TYPE_CHECKING:
+    from ase import Atoms
+
+    from distill.potentials.interface.potential import Potential
 
 
 class Crystal(Settings):
@@ -125,12 +133,12 @@ class Simulate(Stage):
         return Runs
 
     @classmethod
-    def fan_out(cls, section: Any) -> list[dict[str, Any]]:
+    def fan_out(cls, section: Sequence[Run]) -> list[dict[str, Any]]:
         """Return one set of labels for each simulation: its number in the recipe."""
         return [{"run": index} for index in range(len(section))]
 
     @classmethod
-    def select(cls, section: Any, labels: Any) -> dict[str, Any]:
+    def select(cls, section: Sequence[Run], labels: Labels) -> dict[str, Any]:
         """Return the labelled simulation."""
         return {"run": section[labels["run"]]}
 
@@ -149,7 +157,7 @@ class Simulate(Stage):
         return brief(result)
 
 
-def start(structure: Start, frames: Any) -> Any:
+def start(structure: Start, frames: Path) -> Atoms:
     """Return the ASE structure that a simulation starts from; ``frames`` is the file of training structures."""
     from ase.build import bulk
 
@@ -165,102 +173,63 @@ def start(structure: Start, frames: Any) -> Any:
     return every[index].to_atoms()[0].repeat(structure.repeat)
 
 
-def describe(structure: Start, atoms: Any) -> str:
+def describe(structure: Start, atoms: Atoms) -> str:
     """Return what is simulated in words, e.g. ``diamond Si``."""
     if structure.crystal is None:
         return f"{atoms.symbols.formula.reduce()[0]}, frame {structure.frame or 0}"
     return " ".join(filter(None, [structure.crystal.crystalstructure, structure.crystal.name]))
 
 
-def langevin(atoms: Any, student: Any, run: Langevin, job: Job) -> dict[str, Any]:
+def langevin(atoms: Atoms, student: Potential, run: Langevin, job: Job) -> dict[str, Any]:
     """Run Langevin dynamics and return the sampled series and the verdict on stability."""
-    from dataclasses import asdict, replace
+    from dataclasses import asdict
 
-    from distill.analysis.geometry import closest_pairs
-    from distill.analysis.stability import judge
     from distill.base.random import stream
-    from distill.sampling.dynamics import run_langevin
+    from distill.dynamics.survival import judged_langevin
 
-    steps = round(run.ps * 1000 / run.timestep_fs)
-    with job.progress.phase(f"dynamics at {run.temperature:g} K", steps, "step") as phase:
-        trajectory = run_langevin(
-            atoms,
-            student.calculator(compiled=run.compile and student.can_compile),
-            temperature=run.temperature,
-            steps=steps,
-            timestep_fs=run.timestep_fs,
-            friction_per_ps=run.friction_per_ps,
-            sample_every=run.sample_every,
-            rng=stream(job.seed, "langevin", str(run.temperature)),
-            phase=phase,
-            grade=grader(student),
-            max_grade=run.max_grade or math.inf,
-        )
-    closest = closest_pairs(trajectory.frames)
-    series: dict[str, Any] = {
-        "time_fs": trajectory.time_fs,
-        "temperature": trajectory.temperature,
-        "potential_energy": trajectory.potential_energy,
-        "min_distance": closest.distance,
-        "min_ratio": closest.ratio,
-    }
-    verdict = judge(
-        **series, n_atoms=len(atoms), target_temperature=run.temperature, planned_fs=steps * run.timestep_fs
+    done = judged_langevin(
+        atoms,
+        student,
+        temperature=run.temperature,
+        ps=run.ps,
+        timestep_fs=run.timestep_fs,
+        friction_per_ps=run.friction_per_ps,
+        sample_every=run.sample_every,
+        rng=stream(job.seed, "langevin", str(run.temperature)),
+        max_grade=run.max_grade,
+        compiled=run.compile,
+        progress=job.progress,
     )
-    if trajectory.grade is not None:
-        series["grade"] = trajectory.grade
-        if trajectory.grade[-1] > (run.max_grade or math.inf):
-            why = f"the extrapolation grade reached {trajectory.grade[-1]:.1f}, more than {run.max_grade:g}"
-            verdict = replace(verdict, survived=False, reasons=(why, *verdict.reasons))
+    grade = done.trajectory.grade
     return {
         "kind": "langevin",
         "structure": describe(run.structure, atoms),
         "temperature": run.temperature,
         "atoms": len(atoms),
-        "ms_per_step": trajectory.ms_per_step,
-        "max_grade": None if trajectory.grade is None else float(trajectory.grade.max()),
-        "series": {name: [x if math.isfinite(x) else None for x in array.tolist()] for name, array in series.items()},
-        "verdict": asdict(verdict),
+        "ms_per_step": done.trajectory.ms_per_step,
+        "max_grade": None if grade is None else float(grade.max()),
+        "series": {name: [x if math.isfinite(x) else None for x in of.tolist()] for name, of in done.series.items()},
+        "verdict": asdict(done.verdict),
     }
 
 
-def grader(student: Any) -> Any:
-    """Return a function that gives the largest extrapolation grade of a structure, None where there is none."""
-    from distill.structures.frames import Frames
-
-    def grade(atoms: Any) -> float | None:
-        grades = student.extrapolation_grades(Frames.from_atoms([atoms], constraints=False))
-        return None if grades is None else float(grades.max())
-
-    return grade
-
-
-def energy_volume(atoms: Any, models: dict[str, Any], run: EnergyVolume) -> dict[str, Any]:
+def energy_volume(atoms: Atoms, models: dict[str, Potential], run: EnergyVolume) -> dict[str, Any]:
     """Return energy per atom against volume per atom of each model, with the fitted equation of state."""
     from dataclasses import asdict
 
-    import numpy as np
-
-    from distill.analysis.energy_volume import fit_energy_volume
-    from distill.structures.frames import Frames
+    from distill.analysis.energy_volume import energy_volume_curve, scaled
 
     crystal = run.structure.crystal
-    scaled = []
-    for factor in np.linspace(1 - run.strain, 1 + run.strain, run.points):
-        copy = atoms.copy()
-        copy.set_cell(atoms.cell * factor, scale_atoms=True)
-        scaled.append(copy)
-    frames = Frames.from_atoms(scaled)
-    volumes = frames.volumes / frames.n_atoms
+    frames = scaled(atoms, run.strain, run.points)
     curves = {}
     for name, model in models.items():
-        energies = model.evaluate(frames, stress=False).energy_per_atom
-        curves[name] = {"energies": energies.tolist(), "fit": asdict(fit_energy_volume(volumes, energies))}
+        found = energy_volume_curve(frames, partial(model.evaluate, stress=False))
+        curves[name] = {"energies": found.energies.tolist(), "fit": asdict(found.fit)}
     return {
         "kind": "energy_volume",
         "structure": describe(run.structure, atoms),
         "cubic_cell_atoms": len(atoms) // math.prod(run.structure.repeat) if crystal and crystal.cubic else None,
-        "volumes": volumes.tolist(),
+        "volumes": (frames.volumes / frames.n_atoms).tolist(),
         "curves": curves,
     }
 

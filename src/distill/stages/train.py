@@ -13,7 +13,9 @@ from typing import Any, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
+from distill.base.artifact import Labels
 from distill.base.errors import UserError
+from distill.base.settings import Settings as BaseSettings
 from distill.base.settings import compose
 from distill.potentials import student_names, student_row
 from distill.potentials.students.custom import check_module
@@ -148,7 +150,7 @@ class Train(Stage):
         return trained(section)
 
     @classmethod
-    def settings_class(cls, values: Mapping[str, Any], labels: Mapping[str, Any]) -> type[StageSettings]:
+    def settings_class(cls, values: Mapping[str, Any], labels: Labels) -> type[BaseSettings]:
         """Return the settings of the labelled student: its architecture's, those of the fit, and what it reads.
 
         How it is refined is part of them only for the refined one: the others do not depend on it.

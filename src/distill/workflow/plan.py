@@ -18,7 +18,8 @@ from pydantic import ValidationError
 
 from distill.base.errors import UserError
 from distill.base.files import hash_file, hash_value
-from distill.stages.base import Stage, StageSettings
+from distill.base.settings import Settings
+from distill.stages.base import Stage
 from distill.workflow.problems import problems
 from distill.workflow.recipe import Recipe
 
@@ -65,7 +66,7 @@ class Task:
     id: str
     stage: str
     labels: Mapping[str, Any]
-    settings: StageSettings
+    settings: Settings
     keys: Mapping[str, str]
     inputs: Mapping[str, Input]
     outputs: Mapping[str, str]
@@ -163,7 +164,7 @@ def make_plan(recipe: Recipe) -> Plan:
     return plan
 
 
-def task_settings(recipe: Recipe, stage: type[Stage], labels: Mapping[str, Any]) -> StageSettings:
+def task_settings(recipe: Recipe, stage: type[Stage], labels: Mapping[str, Any]) -> Settings:
     """Return the validated settings of one task of ``stage``."""
     section = recipe.sections.get(stage.section)
     values = stage.select(section, labels)

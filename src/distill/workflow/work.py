@@ -24,8 +24,8 @@ from distill.base.errors import DistillError, UserError, WorkError
 from distill.base.files import read_json, write_json
 from distill.base.progress import FileProgress
 from distill.base.registry import Registry
-from distill.base.settings import as_data
-from distill.stages.base import Job, Stage, StageSettings
+from distill.base.settings import Settings, as_data
+from distill.stages.base import Job, Stage
 from distill.workflow.machine import peak_memory_mib, reset_peak_memory, use_threads, versions
 from distill.workflow.plan import FromFile, FromTask, Input, Plan, Task
 from distill.workflow.problems import problems
@@ -42,7 +42,7 @@ class Submission:
         hash: the task's hash.
         resume_key: equal for tasks of which one may continue another, or empty.
         labels: the task's labels.
-        ingredients: what the hash covers; recorded in the manifest.
+        hash_inputs: what the hash covers; recorded in the manifest.
         inputs: input name to a path, to an artifact or a list of artifacts as mappings, or to None.
         settings: the task's validated settings, with those that the hash leaves out.
         seed: the recipe's seed.
@@ -57,7 +57,7 @@ class Submission:
     hash: str
     resume_key: str
     labels: dict[str, Any]
-    ingredients: dict[str, Any]
+    hash_inputs: dict[str, Any]
     inputs: dict[str, InputData]
     settings: dict[str, Any]
     seed: int
@@ -121,7 +121,7 @@ def _artifact_data(plan: Plan, store: Store, source: FromTask) -> ArtifactData:
     return {"path": str(path), "folder": str(folder), "stage": task.stage, "labels": dict(task.labels)}
 
 
-def carry_out(submission: Submission) -> dict[str, Any]:
+def execute(submission: Submission) -> dict[str, Any]:
     """Do a task and return its manifest; a task that another run has finished meanwhile is not done again.
 
     Raises:
@@ -197,7 +197,7 @@ def _run(submission: Submission, work: Path, earlier: tuple[Path, ...]) -> dict[
     }
 
 
-def _settings(stage: type[Stage], submission: Submission) -> StageSettings:
+def _settings(stage: type[Stage], submission: Submission) -> Settings:
     """Return the task's settings as the plan has them; raises UserError where they do not hold on this machine."""
     settings_class = stage.settings_class(submission.settings, submission.labels)
     try:
