@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from distill.workflow.explain import Verdict, explain_plan
 from distill.workflow.plan import Plan, make_plan
@@ -48,14 +48,14 @@ def check(source: str | Path | Recipe, overrides: Iterable[str] = ()) -> list[Fi
 
     What is found is what the run's first stage finds; nothing is written.
     """
-    from distill.stages.check import check_data, check_file
+    from distill.stages.check import Check, check_data, check_file
 
     if not isinstance(source, Recipe) and not is_recipe(source):
         return check_file(Path(source))
     recipe = _recipe(source, overrides)
     task = make_plan(recipe)["check"]
     inputs = {name: getattr(origin, "path", None) for name, origin in task.inputs.items()}
-    return check_data(inputs, task.settings, recipe.seed)
+    return check_data(inputs, cast(Check.Settings, task.settings), recipe.seed)
 
 
 def evaluate(model: str | Path, data: str | Path, **options: Any) -> Evaluation:

@@ -24,7 +24,7 @@ from ase.build import bulk
 from distill.potentials.interface.saving import load
 from distill.potentials.students.ace import ACE
 from distill.structures.read import read_frames
-from distill.training.ace.fit import Batches, Upfit
+from distill.training.ace.settings import BFGS, Batches
 from distill.training.ace.train import train_ace
 
 NRADMAX, LMAX = (15, 5, 3, 2), (0, 2, 2, 1)
@@ -101,10 +101,10 @@ def step_ms(calculator: Any, steps: int = 40) -> float:
 def main() -> None:
     """Print both tables."""
     options = arguments()
-    batches = Batches(options.epochs, options.batch, options.rate, kappa=options.kappa)
-    student, adamw = curve(options, batches=batches, upfit=None)
-    upfit = Upfit(iterations=10_000, kappa=options.kappa)
-    _, bfgs = curve(options, batches=None, upfit=upfit, max_time=options.minutes)
+    batches = Batches(epochs=options.epochs, batch_size=options.batch, learning_rate=options.rate, kappa=options.kappa)
+    student, adamw = curve(options, batches=batches, bfgs=None)
+    second = BFGS(iterations=10_000, kappa=options.kappa)
+    _, bfgs = curve(options, batches=None, bfgs=second, max_time=options.minutes)
     print(f"errors of {judged(options)}, {torch.get_num_threads()} threads")
     print(f"{'forces below, meV/Å':>20} {'AdamW, s':>10} {'BFGS, s':>10} {'ratio':>7}")
     for error in options.errors:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any, ClassVar
 
 from distill.stages.base import Job, Paths, Stage, StageSettings, Summary
-from distill.stages.fits import VARIANTS, trained
+from distill.stages.students import VARIANTS, trained
 
 TEACHERS = {"zero_shot": "finetune.zero_shot", "finetuned": "finetune.model"}
 """Variants of the teacher, and where they come from."""

@@ -30,7 +30,9 @@ from distill.stages.base import (
     TrainedSettings,
     TrainerSettings,
 )
-from distill.stages.fits import BatchesSettings, PacemakerFit, RefinedExpansion, RefinedNetwork, trained
+from distill.stages.students import trained
+from distill.training.ace.settings import Batches, PacemakerFit
+from distill.training.refinement import RefinedExpansion, RefinedNetwork
 
 
 class StudentExtent(StageSettings):
@@ -235,15 +237,14 @@ class Train(Stage):
 
     def _by_pacemaker(self, train: Any, valid: Any, inputs: Paths, settings: Any, job: Job) -> Any:
         """Return an expansion, how its fit went, and what its phases ended with."""
-        from distill.training.ace.fit import Batches, Upfit
         from distill.training.ace.train import refine_ace, train_ace
 
         how = {name: getattr(settings, name) for name in ("l1", "l2", "force_scale", "max_time")}
         how |= self._common(settings, job)
         if inputs["start"] is not None:
             start, synthetic = self._start(inputs, job.device)
-            first = settings.batches or BatchesSettings()
-            batches = Batches(**first.model_dump() | settings.refine.model_dump(exclude={"synthetic"}))
+            changed = settings.refine.model_dump(exclude={"synthetic"})
+            batches = (settings.batches or Batches()).model_copy(update=changed)
             student, state = refine_ace(
                 start, train, valid, synthetic, share=settings.refine.synthetic, batches=batches, **how
             )
@@ -252,8 +253,8 @@ class Train(Stage):
                 student_row(settings.arch).Settings(**self._own(settings)),
                 train,
                 valid,
-                batches=Batches(**settings.batches.model_dump()) if settings.batches else None,
-                upfit=Upfit(**settings.bfgs.model_dump()) if settings.bfgs else None,
+                batches=settings.batches,
+                bfgs=settings.bfgs,
                 pacemaker=settings.pacemaker,
                 **how,
             )

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from distill.stages.fits import PacemakerFit
 from distill.stages.generate import SurrogateSettings
+from distill.training.ace.settings import PacemakerFit
 
 
 def test_the_two_phases_are_the_default() -> None:

@@ -1,5 +1,5 @@
-"""An submission carries the settings that were validated, and nothing else of the recipe; a work folder that was left behind
-is continued by the same packages and made again by others."""
+"""A submission carries the settings that were validated, and nothing else of the recipe; a work folder that was left
+behind is continued by the same packages and made again by others."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def test_settings_arrive_as_they_were_validated(recipe: str, overrides: list[str
         assert submission.seed == plan.recipe.seed
 
 
-def test_an_submission_holds_what_hashes_leave_out_and_nothing_of_other_tasks(toy: Toy) -> None:
+def test_a_submission_holds_what_hashes_leave_out_and_nothing_of_other_tasks(toy: Toy) -> None:
     plan = make_plan(toy.load("machinery.logs=[stone]"))
     by_id = {submission.id: submission for submission in submissions(plan, toy.runs)}
     assert by_id["fit[big,distilled,0]"].settings == {"cutoff": 6.0, "machinery": {"parts": 1, "logs": ["stone"]}}

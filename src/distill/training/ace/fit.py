@@ -23,50 +23,11 @@ from distill.base.files import replacing
 from distill.base.progress import Phase, Progress
 from distill.base.random import stream
 from distill.training.ace.axes import Axes
+from distill.training.ace.settings import BFGS, Batches
 from distill.training.curve import FitResult, Point, write_curve
 
 WORSE = 3.0
 """A phase that makes the largest error so many times larger is undone."""
-
-
-@dataclass(frozen=True)
-class Batches:
-    """The first phase.
-
-    Attributes:
-        epochs: passes over the data at most.
-        batch_size: structures of a step.
-        learning_rate: at its peak.
-        schedule: ``"cosine"`` (a rise over 20 steps, then a fall to 1 %) or ``"constant"``.
-        weight_decay: of AdamW.
-        kappa: share of the forces in the loss.
-        rotate: whether AdamW works along the eigenvectors of the gradients' second moments, see :class:`Axes`.
-        patience: epochs without gain after which it ends.
-        min_gain: fall of the validation loss that counts as gain.
-    """
-
-    epochs: int = 60
-    batch_size: int = 32
-    learning_rate: float = 0.02
-    schedule: str = "cosine"
-    weight_decay: float = 0.0
-    kappa: float = 0.75
-    rotate: bool = True
-    patience: int = 50
-    min_gain: float = 1e-5
-
-
-@dataclass(frozen=True)
-class Upfit:
-    """The second phase, BFGS on all structures.
-
-    Attributes:
-        iterations: at most.
-        kappa: share of the forces in the loss.
-    """
-
-    iterations: int = 50
-    kappa: float = 0.01
 
 
 @dataclass(frozen=True)
@@ -214,7 +175,7 @@ class Fit:
         objective: what is fitted.
         start: the coefficients to begin with.
         batches: the first phase, if any.
-        upfit: the second phase, if any.
+        bfgs: the second phase, if any.
         passed_on: pacemaker's ``fit`` section for the second phase, or None for the BFGS here.
         seed: of the order of the batches.
         max_time: minutes after which the phases end.
@@ -232,7 +193,7 @@ class Fit:
         start: Array,
         *,
         batches: Batches | None,
-        upfit: Upfit | None,
+        bfgs: BFGS | None,
         passed_on: Mapping[str, Any] | None = None,
         seed: int = 0,
         max_time: float | None = None,
@@ -240,7 +201,7 @@ class Fit:
         wrote: Callable[[FitResult], None] = lambda result: None,
     ) -> None:
         self.engine, self.objective, self.work, self.wrote = engine, objective, work, wrote
-        self.batches, self.upfit, self.passed_on, self.seed, self.max_time = batches, upfit, passed_on, seed, max_time
+        self.batches, self.bfgs, self.passed_on, self.seed, self.max_time = batches, bfgs, passed_on, seed, max_time
         work.mkdir(parents=True, exist_ok=True)
         path = work / self.STATE
         self.state = State.load(path) if path.exists() else State.start(start)
@@ -252,7 +213,7 @@ class Fit:
         phases: list[tuple[str, Callable[[Progress], None]]] = []
         if self.batches is not None:
             phases.append(("AdamW", self._adamw))
-        if self.upfit is not None:
+        if self.bfgs is not None:
             phases.append(("pacemaker", self._pacemaker) if self.passed_on is not None else ("BFGS", self._bfgs))
         for number, (name, phase) in enumerate(phases):
             if number >= self.state.phase and self.state.result.status == "finished":
@@ -325,7 +286,7 @@ class Fit:
         """Run BFGS; a resumed phase begins with a fresh inverse Hessian."""
         from scipy.optimize import minimize
 
-        own, state = self.upfit, self.state
+        own, state = self.bfgs, self.state
         assert own is not None  # noqa: S101 - run() asks
         losses: list[float] = []
 
@@ -348,7 +309,7 @@ class Fit:
 
     def _pacemaker(self, progress: Progress) -> None:
         """Let pacemaker do the second phase by its own settings."""
-        own, state, passed_on = self.upfit, self.state, dict(self.passed_on or {})
+        own, state, passed_on = self.bfgs, self.state, dict(self.passed_on or {})
         assert own is not None  # noqa: S101 - run() asks
         section = {"optimizer": "BFGS", "maxiter": own.iterations, **passed_on}
         section["loss"] = {"kappa": own.kappa, "L1_coeffs": self.objective.l1, "L2_coeffs": self.objective.l2}
@@ -376,7 +337,7 @@ class Fit:
         state.coefficients = np.array(coefficients)
         state.step += 1
         state.steps += 1
-        self._judge(loss, 0.0, self.upfit.kappa if self.upfit else 0.5, errors)
+        self._judge(loss, 0.0, self.bfgs.kappa if self.bfgs else 0.5, errors)
         self._keep()
         if phase is not None:
             phase.update(state.step, self._note(state.step, total, loss))

@@ -23,8 +23,9 @@ from distill.potentials.workers import ace_fit as ace_fit_worker
 from distill.potentials.workers.ace_potential import ACEPotential
 from distill.potentials.workers.protocol import WorkerError
 from distill.structures.frames import Frames, concatenate
-from distill.training.ace.fit import Batches, Errors, Fit, Objective, State, Upfit
+from distill.training.ace.fit import Errors, Fit, Objective, State
 from distill.training.ace.repulsion_distances import closer_than, shortest_distances
+from distill.training.ace.settings import BFGS, Batches
 from distill.training.loggers import Logs, curve_writer
 
 if TYPE_CHECKING:
@@ -37,7 +38,7 @@ def train_ace(
     valid: Frames,
     *,
     batches: Batches | None,
-    upfit: Upfit | None,
+    bfgs: BFGS | None,
     pacemaker: Mapping[str, Any] | None = None,
     **how: Any,
 ) -> tuple[ACEPotential, State]:
@@ -51,7 +52,7 @@ def train_ace(
         settings: of the expansion; its elements are those of the data where none are named.
         train: structures to learn from, with energies and forces.
         valid: structures that choose the best state.
-        batches: the first phase. upfit: the second phase. Either may be None.
+        batches: the first phase. bfgs: the second phase. Either may be None.
         pacemaker: ``fit`` and ``backend`` sections that are passed on: pacemaker itself does the second phase.
         how: the further arguments of :func:`fit_ace`.
 
@@ -76,7 +77,7 @@ def train_ace(
         valid,
         weights,
         batches,
-        upfit,
+        bfgs,
         pacemaker=pacemaker,
         **how,
     )
@@ -132,7 +133,7 @@ def fit_ace(
     valid: Frames,
     weights: Array,
     batches: Batches | None,
-    upfit: Upfit | None,
+    bfgs: BFGS | None,
     *,
     seed: int,
     purpose: tuple[str | int, ...],
@@ -153,7 +154,7 @@ def fit_ace(
         basis: pacemaker's YAML. repulsion: where that of nuclei begins, Å; structures with closer atoms are left out.
         train: structures to learn from. valid: structures that choose the best state.
         weights: how much each structure of ``train`` counts, ``[B]``.
-        batches, upfit, pacemaker: see :func:`train_ace`.
+        batches, bfgs, pacemaker: see :func:`train_ace`.
         seed: of the recipe. purpose: what the student is for; both give the order of the batches.
         l1: weight of the absolute values of the coefficients. l2: of their squares.
         force_scale: atoms with a force of this size, eV/Å, count half, and those with larger ones less; all the same if
@@ -198,7 +199,7 @@ def fit_ace(
                 objective,
                 np.array(facts["coefficients"]),
                 batches=batches,
-                upfit=upfit,
+                bfgs=bfgs,
                 passed_on=passed_on,
                 seed=stream_seed(seed, *purpose, "order"),
                 max_time=max_time,

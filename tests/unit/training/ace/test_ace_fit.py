@@ -17,7 +17,8 @@ from distill.potentials.settings.ace import ACESettings
 from distill.potentials.students.ace import ACE
 from distill.potentials.workers.ace_potential import ACEPotential
 from distill.structures.frames import Frames
-from distill.training.ace.fit import Batches, Objective, Upfit
+from distill.training.ace.fit import Objective
+from distill.training.ace.settings import BFGS, Batches
 from distill.training.ace.train import WorkerEngine, refine_ace, train_ace
 
 pytestmark = [
@@ -62,7 +63,7 @@ def fitted(tmp_path_factory: pytest.TempPathFactory) -> tuple[ACEPotential, Fram
         seed=0,
         purpose=("test",),
         batches=Batches(epochs=30, batch_size=16, learning_rate=0.05, kappa=0.9),
-        upfit=Upfit(iterations=25, kappa=0.1),
+        bfgs=BFGS(iterations=25, kappa=0.1),
         work=tmp_path_factory.mktemp("fit"),
     )
     assert [phase["phase"] for phase in state.phases] == ["AdamW", "BFGS"] and not state.warnings
@@ -143,7 +144,7 @@ def test_pacemaker_itself_fits_what_is_passed_on(tmp_path: Path) -> None:
         seed=0,
         purpose=("test",),
         batches=None,
-        upfit=Upfit(iterations=4, kappa=0.9),
+        bfgs=BFGS(iterations=4, kappa=0.9),
         pacemaker={"fit": {"ladder_step": 12}, "backend": {"batch_size": 12}},
         work=tmp_path,
     )
@@ -155,7 +156,7 @@ def test_pacemaker_itself_fits_what_is_passed_on(tmp_path: Path) -> None:
 
 def test_labels_and_neighbours_are_needed(tmp_path: Path) -> None:
     frames = argon(3)
-    rest = {"seed": 0, "purpose": ("test",), "batches": Batches(epochs=1), "upfit": None, "work": tmp_path}
+    rest = {"seed": 0, "purpose": ("test",), "batches": Batches(epochs=1), "bfgs": None, "work": tmp_path}
     with pytest.raises(UserError, match="energies and forces"):
         train_ace(SETTINGS, frames.with_labels(frames.energy, None, None), frames, **rest)  # type: ignore[arg-type]
     far = ACESettings(**(SETTINGS.model_dump() | {"cutoff": 1.0}))
@@ -174,7 +175,7 @@ def test_a_gpu_that_tensorflow_cannot_use_is_said(tmp_path: Path) -> None:
             seed=0,
             purpose=("test",),
             batches=Batches(epochs=1),
-            upfit=None,
+            bfgs=None,
             work=tmp_path,
             device="cuda",
         )

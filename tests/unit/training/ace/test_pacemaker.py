@@ -11,7 +11,8 @@ import pytest
 
 from distill.base.arrays import Array
 from distill.base.progress import Progress
-from distill.training.ace.fit import Batches, Errors, Fit, Objective, State, Upfit
+from distill.training.ace.fit import Errors, Fit, Objective, State
+from distill.training.ace.settings import BFGS, Batches
 from distill.training.curve import FitResult
 
 ATOMS = 3
@@ -79,10 +80,10 @@ def objective(**changes: Any) -> Objective:
 
 
 def fit(
-    work: Path, engine: Any = None, batches: Batches | None = None, upfit: Upfit | None = None, **arguments: Any
+    work: Path, engine: Any = None, batches: Batches | None = None, bfgs: BFGS | None = None, **arguments: Any
 ) -> State:
     goal = arguments.pop("goal", objective())
-    return Fit(engine or Linear(), goal, np.zeros(4), batches=batches, upfit=upfit, work=work, **arguments).run(
+    return Fit(engine or Linear(), goal, np.zeros(4), batches=batches, bfgs=bfgs, work=work, **arguments).run(
         Progress()
     )
 
@@ -120,7 +121,7 @@ def test_functions_that_are_alike_are_told_apart_along_the_eigenvectors(tmp_path
 
 
 def test_bfgs_reaches_the_optimum(tmp_path: Path) -> None:
-    found = fit(tmp_path, upfit=Upfit(iterations=50, kappa=KAPPA))
+    found = fit(tmp_path, bfgs=BFGS(iterations=50, kappa=KAPPA))
     optimum = Linear().optimum(TRAIN, KAPPA)
     last = found.result.curve[-1].train_loss
     assert last == pytest.approx(Linear.loss(Linear().errors(optimum, TRAIN), KAPPA), rel=1e-9)
@@ -135,16 +136,16 @@ def test_the_best_state_on_the_validation_structures_is_kept(tmp_path: Path) -> 
 
 @pytest.mark.parametrize("rows", [3, 11])
 def test_an_interrupted_fit_ends_as_an_uninterrupted_one(tmp_path: Path, rows: int) -> None:
-    batches, upfit = Batches(epochs=8, batch_size=5, kappa=KAPPA), Upfit(iterations=6, kappa=KAPPA)
-    whole = fit(tmp_path / "whole", batches=batches, upfit=upfit, seed=3)
+    batches, bfgs = Batches(epochs=8, batch_size=5, kappa=KAPPA), BFGS(iterations=6, kappa=KAPPA)
+    whole = fit(tmp_path / "whole", batches=batches, bfgs=bfgs, seed=3)
 
     def interrupt(result: FitResult) -> None:
         if len(result.curve) == rows:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        fit(tmp_path / "parts", batches=batches, upfit=upfit, seed=3, wrote=interrupt)
-    resumed = fit(tmp_path / "parts", batches=batches, upfit=upfit, seed=3)
+        fit(tmp_path / "parts", batches=batches, bfgs=bfgs, seed=3, wrote=interrupt)
+    resumed = fit(tmp_path / "parts", batches=batches, bfgs=bfgs, seed=3)
     assert [p["phase"] for p in resumed.phases] == ["AdamW", "BFGS"]
     adamw = [point.valid_loss for point in whole.result.curve[:8]]
     assert [point.valid_loss for point in resumed.result.curve[:8]] == adamw
@@ -170,7 +171,7 @@ class Spoilt(Linear):
 def test_a_phase_that_spoils_the_worst_structure_is_undone(tmp_path: Path) -> None:
     batches = Batches(epochs=100, batch_size=6, learning_rate=0.05, kappa=1.0)
     good = fit(tmp_path / "good", Spoilt(), batches=batches)
-    state = fit(tmp_path / "both", Spoilt(), batches=batches, upfit=Upfit(iterations=50, kappa=0.0))
+    state = fit(tmp_path / "both", Spoilt(), batches=batches, bfgs=BFGS(iterations=50, kappa=0.0))
     assert not state.phases[0]["undone"] and state.phases[1]["undone"] and state.phases[1]["largest_force_error"] > 1000
     assert "BFGS was undone" in state.warnings[0]
     assert np.array_equal(state.coefficients, good.coefficients)
@@ -185,7 +186,7 @@ class Diverging(Linear):
 
 
 def test_a_fit_that_is_not_finite_has_diverged(tmp_path: Path) -> None:
-    state = fit(tmp_path, Diverging(), batches=Batches(epochs=50, learning_rate=0.1), upfit=Upfit())
+    state = fit(tmp_path, Diverging(), batches=Batches(epochs=50, learning_rate=0.1), bfgs=BFGS())
     assert state.result.status == "diverged" and len(state.phases) == 1
     assert np.isfinite(state.coefficients).all()
 
@@ -194,7 +195,7 @@ def test_it_ends_without_gain_and_out_of_time(tmp_path: Path) -> None:
     patient = Batches(epochs=500, batch_size=6, learning_rate=0.05, patience=5, min_gain=1e-3)
     state = fit(tmp_path / "gain", batches=patient)
     assert len(state.result.curve) < 400
-    state = fit(tmp_path / "time", batches=SMALL, upfit=Upfit(), max_time=1e-9)
+    state = fit(tmp_path / "time", batches=SMALL, bfgs=BFGS(), max_time=1e-9)
     assert state.result.status == "out of time" and len(state.result.curve) == 1
 
 
@@ -211,7 +212,9 @@ def test_regularisation_has_its_gradient_and_spares_the_radial_functions() -> No
 
 def test_pacemaker_does_the_second_phase_where_its_input_is_passed_on(tmp_path: Path) -> None:
     engine = Linear()
-    state = fit(tmp_path, engine, upfit=Upfit(7, KAPPA), passed_on={"ladder_step": 2}, goal=objective(l1=1e-3))
+    state = fit(
+        tmp_path, engine, bfgs=BFGS(iterations=7, kappa=KAPPA), passed_on={"ladder_step": 2}, goal=objective(l1=1e-3)
+    )
     assert engine.asked["ladder_step"] == 2 and engine.asked["maxiter"] == 7
     assert engine.asked["loss"] == {"kappa": KAPPA, "L1_coeffs": 1e-3, "L2_coeffs": 0.0}
     assert state.phases[0]["phase"] == "pacemaker"

@@ -1,24 +1,20 @@
-"""Which students there are, how those are fitted that are not networks, and how any of them is refined."""
+"""How ACE is fitted, as the recipe and the fit both know it: the two phases, and what is passed on to pacemaker."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, ClassVar, Literal, Self
+from typing import Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
 from distill.base.settings import Settings
-from distill.stages.base import StageSettings
-
-VARIANTS = ("distilled", "refined", "direct")
-"""How a student comes to be: from the synthetic structures, then the DFT structures too, or from these alone."""
 
 LADDER = ("ladder_step", "ladder_type")
 REFUSED = {"fit": ("callbacks", "loss"), "backend": ("evaluator",)}
 """Parts of pacemaker's input that run code, or that are said elsewhere."""
 
 
-class BatchesSettings(Settings):
+class Batches(Settings):
     """AdamW in small batches."""
 
     epochs: int = Field(60, ge=1)
@@ -41,7 +37,7 @@ class BatchesSettings(Settings):
     """Fall of the validation loss that counts as gain."""
 
 
-class BFGSSettings(Settings):
+class BFGS(Settings):
     """BFGS on all structures together."""
 
     iterations: int = Field(50, ge=1)
@@ -50,59 +46,14 @@ class BFGSSettings(Settings):
     """Share of the forces in the loss."""
 
 
-class RefineSettings(Settings):
-    """A last fit of the distilled student to the DFT structures; all else is as in the first."""
-
-    synthetic: float = Field(0.25, ge=0, lt=1)
-    """Share of the synthetic structures among those that are learnt from, so that they are not forgotten."""
-
-
-class RefineByGradients(RefineSettings):
-    """Of networks."""
-
-    renamed: ClassVar[Mapping[str, str]] = {"steps_per_round": "validation_interval"}
-
-    steps: int = Field(400, ge=1)
-    """Optimisation steps at most."""
-    learning_rate: float = Field(5e-3, gt=0)
-    """Peak of the learning rate."""
-    validation_interval: int | None = Field(50, ge=1)
-    """Steps between two validations; null: one pass over the structures."""
-
-
-class RefineInBatches(RefineSettings):
-    """Of ACE, by AdamW."""
-
-    epochs: int = Field(20, ge=1)
-    """Passes over all structures at most."""
-    learning_rate: float = Field(5e-3, gt=0)
-    """Peak of the learning rate."""
-    kappa: float = Field(0.5, ge=0, le=1)
-    """Share of the forces in the loss."""
-
-
-class RefinedNetwork(StageSettings):
-    """What the recipe says of refining a network."""
-
-    refine: RefineByGradients | None = None
-    """Fit the distilled student once more, to the DFT structures: a student ``refined`` beside the others."""
-
-
-class RefinedExpansion(StageSettings):
-    """What the recipe says of refining ACE."""
-
-    refine: RefineInBatches | None = None
-    """Fit the distilled student once more, to the DFT structures: a student ``refined`` beside the others."""
-
-
-class PacemakerFit(StageSettings):
+class PacemakerFit(Settings):
     """How ACE is fitted."""
 
     arch: str
     """Architecture; ``distill models`` lists them."""
-    batches: BatchesSettings | None = BatchesSettings()
+    batches: Batches | None = Batches()
     """The first phase; null leaves it out."""
-    bfgs: BFGSSettings | None = BFGSSettings()
+    bfgs: BFGS | None = BFGS()
     """The second phase; null leaves it out."""
     l1: float = Field(1e-8, ge=0)
     """Weight of the absolute values of the coefficients."""
@@ -139,18 +90,3 @@ class PacemakerFit(StageSettings):
         if ladder and self.batches is not None:
             raise ValueError(f"{ladder[0]} begins with an empty expansion: write batches: null")
         return self
-
-
-def trained(students: Any) -> list[dict[str, Any]]:
-    """Return the labels of each student, variant and seed that the recipe's ``students`` section asks for."""
-    return [
-        {"student": name, "variant": variant, "seed": seed}
-        for name in type(students).model_fields
-        for variant in _variants(getattr(students, name))
-        for seed in range(getattr(students, name).seeds)
-    ]
-
-
-def _variants(student: Any) -> list[str]:
-    wanted = {"distilled": True, "refined": student.refine is not None, "direct": student.direct}
-    return [variant for variant in VARIANTS if wanted[variant]]
