@@ -62,12 +62,16 @@ PASSED_ON: dict[str, str] = {
     "distill.stages.generate:Generate.Settings": "distill.sampling.rules:GrowthRules",
     "distill.stages.check:Keys": "distill.structures.read:LabelKeys",
     "distill.stages.simulate:Crystal": "ase.build:bulk",
-    "distill.stages.fits:BatchesSettings": "distill.training.ace.fit:Batches",
-    "distill.stages.fits:BFGSSettings": "distill.training.ace.fit:Upfit",
-    "distill.stages.fits:RefineByGradients": "distill.training.gradient.fit:fit",
-    "distill.stages.fits:RefineInBatches": "distill.training.ace.fit:Batches",
+    "distill.training.refinement:RefineByGradients": "distill.training.gradient.fit:fit",
+    "distill.training.refinement:RefineInBatches": "distill.training.ace.settings:Batches",
 }
 """Settings that are handed on as a whole, to what has to take each of them by its name."""
+
+READERS = {
+    "distill.training.ace.settings": "distill.training.ace.fit",
+    "distill.stages.train": "distill.stages.students",
+}
+"""Modules of settings that lie beside the code that reads them."""
 
 RECIPES = {"train": {"painn": {"arch": "painn"}, "ace": {"arch": "ace"}}}
 """Sections that stand for all of a stage whose settings depend on them."""
@@ -114,10 +118,14 @@ def test_every_setting_is_read(name: str) -> None:
     }
     section = stage.section_type(RECIPES[name]) if name in RECIPES else stage.Settings
     of_stages = {
-        base for model in models(section, set()) for base in model.__mro__ if "distill.stages" in base.__module__
+        base
+        for model in models(section, set())
+        for base in model.__mro__
+        if base.__module__.startswith(("distill.stages", "distill.training"))
     }
     assert of_stages or not stage.Settings.model_fields
     files = {inspect.getfile(stage), *map(inspect.getfile, of_stages)}
+    files |= {str(import_module(READERS[m]).__file__) for base in of_stages if (m := base.__module__) in READERS}
     source = "\n".join(
         Path(file).read_text().replace("from __future__ import annotations", "") for file in sorted(files)
     )
