@@ -415,6 +415,16 @@ def test_a_stage_is_added_as_its_page_says(desk: Path, monkeypatch: pytest.Monke
     assert len(table) == 26 and 3 < found["mean"] < 5
 
 
+def test_a_teacher_is_added_as_its_page_says(desk: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What it predicts is tested where its file is, which is the one that the page shows."""
+    shown = next(b for b in blocks(DOCS / "add-a-teacher.md", "python") if b.title.endswith("lennard_jones.py"))
+    assert shown.text == (ROOT / "tests" / "contracts" / "lennard_jones.py").read_text()
+    add("add-a-teacher.md", monkeypatch)
+    ((name, row),) = line("add-a-teacher.md", "POTENTIALS").items()
+    monkeypatch.setitem(POTENTIALS.rows, name, row)
+    assert load_recipe("recipe.yaml", [f"teacher.model={name}"]).value("teacher.model") == name
+
+
 def test_a_student_is_added_as_its_page_says(desk: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     add("add-a-student.md", monkeypatch)
     for name, row in line("add-a-student.md", "POTENTIALS").items():

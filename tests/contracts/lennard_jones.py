@@ -54,7 +54,7 @@ class LennardJones(Architecture):
 
         class LennardJonesPotential(Potential):
             def __init__(self) -> None:
-                super().__init__(settings.cutoff, learn_offsets=False)
+                super().__init__(settings.cutoff, learn_reference_energies=False)
                 self.epsilon = torch.nn.Parameter(torch.tensor(settings.epsilon))
                 self.sigma = torch.nn.Parameter(torch.tensor(settings.sigma))
 
