@@ -338,9 +338,9 @@ def test_examples_run(page: Path, desk: Path) -> None:
 def test_a_calculator_of_ones_own_is_a_teacher(desk: Path) -> None:
     from ase.build import bulk
 
-    from distill.potentials.teachers.opening import open_teacher
+    from distill.potentials.base import TeacherSource
 
-    teacher = open_teacher("ase", file=desk / "my_calculators.py", function="make")
+    teacher = TeacherSource("ase", file=desk / "my_calculators.py", function="make").open()
     assert teacher.evaluate([bulk("Cu")]).forces is not None
 
 

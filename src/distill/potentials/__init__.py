@@ -84,20 +84,3 @@ def student_row(arch: str) -> Any:
         remedy = f"{nearest(arch, known)}; a network of your own is module:Class"
         raise UserError(f"unknown architecture {arch!r}", remedy=remedy)
     return POTENTIALS[known[arch]]
-
-
-def teacher_row(model: str) -> Any:
-    """Return the row of the teacher that a recipe names, for instance of ``chgnet-0.3`` or ``mace:my.model``.
-
-    Raises:
-        UserError: there is no such teacher, or what has to follow its name is missing or too much.
-    """
-    name, colon, argument = model.partition(":")
-    if name not in names("teacher"):
-        raise UserError(f"unknown teacher {model!r}", where="teacher.model", remedy=nearest(name, names("teacher")))
-    row = POTENTIALS[name]
-    if row.argument and colon and not argument:
-        raise UserError(f"{model!r} names no {row.argument}", where="teacher.model", remedy=f"{name}:<{row.argument}>")
-    if colon and not row.argument:
-        raise UserError(f"nothing follows the name {name!r}", where="teacher.model", remedy=f"Write {name}")
-    return row

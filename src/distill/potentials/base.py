@@ -11,36 +11,14 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from distill.base.errors import UserError
+from distill.base.errors import UserError, nearest
+from distill.potentials import POTENTIALS, names
 from distill.potentials.settings import OfElements, PotentialSettings
 
 if TYPE_CHECKING:
     from distill.potentials.interface.potential import Potential
 MATERIALS_PROJECT = (*range(1, 84), *range(89, 95))
 """Atomic numbers that occur in the relaxations of the Materials Project: no Po, At, Rn, Fr, Ra, none beyond Pu."""
-
-
-@dataclass(frozen=True)
-class Source:
-    """Where a teacher comes from, besides its row.
-
-    Attributes:
-        model: its name in the recipe.
-        file: the file that the user named, or None.
-        function: ``module:function`` of a calculator, or the function alone where ``file`` is a Python file.
-        environment: the Python interpreter to run it in, or None for this one.
-    """
-
-    model: str
-    file: Path | None = None
-    function: str = ""
-    environment: str | None = None
-
-    def named_file(self, remedy: str) -> Path:
-        """Return the file that the user named; raises :class:`UserError` with ``remedy`` where there is none."""
-        if self.file is None or not self.file.is_file():
-            raise UserError("there is no such file", str(self.file) if self.file else "teacher.model", remedy)
-        return self.file
 
 
 class Architecture:
@@ -139,7 +117,7 @@ class Architecture:
         return settings
 
     @classmethod
-    def open(cls, source: Source, seed: int) -> Potential:
+    def open(cls, source: TeacherSource, seed: int) -> Potential:
         """Return the pretrained potential that a recipe names; rows that read a file or a function replace this."""
         return cls.build(cls.Settings(), seed)
 
@@ -173,4 +151,91 @@ class OwnSettings(Architecture):
     @classmethod
     def build(cls, settings: PotentialSettings, seed: int) -> Potential:
         """Return the published model; ``settings`` give way to those that it brings."""
-        return cls.open(Source(cls.name), seed)
+        return cls.open(TeacherSource(cls.name), seed)
+
+
+@dataclass(frozen=True)
+class TeacherSource:
+    """A teacher as a recipe names it: its row in the table, and what the row has to be told.
+
+    Attributes:
+        model: its name in the table, for instance ``"chgnet-0.3"`` or ``"mace"``.
+        file: the file that it is in, for ``mace``, ``graph-pes`` and for ``ase`` with a Python file.
+        function: ``module:function`` of a calculator, or the function alone where ``file`` is a Python file.
+        environment: the Python interpreter to run it in, or None for this one.
+    """
+
+    model: str
+    file: Path | None = None
+    function: str = ""
+    environment: str | None = None
+
+    @classmethod
+    def named(cls, model: str, environment: str | None = None) -> TeacherSource:
+        """Take apart what a recipe says: ``chgnet-0.3``, ``mace:my.model``, ``ase:my_calculators.py:make``.
+
+        Raises:
+            UserError: there is no such teacher, or what has to follow its name is missing or too much.
+        """
+        name, colon, argument = model.partition(":")
+        row = cls(name).row
+        if row.argument and colon and not argument:
+            what = f"{model!r} names no {row.argument}"
+            raise UserError(what, where="teacher.model", remedy=f"{name}:<{row.argument}>")
+        if colon and not row.argument:
+            raise UserError(f"nothing follows the name {name!r}", where="teacher.model", remedy=f"Write {name}")
+        if row.argument == "file" and argument:
+            return cls(name, Path(argument), environment=environment)
+        file, _, function = argument.rpartition(":")
+        if file.endswith(".py"):
+            return cls(name, Path(file), function, environment)
+        return cls(name, function=argument, environment=environment)
+
+    @property
+    def row(self) -> type[Architecture]:
+        """Its row in the table; raises :class:`UserError` where there is no such teacher."""
+        if self.model not in (teachers := names("teacher")):
+            raise UserError(f"unknown teacher {self.model!r}", "teacher.model", nearest(self.model, teachers))
+        row: type[Architecture] = POTENTIALS[self.model]
+        return row
+
+    def check(self) -> None:
+        """Refuse what cannot be opened because something is not named; nothing is opened or looked for.
+
+        Raises:
+            UserError: there is no such teacher, or its file, its function or its interpreter is missing.
+        """
+        row = self.row
+        if row.argument and not (self.file if row.argument == "file" else self.function):
+            raise needs_argument(row)
+        if row.own_environment and not self.environment:
+            what, remedy = "runs in an environment of its own", "Give its Python interpreter; distill doctor says how"
+            raise UserError(f"{self.model} {what}", "teacher.environment", f"{remedy} to make one")
+
+    def open(self, seed: int = 0) -> Potential:
+        """Return the teacher with its published weights, on the CPU, in evaluation mode.
+
+        Args:
+            seed: for what is drawn at random, if anything.
+
+        Raises:
+            UserError: there is no such teacher, or a package, file or interpreter is missing or not what it should be.
+            WorkError: weights cannot be downloaded.
+        """
+        self.check()
+        row: type[Architecture] = POTENTIALS["ase"] if self.environment else self.row
+        row.check_installed()
+        return row.open(self, seed)
+
+    def existing_file(self) -> Path:
+        """Return the file that the user named; raises :class:`UserError` where there is none."""
+        if self.file is None:
+            raise needs_argument(self.row)
+        if not self.file.is_file():
+            raise UserError("there is no such file", str(self.file), "Correct teacher.model")
+        return self.file
+
+
+def needs_argument(row: type[Architecture]) -> UserError:
+    """Return the error of a teacher that is named without its file or function."""
+    return UserError(f"{row.name} needs a {row.argument}", "teacher.model", f"Write {row.name}:<{row.argument}>")

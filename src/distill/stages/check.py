@@ -17,6 +17,7 @@ from pydantic import Field, field_validator
 from distill.base.errors import DistillError, UserError, nearest
 from distill.base.files import write_json
 from distill.base.settings import Settings
+from distill.potentials.base import TeacherSource
 from distill.stages.base import Job, Paths, Stage, StageSettings, Summary
 
 if TYPE_CHECKING:
@@ -207,11 +208,10 @@ def _examine(data: FileData, settings: Check.Settings, teacher: Callable[[], Pre
 
     A ``teacher`` that cannot be opened or asked is a finding.
     """
-    from distill.potentials import teacher_row
     from distill.structures.check import accepted, check_files
     from distill.structures.checks.finding import Finding
 
-    known, unchecked = teacher_row(settings.teacher).elements, []
+    known, unchecked = TeacherSource(settings.teacher).row.elements, []
     try:
         found = check_files(data.files, data.sources, known, settings.teacher, teacher())
     except DistillError as error:  # of the teacher, which could not be opened or asked
@@ -223,10 +223,8 @@ def _examine(data: FileData, settings: Check.Settings, teacher: Callable[[], Pre
 
 def _zero_shot(settings: Check.Settings, inputs: Paths) -> Predict:
     """Return what predicts labels as the teacher does before fine-tuning; raises what opening it raises."""
-    from distill.potentials.teachers.opening import open_teacher
-
-    file, function, environment = inputs.get("teacher"), settings.function, settings.environment
-    return open_teacher(settings.teacher, file=file, function=function, environment=environment).evaluate
+    source = TeacherSource(settings.teacher, inputs.get("teacher"), settings.function, settings.environment)
+    return source.open().evaluate
 
 
 def _refuse(findings: Sequence[Finding]) -> None:

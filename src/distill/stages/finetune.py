@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import shutil
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, Self
 
@@ -20,7 +20,7 @@ from distill.base.errors import UserError
 from distill.base.files import read_json, replacing
 from distill.base.random import stream_seed
 from distill.base.settings import Settings
-from distill.potentials import POTENTIALS, teacher_row
+from distill.potentials.base import TeacherSource
 from distill.stages.base import (
     FitSettings,
     Job,
@@ -103,17 +103,11 @@ class Teacher(TeacherSettings):
         """Divide ``mace:my.model`` and ``ase:my_calculators.py:make`` into name, file and function."""
         if not isinstance(raw, dict) or not isinstance(raw.get("model", ""), str):
             return raw
-        name, _, argument = raw.get("model", "").partition(":")
-        if not argument:
+        if ":" not in raw.get("model", ""):
             return raw
-        file, function = (argument, "") if POTENTIALS[name].argument == "file" else _function(argument)
-        return raw | {"model": name, "function": function} | ({"file": file} if file else {})
-
-
-def _function(argument: str) -> tuple[str, str]:
-    """Return the Python file and function of ``calculators.py:make``, or no file and ``module:function``."""
-    file, _, function = argument.rpartition(":")
-    return (file, function) if file.endswith(".py") else ("", argument)
+        source = TeacherSource.named(raw["model"])
+        file = {} if source.file is None else {"file": str(source.file)}
+        return raw | {"model": source.model, "function": source.function} | file
 
 
 class LabelOnly(Teacher):
@@ -165,12 +159,12 @@ class Finetune(Stage):
         model = given.get("model")
         if not isinstance(model, str):
             return Teacher
-        row = teacher_row(model)
-        if row.argument and ":" not in model and not (given.get("file") or given.get("function")):
-            raise UserError(f"{model} needs a {row.argument}", "teacher.model", f"Write {model}:<{row.argument}>")
-        if row.own_environment and not given.get("environment"):
-            where, remedy = "teacher.environment", "Give its Python interpreter; distill doctor says how to make one"
-            raise UserError(f"{model} runs in an environment of its own", where, remedy)
+        source = TeacherSource.named(model, given.get("environment"))
+        if ":" not in model:  # it has been taken apart before
+            file = Path(given["file"]) if given.get("file") else None
+            source = replace(source, file=file, function=given.get("function", ""))
+        source.check()
+        row = source.row
         if row.trains and not given.get("environment"):
             return Teacher
         if given.get("finetune") is not None:
@@ -216,12 +210,11 @@ NOT_TUNED = "not fine-tuned"
 
 def _open(inputs: Paths, settings: TeacherSettings, job: Job) -> Any:
     """Return the foundation model in the precision asked for."""
-    from distill.potentials.teachers.opening import open_teacher
     from distill.potentials.teachers.weights import reporting
 
-    seed, function, environment = stream_seed(job.seed, "teacher"), settings.function, settings.environment
+    source = TeacherSource(settings.model, inputs["file"], settings.function, settings.environment)
     with reporting(job.progress):
-        teacher = open_teacher(settings.model, seed, file=inputs["file"], function=function, environment=environment)
+        teacher = source.open(stream_seed(job.seed, "teacher"))
     double = settings.finetune is not None and settings.finetune.precision == "float64"
     return (teacher.double() if double else teacher).to(job.device)
 

@@ -8,13 +8,12 @@ that conflict with ours (SevenNet and fairchem want another e3nn than MACE) live
 from __future__ import annotations
 
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from distill.base.errors import UserError
 from distill.base.files import hash_file
 from distill.potentials import POTENTIALS
-from distill.potentials.base import MATERIALS_PROJECT, Architecture, Source
+from distill.potentials.base import MATERIALS_PROJECT, Architecture, TeacherSource
 from distill.potentials.settings.external import ExternalSettings
 from distill.potentials.teachers.weights import Weights, fetch
 from distill.potentials.workers.calculator import FAMILIES, family_of
@@ -58,7 +57,7 @@ class External(Architecture):
         )
 
     @classmethod
-    def open(cls, source: Source, seed: int) -> Potential:
+    def open(cls, source: TeacherSource, seed: int) -> Potential:
         """Return the potential that a recipe names; what can be wrong with its interpreter or file is looked at.
 
         Raises:
@@ -70,13 +69,11 @@ class External(Architecture):
             known = ", ".join(FAMILIES)
             what = f"{source.model} cannot run in an environment of its own"
             raise UserError(what, "teacher.environment", f"Leave it out; it can be given for: {known}")
-        file = str(Path(source.file).absolute()) if source.file else None
-        if file and not Path(file).is_file():
-            raise UserError("there is no such file", where=str(source.file), remedy="Correct teacher.model")
+        file = source.existing_file().absolute() if source.file else None
         settings = ExternalSettings(
             model=source.model,
-            file=file,
-            sha256=hash_file(Path(file)) if file else "",
+            file=str(file) if file else None,
+            sha256=hash_file(file) if file else "",
             function=source.function,
             environment=interpreter(source.environment, row) if source.environment else None,
         )

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from distill.base.errors import UserError
 from distill.base.files import hash_file
-from distill.potentials.base import Architecture, Source
+from distill.potentials.base import Architecture, TeacherSource, needs_argument
 from distill.potentials.settings import PotentialSettings
 
 if TYPE_CHECKING:
@@ -45,12 +45,12 @@ class GraphPESFile(Architecture):
     @classmethod
     def network(cls, settings: GraphPESFileSettings) -> Potential:
         """There is no network without a file."""
-        raise UserError(f"{cls.name} needs a file", where="teacher.model", remedy=f"Write {cls.name}:<file>")
+        raise needs_argument(cls)
 
     @classmethod
-    def open(cls, source: Source, seed: int) -> Potential:
+    def open(cls, source: TeacherSource, seed: int) -> Potential:
         """Return the model in the file that the user named, which is a pickle: it may run code."""
-        file = source.named_file(f"Write {cls.name}:<file>")
+        file = source.existing_file()
         sha256 = hash_file(file)
         potential = cls._read(file, sha256)
         potential.origin = {

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, ClassVar
 
-from distill.potentials.base import MATERIALS_PROJECT, OwnSettings, Source
+from distill.potentials.base import MATERIALS_PROJECT, OwnSettings, TeacherSource
 from distill.potentials.settings.mace import MACESettings
 from distill.potentials.teachers.weights import Weights, fetch
 
@@ -43,13 +43,13 @@ class MACE(OwnSettings):
         return MACEPotential(settings)
 
     @classmethod
-    def open(cls, source: Source, seed: int) -> Potential:
+    def open(cls, source: TeacherSource, seed: int) -> Potential:
         """Return the model in the file that the user named, which is a pickle: it may run code.
 
         Raises:
             UserError: there is no such file, or it holds no MACE model that can be used here.
         """
-        file = source.named_file(f"Write {cls.name}:<file>, a file of mace-torch")
+        file = source.existing_file()
         from distill.base.files import hash_file
         from distill.potentials.published.mace import read_model
 
@@ -67,7 +67,7 @@ class PublishedMACE(MACE):
     weights: ClassVar[Weights]
 
     @classmethod
-    def open(cls, source: Source, seed: int) -> Potential:
+    def open(cls, source: TeacherSource, seed: int) -> Potential:
         """Return the published model.
 
         Raises:

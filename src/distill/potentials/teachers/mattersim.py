@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import Field
 
-from distill.potentials.base import MATERIALS_PROJECT, OwnSettings, Source
+from distill.potentials.base import MATERIALS_PROJECT, OwnSettings, TeacherSource
 from distill.potentials.settings import PotentialSettings
 from distill.potentials.teachers.weights import Weights, fetch
 
@@ -61,7 +61,7 @@ class MatterSim1M(OwnSettings):
         return MatterSimPotential(network, settings.cutoff, cls.elements or ())
 
     @classmethod
-    def open(cls, source: Source, seed: int) -> Potential:
+    def open(cls, source: TeacherSource, seed: int) -> Potential:
         """Return the published model, downloaded on first use; its sizes are those in the file.
 
         Raises:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import Field
 
-from distill.potentials.base import MATERIALS_PROJECT, OwnSettings, Source
+from distill.potentials.base import MATERIALS_PROJECT, OwnSettings, TeacherSource
 from distill.potentials.settings import PotentialSettings
 from distill.potentials.teachers.weights import Weights, fetch
 
@@ -63,7 +63,7 @@ class _Orb(OwnSettings):
         return kind(network, settings.head, neighbours=cls.neighbours, elements=cls.elements)
 
     @classmethod
-    def open(cls, source: Source, seed: int) -> Potential:
+    def open(cls, source: TeacherSource, seed: int) -> Potential:
         """Return the published model, downloaded on first use.
 
         Raises:

@@ -19,11 +19,11 @@ from ase.calculators.emt import EMT
 from distill import doctor
 from distill.base.errors import UserError, WorkError
 from distill.potentials import POTENTIALS
+from distill.potentials.base import TeacherSource
 from distill.potentials.interface import conformance as check
 from distill.potentials.interface.saving import load, save
 from distill.potentials.teachers import external
 from distill.potentials.teachers.chgnet import CHGNet03
-from distill.potentials.teachers.opening import open_teacher
 from distill.potentials.workers import calculator as calculator_worker
 from distill.potentials.workers.calculator_potential import ExternalPotential
 from distill.potentials.workers.environments import commands
@@ -89,7 +89,7 @@ def opened(file: Path) -> Opener:
     """Open a function of that file."""
 
     def make(function: str, place: str | None = HERE) -> ExternalPotential:
-        potential = open_teacher("ase", file=file, function=function, environment=place)
+        potential = TeacherSource("ase", file=file, function=function, environment=place).open()
         assert isinstance(potential, ExternalPotential)
         return potential
 
@@ -150,7 +150,7 @@ def test_a_module_of_the_python_path_or_of_the_current_folder(
     expected = EMT().get_potential_energy(bulk("Cu"))
     for place in (HERE, THERE):
         for function in ("ase.calculators.emt:EMT", "calculators_in_this_folder:emt"):
-            found = open_teacher("ase", function=function, environment=place).evaluate([bulk("Cu")]).energy
+            found = TeacherSource("ase", function=function, environment=place).open().evaluate([bulk("Cu")]).energy
             assert found is not None and found[0] == pytest.approx(expected, abs=1e-10)
 
 
@@ -188,16 +188,18 @@ def test_a_module_that_is_not_there(
     monkeypatch.chdir(tmp_path)
     Path("antigravity_broken.py").write_text("import not_there\n")
     with pytest.raises(UserError, match=words):
-        open_teacher("ase", function=function, environment=place).evaluate([bulk("Cu")])
+        TeacherSource("ase", function=function, environment=place).open().evaluate([bulk("Cu")])
 
 
 @PLACES
 def test_a_file_that_does_not_run(place: str | None, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"gone\.py: there is no such file"):
-        open_teacher("ase", file=tmp_path / "gone.py", function="make")
+        TeacherSource("ase", file=tmp_path / "gone.py", function="make").open()
     (tmp_path / "broken.py").write_text("1 / 0\n")
     with pytest.raises(UserError, match=r"broken\.py failed \(ZeroDivisionError: division by zero\)"):
-        open_teacher("ase", file=tmp_path / "broken.py", function="make", environment=place).evaluate([bulk("Cu")])
+        TeacherSource("ase", file=tmp_path / "broken.py", function="make", environment=place).open().evaluate(
+            [bulk("Cu")]
+        )
 
 
 @PLACES
@@ -282,12 +284,12 @@ def test_elements_are_those_of_the_model() -> None:
 
 def test_models_that_have_no_way_into_another_interpreter_are_refused() -> None:
     with pytest.raises(UserError, match=r"mattersim-v1\.0\.0-1m cannot run in .* sevennet, uma, chgnet, mace"):
-        open_teacher("mattersim-v1.0.0-1m", environment=sys.executable)
+        TeacherSource("mattersim-v1.0.0-1m", environment=sys.executable).open()
 
 
 def test_models_that_need_another_interpreter_say_so() -> None:
-    with pytest.raises(UserError, match=r"environment of its own\. See: distill doctor"):
-        open_teacher("sevennet-0")
+    with pytest.raises(UserError, match=r"environment of its own\. .*distill doctor"):
+        TeacherSource("sevennet-0").open()
 
 
 @pytest.mark.parametrize("kind", ["nothing", "text", "empty folder"])
@@ -298,7 +300,7 @@ def test_a_missing_interpreter_is_the_commands_that_make_it(tmp_path: Path, kind
     elif kind == "empty folder":
         path.mkdir()
     with pytest.raises(UserError) as caught:
-        open_teacher("sevennet-0", environment=str(path))
+        TeacherSource("sevennet-0", environment=str(path)).open()
     assert caught.value.where == "teacher.environment"
     assert all(command in str(caught.value) for command in commands(POTENTIALS["sevennet-0"]))
 
@@ -307,13 +309,13 @@ def test_a_missing_package_is_the_command_that_installs_it() -> None:
     if find_spec("sevenn") is not None:
         pytest.skip("sevenn is installed here")
     with pytest.raises(UserError) as caught:
-        open_teacher("sevennet-0", environment=sys.executable).evaluate([bulk("Cu")])
+        TeacherSource("sevennet-0", environment=sys.executable).open().evaluate([bulk("Cu")])
     assert "'sevenn' is not installed there" in str(caught.value)
     assert f"{sys.executable} -m pip install" in str(caught.value) and " sevenn " in str(caught.value)
 
 
 def test_the_folder_of_an_environment_stands_for_its_interpreter(file: Path) -> None:
-    potential = open_teacher("ase", file=file, function="emt", environment=sys.prefix)
+    potential = TeacherSource("ase", file=file, function="emt", environment=sys.prefix).open()
     assert potential.evaluate([bulk("Cu")]).energy is not None
 
 
@@ -354,7 +356,7 @@ def test_chgnet_in_another_interpreter_is_ours() -> None:
     crystal = bulk("Si", cubic=True)
     crystal.rattle(0.1, seed=0)
     ours = CHGNet03.build(CHGNet03.Settings(), 0).evaluate([crystal])
-    theirs = open_teacher("chgnet-0.3", environment=sys.executable).evaluate([crystal])
+    theirs = TeacherSource("chgnet-0.3", environment=sys.executable).open().evaluate([crystal])
     np.testing.assert_allclose(theirs.energy, ours.energy, atol=1e-4)
     np.testing.assert_allclose(theirs.forces, ours.forces, atol=1e-4)
     np.testing.assert_allclose(theirs.stress, ours.stress, atol=1e-5)
@@ -366,8 +368,8 @@ def test_mace_in_another_interpreter_is_ours(tmp_path: Path) -> None:
     file = pytest.importorskip("test_mace").random_model(tmp_path / "tiny.model")
     crystal = bulk("Si", cubic=True)
     crystal.rattle(0.1, seed=0)
-    ours = open_teacher("mace", file=file).evaluate([crystal])
-    theirs = open_teacher("mace", file=file, environment=sys.executable).evaluate([crystal])
+    ours = TeacherSource("mace", file=file).open().evaluate([crystal])
+    theirs = TeacherSource("mace", file=file, environment=sys.executable).open().evaluate([crystal])
     np.testing.assert_allclose(theirs.energy, ours.energy, atol=1e-5)
     np.testing.assert_allclose(theirs.forces, ours.forces, atol=1e-5)
     np.testing.assert_allclose(theirs.stress, ours.stress, atol=1e-5)

@@ -20,8 +20,8 @@ from ase import Atoms
 from ase.build import bulk, molecule
 
 from distill.potentials import POTENTIALS
+from distill.potentials.base import TeacherSource
 from distill.potentials.interface.saving import load, save
-from distill.potentials.teachers.opening import open_teacher
 from distill.potentials.workers.calculator_potential import ExternalPotential
 from distill.potentials.workers.environments import commands
 from distill.potentials.workers.process import CalculatorWorker
@@ -112,7 +112,7 @@ def agrees(found: Frames, expected: dict[str, np.ndarray]) -> None:
 
 def test_agrees_with_its_own_calculator(interpreter: str, expected: dict[str, np.ndarray], tmp_path: Path) -> None:
     """In batches, after its process was killed, and after saving and loading."""
-    teacher = open_teacher("sevennet-0", environment=interpreter)
+    teacher = TeacherSource("sevennet-0", environment=interpreter).open()
     assert isinstance(teacher, ExternalPotential) and teacher.architecture == "sevennet-0"
     frames = structures()
     agrees(teacher.evaluate(frames, max_atoms=30), expected)
@@ -133,7 +133,7 @@ def test_agrees_with_its_own_calculator(interpreter: str, expected: dict[str, np
 def test_its_siblings_open(interpreter: str, model: str) -> None:
     """The two levels of theory of the multi-fidelity network differ by electronvolts, PBE networks by little."""
     silicon = bulk("Si")
-    energy = open_teacher(model, environment=interpreter).evaluate([silicon]).energy_per_atom[0]
+    energy = TeacherSource(model, environment=interpreter).open().evaluate([silicon]).energy_per_atom[0]
     # PBE silicon of the Materials Project: -5.42 eV an atom; r2SCAN has deeper cores
     assert (abs(energy + 5.42) < 0.05) == (model != "sevennet-mf-0-r2scan")
     assert -12 < energy < -5

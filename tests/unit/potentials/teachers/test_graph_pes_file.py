@@ -14,9 +14,9 @@ from graph_pes.models import AdditionModel, FixedOffset, LennardJones, PaiNN, Sc
 from graph_pes.utils.calculator import GraphPESCalculator
 
 from distill.base.errors import UserError
+from distill.potentials.base import TeacherSource
 from distill.potentials.interface.conformance import check_potential
 from distill.potentials.interface.saving import load, save
-from distill.potentials.teachers.opening import open_teacher
 
 
 def saved(model: GraphPESModel, path: Path) -> Path:
@@ -61,7 +61,7 @@ def atoms() -> list[Atoms]:
 def test_agrees_with_graph_pes(name: str, tmp_path: Path, atoms: list[Atoms]) -> None:
     """In single precision; the sum has deep isolated atoms, of which single precision knows 2e-4 eV in 3 000 eV."""
     model = some_models()[name]
-    potential = open_teacher("graph-pes", file=saved(model, tmp_path / "model.pt"))
+    potential = TeacherSource("graph-pes", file=saved(model, tmp_path / "model.pt")).open()
     found = potential.evaluate(atoms)
     assert found.energy is not None and found.stress is not None
     for k, one in enumerate(atoms):
@@ -73,11 +73,12 @@ def test_agrees_with_graph_pes(name: str, tmp_path: Path, atoms: list[Atoms]) ->
 
 @pytest.mark.parametrize("name", some_models())
 def test_keeps_the_contract(name: str, tmp_path: Path) -> None:
-    assert check_potential(open_teacher("graph-pes", file=saved(some_models()[name], tmp_path / "model.pt"))) == []
+    file = saved(some_models()[name], tmp_path / "model.pt")
+    assert check_potential(TeacherSource("graph-pes", file=file).open()) == []
 
 
 def test_knows_the_elements_it_has_seen(tmp_path: Path) -> None:
-    potential = open_teacher("graph-pes", file=saved(some_models()["network"], tmp_path / "model.pt"))
+    potential = TeacherSource("graph-pes", file=saved(some_models()["network"], tmp_path / "model.pt")).open()
     assert potential.elements == (8, 14)
     with pytest.raises(UserError, match="does not know the element Fe"):
         potential.evaluate([bulk("Fe")])
@@ -85,7 +86,7 @@ def test_knows_the_elements_it_has_seen(tmp_path: Path) -> None:
 
 def test_a_saved_potential_needs_nothing_but_its_folder(tmp_path: Path, atoms: list[Atoms]) -> None:
     path = saved(some_models()["network"], tmp_path / "model.pt")
-    potential = open_teacher("graph-pes", file=path)
+    potential = TeacherSource("graph-pes", file=path).open()
     with torch.no_grad():
         for parameter in potential.parameters():
             parameter.mul_(1.01)
@@ -99,7 +100,7 @@ def test_a_saved_potential_needs_nothing_but_its_folder(tmp_path: Path, atoms: l
 
 
 def test_another_file_is_not_loaded_in_its_place(tmp_path: Path) -> None:
-    potential = open_teacher("graph-pes", file=saved(some_models()["network"], tmp_path / "model.pt"))
+    potential = TeacherSource("graph-pes", file=saved(some_models()["network"], tmp_path / "model.pt")).open()
     save(potential, tmp_path / "artifact", {})
     saved(some_models()["pair"], tmp_path / "artifact" / "network.pt")
     with pytest.raises(UserError, match=r"network\.pt: it is missing or has changed"):
@@ -121,7 +122,7 @@ class Crooked(LennardJones):
 def test_other_forces_than_the_gradient_are_refused(tmp_path: Path) -> None:
     torch.save(Crooked(), tmp_path / "model.pt")
     with pytest.raises(UserError, match="not the gradient"):
-        open_teacher("graph-pes", file=tmp_path / "model.pt")
+        TeacherSource("graph-pes", file=tmp_path / "model.pt").open()
 
 
 @pytest.mark.parametrize("content", ["nothing", "text", "dict", "module"])
@@ -134,12 +135,12 @@ def test_what_is_not_a_model_is_one_sentence(content: str, tmp_path: Path) -> No
     else:
         torch.save({} if content == "dict" else torch.nn.Linear(2, 2), path)
     with pytest.raises(UserError) as caught:
-        open_teacher("graph-pes", file=path)
+        TeacherSource("graph-pes", file=path).open()
     assert str(caught.value).startswith(f"{path}: this is not a model of graph-pes") and "\n" not in str(caught.value)
 
 
 def test_a_file_is_needed(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="graph-pes:<file>"):
-        open_teacher("graph-pes")
+        TeacherSource("graph-pes").open()
     with pytest.raises(UserError, match="no such file"):
-        open_teacher("graph-pes", file=tmp_path / "gone.pt")
+        TeacherSource("graph-pes", file=tmp_path / "gone.pt").open()

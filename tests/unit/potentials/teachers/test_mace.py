@@ -19,12 +19,12 @@ from ase.build import bulk
 from distill.base.errors import UserError
 from distill.base.files import hash_file
 from distill.potentials import POTENTIALS, names
+from distill.potentials.base import TeacherSource
 from distill.potentials.interface.conformance import check_potential
 from distill.potentials.interface.potential import Potential
 from distill.potentials.interface.saving import load, save
 from distill.potentials.settings.mace import MACESettings
 from distill.potentials.teachers.mace import MACE
-from distill.potentials.teachers.opening import open_teacher
 
 if find_spec("mace") is None:
     pytest.skip("mace-torch is not installed", allow_module_level=True)
@@ -82,7 +82,7 @@ def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def teacher(file: Path) -> Potential:
     """The model opened as a recipe would."""
-    return open_teacher("mace", file=file)
+    return TeacherSource("mace", file=file).open()
 
 
 @pytest.fixture(scope="module")
@@ -123,7 +123,7 @@ def test_agrees_with_the_package_in_double_precision(teacher: Potential, file: P
 def test_agrees_with_the_package_in_single_precision(tmp_path: Path, atoms: list[Atoms]) -> None:
     """A file in single precision stays so; without deep isolated atoms, rounding is all that differs."""
     file = random_model(tmp_path / "single.model", torch.float32, atomic_energies=np.array([-1.0, -2.0, -3.0]))
-    potential = open_teacher("mace", file=file)
+    potential = TeacherSource("mace", file=file).open()
     assert potential.dtype == torch.float32
     agree(potential, file, atoms, "float32", 5e-5)
 
@@ -183,7 +183,7 @@ def variants() -> dict[str, Callable[[], dict[str, object]]]:
 @pytest.mark.parametrize("name", variants())
 def test_every_kind_of_network_agrees_with_the_package(name: str, tmp_path: Path, atoms: list[Atoms]) -> None:
     file = random_model(tmp_path / f"{name}.model", **variants()[name]())
-    potential = open_teacher("mace", file=file)
+    potential = TeacherSource("mace", file=file).open()
     agree(potential, file, atoms, "float64", 1e-7)
     if name == "multihead":
         assert potential.origin["head"] == "Default of pt_head, Default"
@@ -201,7 +201,7 @@ def test_a_file_of_an_older_package_agrees(tmp_path: Path, atoms: list[Atoms]) -
     for name in ("heads", "apply_cutoff", "use_reduced_cg", "use_so3", "edge_irreps", "use_last_readout_only"):
         delattr(model, name)
     torch.save(model, file)
-    agree(open_teacher("mace", file=file), file, atoms, "float64", 1e-7)
+    agree(TeacherSource("mace", file=file).open(), file, atoms, "float64", 1e-7)
 
 
 def test_parameters_that_do_not_match_are_named(file: Path, tmp_path: Path) -> None:
@@ -209,7 +209,7 @@ def test_parameters_that_do_not_match_are_named(file: Path, tmp_path: Path) -> N
     strange.register_parameter("charge", torch.nn.Parameter(torch.ones(2)))
     torch.save(strange, tmp_path / "strange.model")
     with pytest.raises(UserError, match="not supported here: the parameters charge"):
-        open_teacher("mace", file=tmp_path / "strange.model")
+        TeacherSource("mace", file=tmp_path / "strange.model").open()
 
 
 def test_is_saved_without_a_pickle(teacher: Potential, atoms: list[Atoms], tmp_path: Path) -> None:
@@ -228,8 +228,8 @@ def test_can_be_fine_tuned(file: Path, atoms: list[Atoms], tmp_path: Path) -> No
     from distill.training.gradient.fit import fit
     from distill.training.gradient.losses import LossWeights
 
-    potential = open_teacher("mace", file=file)
-    truth = open_teacher("mace", file=file)
+    potential = TeacherSource("mace", file=file).open()
+    truth = TeacherSource("mace", file=file).open()
     with torch.no_grad():
         for parameter in truth.parameters():
             parameter.mul_(1.1)
@@ -262,7 +262,7 @@ def test_unknown_elements_are_refused(teacher: Potential) -> None:
 
 def test_a_model_in_other_order_of_elements(tmp_path: Path, atoms: list[Atoms]) -> None:
     file = random_model(tmp_path / "order.model", atomic_numbers=[14, 1, 8])
-    agree(open_teacher("mace", file=file), file, [atoms[2]], "float64", 1e-7)
+    agree(TeacherSource("mace", file=file).open(), file, [atoms[2]], "float64", 1e-7)
 
 
 @pytest.mark.parametrize("content", ["nothing", "text", "digits", "dict", "tensor", "module", "state"])
@@ -276,14 +276,14 @@ def test_what_is_not_a_model_is_one_sentence(content: str, file: Path, tmp_path:
         things = {"dict": {}, "tensor": torch.zeros(3), "module": torch.nn.Linear(2, 2)}
         torch.save(things.get(content, {"state": torch.ones(1)}), path)
     with pytest.raises(UserError) as caught:
-        open_teacher("mace", file=path)
+        TeacherSource("mace", file=path).open()
     assert str(path) in str(caught.value) and "\n" not in str(caught.value)
     assert "mace-torch" in str(caught.value) or "not a MACE model" in str(caught.value)
 
 
 def test_a_missing_file_is_one_sentence(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"gone\.model.*no such file"):
-        open_teacher("mace", file=tmp_path / "gone.model")
+        TeacherSource("mace", file=tmp_path / "gone.model").open()
 
 
 def test_a_network_that_differs_is_refused(file: Path, tmp_path: Path) -> None:
@@ -292,7 +292,7 @@ def test_a_network_that_differs_is_refused(file: Path, tmp_path: Path) -> None:
     strange.interactions[1].avg_num_neighbors = 3.0
     torch.save(strange, tmp_path / "strange.model")
     with pytest.raises(UserError, match="not supported here: parts of it"):
-        open_teacher("mace", file=tmp_path / "strange.model")
+        TeacherSource("mace", file=tmp_path / "strange.model").open()
 
 
 def test_settings_are_plain_data() -> None:
@@ -331,9 +331,9 @@ def test_a_published_model_is_read_from_the_cache(
     monkeypatch.setenv("DISTILL_CACHE", str(tmp_path))
     row.weights.path.write_bytes(file.read_bytes())
     with pytest.raises(UserError, match="SHA-256"):
-        open_teacher("mace-mp-0a")
+        TeacherSource("mace-mp-0a").open()
     monkeypatch.setattr(row, "weights", replace(row.weights, sha256=hash_file(file)), raising=False)
-    potential = open_teacher("mace-mp-0a")
+    potential = TeacherSource("mace-mp-0a").open()
     assert potential.architecture == "mace-mp-0a" and potential.dtype == torch.float32
     assert potential.origin["verified"] == "against a recorded SHA-256" and potential.origin["licence"] == "MIT"
     save(potential, tmp_path / "saved", {})

@@ -18,11 +18,11 @@ from scipy.special import eval_legendre, spherical_jn
 
 from distill.base.errors import UserError
 from distill.potentials import POTENTIALS
+from distill.potentials.base import TeacherSource
 from distill.potentials.interface.conformance import check_potential
 from distill.potentials.interface.potential import Potential
 from distill.potentials.networks.mattersim import ZEROS, ThreeBody
 from distill.potentials.teachers.mattersim import MatterSimSettings
-from distill.potentials.teachers.opening import open_teacher
 from distill.structures.frames import Frames
 from distill.training.gradient.fit import fit
 
@@ -63,7 +63,7 @@ def ours() -> Potential:
 
 def test_is_that_of_its_package(package: Any, structures: dict[str, Atoms], water: Atoms) -> None:
     calculator = importlib.import_module("mattersim.forcefield.potential").MatterSimCalculator(package, device="cpu")
-    ours = open_teacher("mattersim-v1.0.0-1m")
+    ours = TeacherSource("mattersim-v1.0.0-1m").open()
     assert ours.settings == MatterSimSettings(width=24, blocks=3, cutoff=5.2, angle_cutoff=4.1)
     for label, atoms in {**structures, "water": water}.items():
         found = ours.evaluate(Frames.from_atoms([atoms]))
@@ -79,7 +79,7 @@ def test_is_that_of_its_package(package: Any, structures: dict[str, Atoms], wate
 
 
 def test_angles_matter_in_that_comparison(package: Any, silicon: Atoms) -> None:
-    ours = open_teacher("mattersim-v1.0.0-1m")
+    ours = TeacherSource("mattersim-v1.0.0-1m").open()
     frames = Frames.from_atoms([silicon])
     before = ours.evaluate(frames).forces
     for block in ours.get_submodule("network.blocks").children():
@@ -156,4 +156,4 @@ def test_another_file_is_refused(content: Any, monkeypatch: pytest.MonkeyPatch, 
     else:
         torch.save(content, path)
     with pytest.raises(UserError, match=r"1M.pth: it does not hold the weights of mattersim-v1.0.0-1m"):
-        open_teacher("mattersim-v1.0.0-1m")
+        TeacherSource("mattersim-v1.0.0-1m").open()

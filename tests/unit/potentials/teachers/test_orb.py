@@ -22,12 +22,12 @@ from scipy.special import eval_legendre
 
 from distill.base.errors import UserError
 from distill.potentials import POTENTIALS
+from distill.potentials.base import TeacherSource
 from distill.potentials.interface.conformance import check_potential
 from distill.potentials.interface.potential import Potential
 from distill.potentials.networks.harmonics import spherical_harmonics
 from distill.potentials.networks.orb import nearest
 from distill.potentials.networks.orb_direct import OrbDirect, removed_torque
-from distill.potentials.teachers.opening import open_teacher
 from distill.potentials.teachers.orb import OrbSettings
 from distill.structures.frames import Frames
 from distill.training.gradient.fit import fit
@@ -132,7 +132,7 @@ def opened(name: str, model: Any, monkeypatch: pytest.MonkeyPatch, cache: Path) 
     row = POTENTIALS[name]
     monkeypatch.setattr(row, "published", SMALL)
     torch.save(model.state_dict(), cache / row.weights.name)
-    return open_teacher(name)
+    return TeacherSource(name).open()
 
 
 @pytest.mark.parametrize("name", KINDS)
@@ -282,7 +282,7 @@ def test_another_file_is_refused(content: Any, monkeypatch: pytest.MonkeyPatch, 
     else:
         torch.save(content, path)
     with pytest.raises(UserError, match=r"orb-v2-20241011.ckpt: it does not hold the weights of orb-v2"):
-        open_teacher("orb-v2")
+        TeacherSource("orb-v2").open()
 
 
 def test_the_direct_models_say_what_they_are() -> None:
