@@ -1,4 +1,19 @@
-"""The potentials, teachers and students. Adding one is one file and one line here; listing them imports nothing."""
+"""The potentials, teachers and students. Adding one is one file and one line here; listing them imports nothing.
+
+============== ======================================================================= ==========================
+wing           what is in it                                                           imports
+============== ======================================================================= ==========================
+``settings``   what a recipe says of a potential, where several wings read it          nothing of the others
+``interface``  what all potentials share: batches, evaluation, calculator, saving      settings
+``networks``   what needs torch, one network a file                                    interface
+``published``  readers of files that others published                                  networks
+``workers``    other interpreters: their scripts, and the potentials that ask them     interface
+``students``   rows of the table, without torch                                        networks, workers
+``teachers``   rows of the table, without torch                                        published, networks, workers
+============== ======================================================================= ==========================
+
+``base.py`` says what a row is, and opens a teacher. Each wing imports those of its line and theirs, never the other way.
+"""
 
 from __future__ import annotations
 
