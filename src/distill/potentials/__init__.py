@@ -12,7 +12,7 @@ wing           what is in it                                                    
 ``teachers``   rows of the table, without torch                                        published, networks, workers
 ============== ======================================================================= ==========================
 
-``base.py`` says what a row is, and opens a teacher. Each wing imports those of its line and theirs, never the other way.
+``base.py`` says what a row is, and opens a teacher. A wing imports those of its line and theirs, never others.
 """
 
 from __future__ import annotations
