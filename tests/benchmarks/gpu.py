@@ -164,12 +164,18 @@ def run_case(bench: Bench, case: Case) -> None:
     except Exception as error:
         with (bench.out / "gpu.log").open("a", encoding="utf-8") as file:
             file.write(f"--- {case.name}\n{traceback.format_exc()}\n")
-        say("".join(traceback.format_exception(error)[-3:]))
-        bench.failed(case.name, f"{type(error).__name__}: {str(error).strip()[:300]}".replace("\n", " "))
+        say("".join(traceback.format_exception(error)[-3:])[-800:])
+        bench.failed(case.name, f"{type(error).__name__}: {shortened(str(error))}")
         if not usable(bench.device):
             sys.exit(UNUSABLE)
         return
     bench.row(case.name, seconds=time.perf_counter() - begin, **gpu_memory(bench))
+
+
+def shortened(text: str) -> str:
+    """Return a message in one line, the beginning and the end of a long one."""
+    text = " ".join(text.split())
+    return text if len(text) < 400 else f"{text[:150]} ... {text[-250:]}"
 
 
 def gpu_memory(bench: Bench) -> Figures:
@@ -282,13 +288,13 @@ def main() -> None:
     if options.deadline is None:
         orchestrate(options)
         return
-    from gpu_cases import CASES, compile_ahead
+    from gpu_cases import CASES, compiling
 
     bench = make_bench(options, options.deadline)
     resolve_device(options.device)
     use_threads(options.threads)
     if options.warm:
-        compile_ahead(bench, *options.warm.split())
+        run_case(bench, compiling(*options.warm.split()))
     else:
         names = [case.name for case in CASES]
         first = names.index(options.after) + 1 if options.after else 0

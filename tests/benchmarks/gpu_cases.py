@@ -6,7 +6,6 @@ import copy
 import platform
 import subprocess
 import tempfile
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
@@ -248,11 +247,14 @@ def little_memory(bytes_: int) -> Iterator[None]:
 # Compilation
 
 
-def compile_ahead(bench: Bench, arch: str, purpose: str) -> None:
-    """Fill the compiler's cache, as a process of its own while others check correctness."""
-    begin = time.perf_counter()
-    error = compiled_error(arch, purpose, bench)
-    bench.row(f"compiling {arch} for {purpose}", seconds=time.perf_counter() - begin, forces_differ=error)
+def compiling(arch: str, purpose: str) -> Case:
+    """Return what fills the compiler's cache, in a process of its own while others check correctness."""
+    name = f"compiling {arch} for {purpose}"
+
+    def run(bench: Bench) -> None:
+        bench.row(name, forces_differ=compiled_error(arch, purpose, bench))
+
+    return Case(name, "correctness", 30, run)
 
 
 def compiled_error(arch: str, purpose: str, bench: Bench) -> float:
