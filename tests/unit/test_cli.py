@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -21,7 +20,7 @@ def distill(*arguments: str, cwd: Path | None = None) -> subprocess.CompletedPro
 
 @pytest.mark.parametrize("verb", ["", *VERBS])
 def test_help_costs_no_import(verb: str) -> None:
-    """The modules loaded are counted, because time on a busy machine is noise; the time is bounded generously."""
+    """The modules loaded are counted, because time on a busy machine is noise."""
     code = (
         "import sys; from distill.cli import main\n"
         f"try: main({[verb, '--help'] if verb else ['--help']!r})\n"
@@ -29,11 +28,9 @@ def test_help_costs_no_import(verb: str) -> None:
         "heavy = {'pydantic', 'yaml', 'rich', 'numpy', 'torch', 'ase'} & set(sys.modules)\n"
         "sys.exit(f'imported {heavy}' if heavy else 0)"
     )
-    began = time.monotonic()
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr
     assert f"usage: distill{' ' + verb if verb else ''}" in done.stdout
-    assert time.monotonic() - began < 2  # measured: 0.1 s
 
 
 def test_every_option_is_explained(capsys: pytest.CaptureFixture[str]) -> None:

@@ -61,7 +61,7 @@ def test_a_terminal_shows_bars_and_keeps_the_lines(toy: Toy) -> None:
         except OSError:  # the other side of a terminal that closes is an input/output error
             break
     os.close(here)
-    assert process.wait(timeout=20) == 0
+    assert process.wait(timeout=120) == 0
     text = shown.decode()
     assert "━" in text and "counting" in text and "/4 step" in text and "/12" in text
     assert "[12/12] total done" in text and "fit[big,distilled,0]" in text

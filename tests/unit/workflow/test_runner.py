@@ -25,6 +25,19 @@ def run(toy: Toy, *overrides: str, force: tuple[str, ...] = ()) -> RunResult:
     return run_recipe(toy.load(*overrides), runs=toy.runs, force=force, progress=False)
 
 
+def process_starts(monkeypatch: pytest.MonkeyPatch) -> list[object]:
+    """Return a list that grows by every process that is started from now on."""
+    started: list[object] = []
+    popen = subprocess.Popen
+
+    def start(command: object, *arguments: Any, **options: Any) -> Any:
+        started.append(command)
+        return popen(command, *arguments, **options)  # type: ignore[call-overload]
+
+    monkeypatch.setattr(subprocess, "Popen", start)
+    return started
+
+
 def states(toy: Toy) -> dict[str, str]:
     return {one.id: one.state for one in run_status("toy", toy.runs)}
 
@@ -33,7 +46,7 @@ def broken_links(folder: Path) -> list[Path]:
     return [p for p in folder.rglob("*") if p.is_symlink() and not p.exists()]
 
 
-def test_a_run_publishes_summarises_and_is_not_repeated(toy: Toy) -> None:
+def test_a_run_publishes_summarises_and_is_not_repeated(toy: Toy, monkeypatch: pytest.MonkeyPatch) -> None:
     first = run(toy)
     assert len(first.ran) == 12 and first.cached == ()
     assert sorted(p.relative_to(toy.runs / "toy").as_posix() for p in first.links) == [
@@ -51,10 +64,10 @@ def test_a_run_publishes_summarises_and_is_not_repeated(toy: Toy) -> None:
     assert read["summary"] == {"values": 3, "not a number": None, "headline": "3 numbers"}
     assert read["warnings"] == ["only a toy"] and read["peak_memory_mib"] > 1 and read["device"] == "cpu"
     toy.trace()
-    began = time.monotonic()
+    started = process_starts(monkeypatch)
     second = run(toy)
     assert toy.trace() == [] and second.ran == () and len(second.cached) == 12
-    assert time.monotonic() - began < 1  # no process is started; measured 0.05 s
+    assert started == []
     assert set(states(toy).values()) == {"done"}
 
 
@@ -164,7 +177,7 @@ def test_a_run_that_is_ended_continues_where_it_stood(toy: Toy, send: signal.Sig
     running = {one.id: one for one in run_status("toy", toy.runs)}["count"]
     assert running.state == "running" and "counting" in running.text
     process.send_signal(send)
-    err = process.communicate(timeout=20)[1]
+    err = process.communicate(timeout=120)[1]
     assert process.returncode == status
     if status == 130:
         assert "Nothing is lost: the same command continues" in err and "Traceback" not in err
@@ -208,7 +221,7 @@ def test_a_killed_run_continues_where_the_file_system_has_no_locks(toy: Toy, mon
     lock = folder.with_name(f".{folder.name}.held")
     worker = lock.read_text().split()[0]
     process.kill()
-    process.communicate(timeout=20)
+    process.communicate(timeout=120)
     code, said = toy.call("run", "toy.yaml", *SLOW)
     assert code == 0 and "count: continues" in said
     assert f"the lock of process {worker}, which is dead, was removed" in (folder / "log.txt").read_text()
@@ -234,7 +247,7 @@ def test_work_that_goes_farther_continues_what_was_interrupted(toy: Toy) -> None
     process = toy.start("run", "toy.yaml", *SLOW)
     toy.wait_for(lambda: steps_done(toy) >= 3)
     process.send_signal(signal.SIGINT)
-    process.communicate(timeout=20)
+    process.communicate(timeout=120)
     before = steps_done(toy)
     toy.trace()
     run(toy, "count.steps=14")

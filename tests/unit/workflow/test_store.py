@@ -107,8 +107,8 @@ with Store(Path({str(tmp_path)!r})).lock(Key()):
     finally:
         holder.kill()
         holder.wait()
-    assert got.wait(5)
-    waiter.join(5)
+    assert got.wait(60)
+    waiter.join(60)
     assert not store.is_running(KEY)
 
 

@@ -52,7 +52,7 @@ class Toy:
         out, err = process.communicate(timeout=60)
         return process.returncode, out + err
 
-    def wait_for(self, condition: Callable[[], Any], timeout_s: float = 20.0) -> None:
+    def wait_for(self, condition: Callable[[], Any], timeout_s: float = 120.0) -> None:
         """Wait until something has happened."""
         end = time.monotonic() + timeout_s
         while not condition():

@@ -22,7 +22,7 @@ from distill.training.gradient.fit import fit
 from distill.workflow.recipe import load_recipe
 
 QUICKSTART = Path(__file__).parents[4] / "recipes" / "quickstart.yaml"
-SIZES = {"painn": {"channels": 8, "layers": 2, "radial_features": 6}, "tensornet": {"channels": 8, "layers": 1}}
+SIZES = {"painn": {"channels": 8, "layers": 1, "radial_features": 6}, "tensornet": {"channels": 8, "layers": 1}}
 
 
 def structures() -> list[Atoms]:

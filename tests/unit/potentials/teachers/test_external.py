@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import sys
 from collections.abc import Callable
 from importlib.metadata import version
@@ -27,6 +28,7 @@ from distill.potentials.teachers.chgnet import CHGNet03
 from distill.potentials.workers import calculator as calculator_worker
 from distill.potentials.workers.calculator_potential import ExternalPotential
 from distill.potentials.workers.environments import commands
+from distill.potentials.workers.process import CalculatorWorker
 from distill.potentials.workers.protocol import WorkerError
 from distill.structures.frames import Frames
 from distill.training.reference_energies import shift_reference
@@ -269,8 +271,11 @@ def test_there_are_no_gradients(opened: Opener) -> None:
 
 
 def test_evaluation_mode_and_device_are_harmless(opened: Opener) -> None:
+    plain = opened("emt").evaluate([bulk("Cu")])
     potential = opened("emt").eval().to("cpu").double()
-    assert potential.evaluate([bulk("Cu")]).energy is not None
+    found = potential.evaluate([bulk("Cu")])
+    assert found.energy == plain.energy and np.array_equal(found.forces, plain.forces)
+    assert found.energy == pytest.approx(EMT().get_potential_energy(bulk("Cu")), abs=1e-10)
 
 
 def test_elements_are_those_of_the_model() -> None:
@@ -316,7 +321,11 @@ def test_a_missing_package_is_the_command_that_installs_it() -> None:
 
 def test_the_folder_of_an_environment_stands_for_its_interpreter(file: Path) -> None:
     potential = TeacherSource("ase", file=file, function="emt", environment=sys.prefix).open()
-    assert potential.evaluate([bulk("Cu")]).energy is not None
+    assert isinstance(potential, ExternalPotential)
+    found = potential.evaluate([bulk("Cu")])
+    assert found.energy == pytest.approx(EMT().get_potential_energy(bulk("Cu")), abs=1e-10)
+    worker = potential.engine()
+    assert isinstance(worker, CalculatorWorker) and worker.pid not in (None, os.getpid()), "another process"
 
 
 @pytest.mark.parametrize(

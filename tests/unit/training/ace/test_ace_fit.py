@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +19,7 @@ from distill.potentials.settings.ace import ACESettings
 from distill.potentials.students.ace import ACE
 from distill.potentials.workers.ace_potential import ACEPotential
 from distill.structures.frames import Frames
-from distill.training.ace.fit import Objective
+from distill.training.ace.fit import Objective, State
 from distill.training.ace.settings import BFGS, Batches
 from distill.training.ace.train import WorkerEngine, refine_ace, train_ace
 
@@ -48,68 +50,84 @@ def argon(count: int, seed: int = 0) -> Frames:
     return frames.with_labels(np.array(energy), np.concatenate(forces), None)
 
 
+@dataclass
+class Fitted:
+    """An expansion, what it was fitted to, how that went, and the process of TensorFlow that did it.
+
+    Attributes:
+        student: the expansion. frames: what it was fitted to, the validation structures left out.
+        state: how the fit went.
+        engine: still open, since opening another one takes half a minute.
+    """
+
+    student: ACEPotential
+    frames: Frames
+    state: State
+    engine: WorkerEngine
+
+
 @pytest.fixture(scope="module")
-def fitted(tmp_path_factory: pytest.TempPathFactory) -> tuple[ACEPotential, Frames]:
+def fitted(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fitted]:
     """An expansion fitted in both phases: mostly to the forces, then, as by default, to the energies too.
 
     With as little weight in both, energies would end at what noise of the last batches leaves, which is another one on
     every kind of processor.
     """
-    train, valid = argon(50), argon(10, seed=1)
-    student, state = train_ace(
-        SETTINGS,
-        train,
-        valid,
-        seed=0,
-        purpose=("test",),
-        batches=Batches(epochs=30, batch_size=16, learning_rate=0.05, kappa=0.9),
-        bfgs=BFGS(iterations=25, kappa=0.1),
-        work=tmp_path_factory.mktemp("fit"),
-    )
-    assert [phase["phase"] for phase in state.phases] == ["AdamW", "BFGS"] and not state.warnings
-    assert state.phases[1]["energy_mae"] < state.phases[0]["energy_mae"]
-    return student, train
+    train, valid, opened = argon(50), argon(10, seed=1), list[WorkerEngine]()
+    close = WorkerEngine.close
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(WorkerEngine, "close", opened.append)
+        student, state = train_ace(
+            SETTINGS,
+            train,
+            valid,
+            seed=0,
+            purpose=("test",),
+            batches=Batches(epochs=30, batch_size=16, learning_rate=0.05, kappa=0.9),
+            bfgs=BFGS(iterations=25, kappa=0.1),
+            force_scale=2.0,
+            work=tmp_path_factory.mktemp("fit"),
+        )
+    (engine,) = opened
+    yield Fitted(student, train, state, engine)
+    close(engine)
 
 
-def test_it_learns_a_pair_potential(fitted: tuple[ACEPotential, Frames]) -> None:
+def test_it_learns_a_pair_potential(fitted: Fitted) -> None:
     """Errors are small parts of the labels' own spread: over orders of the batches, 3 to 5 % of that of the forces and
     3 to 17 % of that of the energies are left."""
     test = argon(10, seed=2)
-    found = fitted[0].evaluate(test)
+    assert [phase["phase"] for phase in fitted.state.phases] == ["AdamW", "BFGS"] and not fitted.state.warnings
+    assert fitted.state.phases[1]["energy_mae"] < fitted.state.phases[0]["energy_mae"]
+    found = fitted.student.evaluate(test)
     assert found.forces is not None and test.forces is not None and found.energy is not None and test.energy is not None
     assert np.abs(found.forces - test.forces).mean() < 0.1 * np.abs(test.forces).mean()
     spread = np.abs(test.energy - test.energy.mean()).mean()
     assert np.abs(found.energy - test.energy).mean() < 0.5 * spread
 
 
-def test_tensorflow_and_the_evaluator_agree(fitted: tuple[ACEPotential, Frames], tmp_path: Path) -> None:
-    student, frames = fitted
-    engine = WorkerEngine(student, student.basis, frames, np.ones(len(frames)), 2.0, "cpu", tmp_path)
-    try:
-        facts, every = engine.open(), np.arange(50)
-        assert facts["usable"].tolist() == every.tolist()
-        request = {"do": "gradient", "coefficients": facts["coefficients"], "structures": every}
-        answer = engine._worker.ask(request | {"kappa": 0.3, "at_once": 20})
-        predicted = student.evaluate(frames)
-        assert predicted.energy is not None and predicted.forces is not None
-        energy = answer["energy"] + student.sum_of_reference_energies(frames)
-        assert np.abs(energy - predicted.energy).max() / 4 < 1e-5, "eV/atom"
-        assert np.abs(answer["forces"] - predicted.forces).max() < 1e-4, "eV/Å"
-        # the loss is what it is said to be, and the gradient is its derivative
-        goal = Objective(every, every, frames.n_atoms, engine.energy_weights, engine.force_weights)
-        errors = engine.errors(facts["coefficients"], every)
-        assert goal.of_errors(errors, every, 0.3) == pytest.approx(answer["loss"], rel=1e-4)
-        direction = np.random.default_rng(0).normal(size=len(facts["coefficients"]))
-        steps = [engine.gradient(facts["coefficients"] + h * direction, every, 0.3)[0] for h in (1e-5, -1e-5)]
-        assert (steps[0] - steps[1]) / 2e-5 == pytest.approx(float(answer["gradient"] @ direction), rel=1e-4)
-    finally:
-        engine.close()
+def test_tensorflow_and_the_evaluator_agree(fitted: Fitted) -> None:
+    student, frames, engine, every = fitted.student, fitted.frames, fitted.engine, np.arange(50)
+    coefficients = fitted.state.coefficients
+    request = {"do": "gradient", "coefficients": coefficients, "structures": every}
+    answer = engine._worker.ask(request | {"kappa": 0.3, "at_once": 20})
+    predicted = student.evaluate(frames)
+    assert predicted.energy is not None and predicted.forces is not None
+    energy = answer["energy"] + student.sum_of_reference_energies(frames)
+    assert np.abs(energy - predicted.energy).max() / 4 < 1e-5, "eV/atom"
+    assert np.abs(answer["forces"] - predicted.forces).max() < 1e-4, "eV/Å"
+    # the loss is what it is said to be, and the gradient is its derivative
+    n_atoms = np.full(60, 4)
+    goal = Objective(every, every, n_atoms, engine.energy_weights, engine.force_weights)
+    errors = engine.errors(coefficients, every)
+    assert goal.of_errors(errors, every, 0.3) == pytest.approx(answer["loss"], rel=1e-4)
+    direction = np.random.default_rng(0).normal(size=len(coefficients))
+    steps = [engine.gradient(coefficients + h * direction, every, 0.3)[0] for h in (1e-5, -1e-5)]
+    assert (steps[0] - steps[1]) / 2e-5 == pytest.approx(float(answer["gradient"] @ direction), rel=1e-4)
 
 
-def test_it_is_refined_on_other_labels_and_keeps_what_is_mixed_in(
-    fitted: tuple[ACEPotential, Frames], tmp_path: Path
-) -> None:
-    student, synthetic = fitted
+def test_it_is_refined_on_other_labels_and_keeps_what_is_mixed_in(fitted: Fitted, tmp_path: Path) -> None:
+    student, synthetic = fitted.student, fitted.frames
     truth = argon(10, seed=3)
     assert truth.energy is not None and truth.forces is not None
     dft = truth.with_labels(truth.energy - 0.1 * truth.n_atoms, 1.2 * truth.forces, None)
