@@ -147,7 +147,7 @@ def alone(atoms: Atoms) -> float:
     return float(atoms.get_potential_energy())
 
 
-def gone(pid: int, within: float = 10.0) -> bool:
+def gone(pid: int, within: float = 120.0) -> bool:
     """Whether a process ends within so many seconds; a zombie that nobody has waited for counts as ended."""
     end = time.monotonic() + within
     while time.monotonic() < end:

@@ -9,7 +9,7 @@ from ase.build import bulk
 from ase.calculators.calculator import Calculator, all_changes
 
 from distill.base.progress import Phase, Progress, Record
-from distill.sampling.dynamics import EXPLODED, Trajectory, is_sane, run_langevin
+from distill.dynamics.langevin import EXPLODED, Trajectory, is_sane, run_langevin
 
 CRYSTAL = bulk("Si", cubic=True)
 
