@@ -23,9 +23,9 @@ from distill.potentials import POTENTIALS
 from distill.potentials.base import TeacherSource
 from distill.potentials.interface import conformance as check
 from distill.potentials.interface.saving import load, save
-from distill.potentials.teachers import external
 from distill.potentials.teachers.chgnet import CHGNet03
 from distill.potentials.workers import calculator as calculator_worker
+from distill.potentials.workers import environments
 from distill.potentials.workers.calculator_potential import ExternalPotential
 from distill.potentials.workers.environments import commands
 from distill.potentials.workers.process import CalculatorWorker
@@ -339,7 +339,7 @@ def test_the_folder_of_an_environment_stands_for_its_interpreter(file: Path) -> 
 def test_an_environment_gets_the_build_of_torch_that_is_here(
     monkeypatch: pytest.MonkeyPatch, torch_here: str, expected: str
 ) -> None:
-    monkeypatch.setattr(external, "_torch", lambda: torch_here)
+    monkeypatch.setattr(environments, "_torch", lambda: torch_here)
     made, installed = commands(POTENTIALS["sevennet-0"])
     assert made == "python3 -m venv ~/.distill/envs/sevennet"
     assert installed == f"~/.distill/envs/sevennet/bin/python -m pip install {expected}"

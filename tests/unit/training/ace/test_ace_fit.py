@@ -76,7 +76,7 @@ def fitted(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fitted]:
     train, valid, opened = argon(50), argon(10, seed=1), list[WorkerEngine]()
     close = WorkerEngine.close
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(WorkerEngine, "close", opened.append)
+        patch.setattr(WorkerEngine, "close", lambda engine: opened.append(engine))
         student, state = train_ace(
             SETTINGS,
             train,
