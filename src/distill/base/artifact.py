@@ -7,8 +7,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypedDict
 
-Labels = Mapping[str, Any]
-"""Which of a stage's tasks it is: texts and whole numbers by name, e.g. ``{"student": "painn", "seed": 0}``."""
+LabelValue = str | int
+
+Labels = Mapping[str, LabelValue]
+"""Which of a stage's tasks it is, e.g. ``{"student": "painn", "variant": "distilled", "seed": 0}``."""
 
 Summary = dict[str, Any]
 """What a stage says of its work: JSON-able numbers and texts that go into the manifest and the report."""
@@ -21,7 +23,7 @@ class Manifest(TypedDict, total=False):
     stage: str
     version: int
     kin: str
-    labels: dict[str, Any]
+    labels: dict[str, LabelValue]
     seed: int
     settings: dict[str, Any]
     inputs: dict[str, Any]
@@ -61,6 +63,21 @@ class Artifact:
     def summary(self) -> Summary:
         """What the stage says of its work."""
         return self.manifest["summary"]
+
+    @property
+    def student(self) -> str:
+        """Whose it is: the student's name, or ``teacher``."""
+        return str(self.labels["student"])
+
+    @property
+    def variant(self) -> str:
+        """How that model came to be."""
+        return str(self.labels["variant"])
+
+    @property
+    def seed(self) -> int:
+        """Which of several seeds."""
+        return int(self.labels["seed"])
 
     @property
     def title(self) -> str:

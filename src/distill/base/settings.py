@@ -7,9 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import lru_cache
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 from pydantic import BaseModel, ConfigDict, create_model
+
+from distill.base.files import Json
 
 
 class Settings(BaseModel):
@@ -37,7 +39,7 @@ class Settings(BaseModel):
         return {former.get(key, key): value for key, value in given.items()}
 
 
-def as_data(value: object) -> object:
+def as_data(value: object) -> Json:
     """Return settings as JSON has them, with the fields that hashes and manifests leave out."""
     if isinstance(value, BaseModel):
         return {name: as_data(getattr(value, name)) for name in type(value).model_fields}
@@ -45,7 +47,7 @@ def as_data(value: object) -> object:
         return {str(key): as_data(inner) for key, inner in value.items()}
     if isinstance(value, list | tuple):
         return [as_data(inner) for inner in value]
-    return value
+    return cast(Json, value)
 
 
 @lru_cache(maxsize=512)

@@ -79,7 +79,7 @@ def gather(finished: Finished) -> ReportData:
 
 def title(finished: Finished) -> str:
     """Return what the run is about, e.g. ``Si: painn from chgnet-0.3``."""
-    students = dict.fromkeys(one.labels["student"] for one in finished.train)
+    students = dict.fromkeys(one.student for one in finished.train)
     elements = "".join(finished.check.summary["elements"])
     return f"{elements}: {', '.join(students)} from {finished.finetune.manifest['settings']['model']}"
 

@@ -50,7 +50,7 @@ def parity(predicted: Iterable[Artifact], truth: Path, students: Mapping[str, An
     """
     test = read_frames(truth)[0]
     for source in predicted:
-        model, variant, seed = (source.labels[name] for name in ("student", "variant", "seed"))
+        model, variant, seed = source.student, source.variant, source.seed
         if model != "teacher" and seed != students[model][variant]["best_seed"]:
             continue
         guess = read_labels(source.path / "labels" / "test.npz", test)
@@ -70,7 +70,7 @@ def curves(finetune: Artifact, train: Iterable[Artifact]) -> Iterator[Curve]:
     if finetune.summary["status"] != "not fine-tuned":
         yield curve(finetune, Model("teacher", "finetuned"), 0)
     for source in train:
-        yield curve(source, Model(source.labels["student"], source.labels["variant"]), source.labels["seed"])
+        yield curve(source, Model(source.student, source.variant), source.seed)
 
 
 def curve(source: Artifact, model: Model, seed: int) -> Curve:
@@ -103,10 +103,10 @@ def energy_volume(sources: Iterable[Artifact]) -> Iterator[EnergyVolume]:
     """Yield the energy-volume curve of the teacher, once for each simulation, and of each student."""
     shown: set[int] = set()
     for source, result in results(sources, "energy_volume"):
-        models = {"student": Model(source.labels["student"], source.labels["variant"])}
-        if source.labels["run"] not in shown:
+        models = {"student": Model(source.student, source.variant)}
+        if int(source.labels["run"]) not in shown:
             models["teacher"] = Model("teacher", "finetuned")
-            shown.add(source.labels["run"])
+            shown.add(int(source.labels["run"]))
         for name, model in models.items():
             found = result["curves"][name]
             yield EnergyVolume(
@@ -116,7 +116,7 @@ def energy_volume(sources: Iterable[Artifact]) -> Iterator[EnergyVolume]:
                 energies=np.array(found["energies"]),
                 fit=EnergyVolumeFit(**found["fit"]),
                 atoms_per_cell=result["cubic_cell_atoms"],
-                seed=source.labels["seed"] if name == "student" else 0,
+                seed=source.seed if name == "student" else 0,
             )
 
 
@@ -127,13 +127,13 @@ def dynamics(sources: Iterable[Artifact]) -> Iterator[Dynamics]:
             name: np.array([math.nan if x is None else x for x in column]) for name, column in result["series"].items()
         }
         yield Dynamics(
-            of=Model(source.labels["student"], source.labels["variant"]),
+            of=Model(source.student, source.variant),
             name=f"{result['structure']}, {result['atoms']} atoms, {result['temperature']:g} K",
             time_fs=series["time_fs"],
             temperature=series["temperature"],
             min_distance=series["min_distance"],
             verdict=Verdict(**result["verdict"] | {"reasons": tuple(result["verdict"]["reasons"])}),
-            seed=source.labels["seed"],
+            seed=source.seed,
         )
 
 

@@ -15,10 +15,13 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import AfterValidator, Field, field_validator
 
-from distill.base.artifact import Labels, Summary
+from distill.base.artifact import Labels, LabelValue, Summary
 from distill.base.compiler import check_compiler
 from distill.base.progress import Progress
 from distill.base.settings import Settings as BaseSettings
+
+InputSpecs = Mapping[str, str | Mapping[str, str]]
+"""Input name to where it comes from, by the rules of :class:`Stage`; by variant where variants differ."""
 
 Paths = Mapping[str, Any]
 """Input name to a path; to a :class:`~distill.base.artifact.Artifact` where the whole artifact is asked for, and to a
@@ -183,7 +186,7 @@ class Stage(ABC):
     section: ClassVar[str] = ""
     shared: ClassVar[Mapping[str, type[StageSettings]]] = {}
     reads: ClassVar[Mapping[str, str]] = {}
-    inputs: ClassVar[Mapping[str, str | Mapping[str, str]]] = {}
+    inputs: ClassVar[InputSpecs] = {}
     outputs: ClassVar[Mapping[str, str]] = {}
     publish: ClassVar[Mapping[str, str]] = {}
     each: ClassVar[str] = ""
@@ -197,7 +200,7 @@ class Stage(ABC):
         return cls.Settings
 
     @classmethod
-    def fan_out(cls, section: Any) -> list[dict[str, Any]]:
+    def fan_out(cls, section: Any) -> list[dict[str, LabelValue]]:
         """Return the labels of each task of this stage; one task without labels unless a stage says otherwise."""
         return [{}]
 

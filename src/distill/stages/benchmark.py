@@ -8,13 +8,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import Field
 
 from distill.base.files import write_table
 from distill.base.settings import Settings
-from distill.stages.base import Compile, Job, Paths, Stage, StageSettings, Summary
+from distill.stages.base import Compile, InputSpecs, Job, Paths, Stage, StageSettings, Summary
+
+if TYPE_CHECKING:
+    from ase import Atoms
+
+    from distill.base.progress import Phase
+    from distill.dynamics.speed import Speed as ModelSpeed
 
 SPEED = ("model", "variant", "atoms", "ms_per_step", "n_steps", "note")
 """Columns of ``speed.csv``: one row a model and size; the note of a model's last row says why none is larger."""
@@ -60,7 +66,7 @@ class Benchmark(Stage):
         """Timings of your own, drawn beside ours."""
 
     section: ClassVar[str] = "benchmark"
-    inputs: ClassVar[dict[str, Any]] = {
+    inputs: ClassVar[InputSpecs] = {
         "frames": "check.train",
         "structure": "recipe:benchmark.structure",
         "timings": "recipe:benchmark.timings.file",
@@ -81,7 +87,7 @@ class Benchmark(Stage):
         given = _given(inputs["timings"], settings.timings)
         models = list(_models(inputs)) if settings.seconds else []
         atoms = _structure(inputs)
-        speeds: dict[str, Any] = {}
+        speeds: dict[str, ModelSpeed] = {}
         with job.progress.phase("timing", len(models), "model") as phase:
             for done, (path, name) in enumerate(models):
                 speeds[name] = _timed(path, name, atoms, settings, job, phase)
@@ -96,11 +102,11 @@ def _models(inputs: Paths) -> Iterator[tuple[Path, str]]:
     """Yield folder and name of the teacher and of every distilled student, of several seeds the first."""
     yield inputs["teacher"], "teacher"
     for source in inputs["students"]:
-        if source.labels["variant"] == "distilled" and source.labels["seed"] == 0:
-            yield source.path, source.labels["student"]
+        if source.variant == "distilled" and source.seed == 0:
+            yield source.path, source.student
 
 
-def _structure(inputs: Paths) -> Any:
+def _structure(inputs: Paths) -> Atoms:
     """Return what is repeated: the first structure of the file that the recipe names, or one of the training set."""
     from distill.structures.read import read_frames
 
@@ -110,7 +116,7 @@ def _structure(inputs: Paths) -> Any:
     return frames[int(frames.pbc.sum(axis=1).argmax())].to_atoms()[0]
 
 
-def _timed(path: Path, name: str, atoms: Any, settings: Benchmark.Settings, job: Job, phase: Any) -> Any:
+def _timed(path: Path, name: str, atoms: Atoms, settings: Benchmark.Settings, job: Job, phase: Phase) -> ModelSpeed:
     """Return the speed of one saved potential; a student whose dynamics break is worth a warning."""
     from distill.base.random import stream
     from distill.dynamics.speed import Timing, measure
@@ -146,7 +152,7 @@ def _given(path: Path | None, settings: Timings | None) -> list[dict[str, Any]]:
     return [asdict(row) for row in read_timings(path, settings.atoms_per_molecule, settings.timestep_fs)]
 
 
-def _rows(name: str, speed: Any) -> list[dict[str, Any]]:
+def _rows(name: str, speed: ModelSpeed) -> list[dict[str, Any]]:
     """Return the rows of one model, the note on the last; a row without numbers where nothing could be timed."""
     from dataclasses import asdict
 
@@ -157,7 +163,7 @@ def _rows(name: str, speed: Any) -> list[dict[str, Any]]:
     return rows
 
 
-def _summary(speeds: dict[str, Any], atoms: Any, settings: Benchmark.Settings, device: str) -> Summary:
+def _summary(speeds: dict[str, ModelSpeed], atoms: Atoms, settings: Benchmark.Settings, device: str) -> Summary:
     """Return what was timed where, and how many times faster each student is than the teacher."""
     import torch
 

@@ -18,7 +18,7 @@ from distill.base.errors import DistillError, UserError, nearest
 from distill.base.files import write_json
 from distill.base.settings import Settings
 from distill.potentials.base import TeacherSource
-from distill.stages.base import Job, Paths, Stage, StageSettings, Summary
+from distill.stages.base import InputSpecs, Job, Paths, Stage, StageSettings, Summary
 
 if TYPE_CHECKING:
     from distill.structures.checks.finding import FileFrames, Finding
@@ -105,9 +105,7 @@ class Check(Stage):
         "function": "teacher.function",
         "environment": "teacher.environment",
     }
-    inputs: ClassVar[Mapping[str, str]] = {name: f"recipe:data.{name}" for name in SPLITS} | {
-        "teacher": "recipe:teacher.file"
-    }
+    inputs: ClassVar[InputSpecs] = {name: f"recipe:data.{name}" for name in SPLITS} | {"teacher": "recipe:teacher.file"}
     outputs: ClassVar[Mapping[str, str]] = {
         "train": "train.xyz",
         "valid": "valid.xyz",

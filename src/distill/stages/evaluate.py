@@ -10,13 +10,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from pydantic import Field
 
 from distill.base.artifact import Artifact
 from distill.base.files import write_table
-from distill.stages.base import Job, Paths, Stage, StageSettings, Summary
+from distill.stages.base import InputSpecs, Job, Paths, Stage, StageSettings, Summary
 
 if TYPE_CHECKING:
     from distill.structures.frames import Frames
@@ -46,6 +46,10 @@ objective on its validation structures; among the seeds of one student the lowes
 """
 
 
+Row = dict[str, str | int | float | None]
+"""One row of ``metrics.csv``."""
+
+
 class Evaluate(Stage):
     """Error table of all models."""
 
@@ -59,7 +63,7 @@ class Evaluate(Stage):
 
     version: ClassVar[int] = 3
     section: ClassVar[str] = "evaluate"
-    inputs: ClassVar[dict[str, Any]] = {
+    inputs: ClassVar[InputSpecs] = {
         "test": "check.test",
         "synthetic": "label.valid",
         "predicted": "predict.labels",
@@ -76,7 +80,7 @@ class Evaluate(Stage):
         from distill.structures.read import read_frames
 
         test, synthetic = read_frames(inputs["test"])[0], read_frames(inputs["synthetic"])[0]
-        rows: list[dict[str, Any]] = []
+        rows: list[Row] = []
         kept: dict[tuple[str, str], list[Frames]] = {}
         candidates = list(_candidates(inputs["predicted"], inputs["students"]))
         (teacher,) = (one.path for one in candidates if (one.model, one.variant) == ("teacher", "finetuned"))
@@ -128,7 +132,7 @@ class Candidate:
     status: str = "finished"
     valid_loss: float | None = None
 
-    def head(self, is_finite: bool) -> dict[str, Any]:
+    def head(self, is_finite: bool) -> Row:
         """Return what all its rows begin with; a training that ended well with broken predictions says so."""
         status = self.status if is_finite or self.status == "diverged" else "not finite"
         return {name: getattr(self, name) for name in ("model", "variant", "seed", "valid_loss")} | {"status": status}
@@ -136,9 +140,11 @@ class Candidate:
 
 def _candidates(predicted: Sequence[Artifact], trained: Sequence[Artifact]) -> Iterator[Candidate]:
     """Yield every model that predicted, students with how their training ended."""
-    ends = {tuple(one.labels.values()): {n: one.summary[n] for n in ("status", "valid_loss")} for one in trained}
+    ends = {
+        (one.student, one.variant, one.seed): {n: one.summary[n] for n in ("status", "valid_loss")} for one in trained
+    }
     for one in predicted:
-        labels = (one.labels["student"], one.labels["variant"], one.labels["seed"])
+        labels = (one.student, one.variant, one.seed)
         yield Candidate(one.path, *labels, **ends.get(labels, {}))
 
 
@@ -163,7 +169,7 @@ def _gains(
     return gains
 
 
-def _errors(truth: Frames, guess: Frames, settings: Evaluate.Settings, seed: int) -> list[dict[str, Any]]:
+def _errors(truth: Frames, guess: Frames, settings: Evaluate.Settings, seed: int) -> list[Row]:
     from distill.analysis.errors import error_table
 
     table = error_table(truth, guess, resamples=settings.resamples, level=settings.level, seed=seed)

@@ -12,7 +12,7 @@ import shutil
 from collections.abc import Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -23,6 +23,7 @@ from distill.base.settings import Settings
 from distill.potentials.base import TeacherSource
 from distill.stages.base import (
     FitSettings,
+    InputSpecs,
     Job,
     LossSettings,
     Paths,
@@ -32,6 +33,11 @@ from distill.stages.base import (
     TrainedSettings,
     TrainerSettings,
 )
+
+if TYPE_CHECKING:
+    from distill.potentials.interface.potential import Potential
+    from distill.structures.frames import Frames
+    from distill.training.curve import FitResult
 
 
 class Lora(Settings):
@@ -134,7 +140,7 @@ class Finetune(Stage):
     section: ClassVar[str] = "teacher"
     shared: ClassVar[Mapping[str, type[StageSettings]]] = {"trainer": TrainerSettings}
     reads: ClassVar[Mapping[str, str]] = {"trainer": "trainer"}
-    inputs: ClassVar[dict[str, Any]] = {
+    inputs: ClassVar[InputSpecs] = {
         "train": "check.train",
         "valid": "check.valid",
         "isolated_atoms": "check.isolated_atoms",
@@ -208,7 +214,7 @@ class Finetune(Stage):
 NOT_TUNED = "not fine-tuned"
 
 
-def _open(inputs: Paths, settings: TeacherSettings, job: Job) -> Any:
+def _open(inputs: Paths, settings: TeacherSettings, job: Job) -> Potential:
     """Return the foundation model in the precision asked for."""
     from distill.potentials.teachers.weights import reporting
 
@@ -219,7 +225,7 @@ def _open(inputs: Paths, settings: TeacherSettings, job: Job) -> Any:
     return (teacher.double() if double else teacher).to(job.device)
 
 
-def _move_reference(teacher: Any, train: Any, isolated: dict[str, float], job: Job) -> Summary:
+def _move_reference(teacher: Potential, train: Frames, isolated: dict[str, float], job: Job) -> Summary:
     """Shift the reference energies, write what that leaves of each energy, and return both in numbers."""
     import csv
 
@@ -240,7 +246,9 @@ def _move_reference(teacher: Any, train: Any, isolated: dict[str, float], job: J
     }
 
 
-def _replay(file: Path | None, settings: FinetuneSettings, teacher: Any, shift: dict[str, float], train: Any) -> Any:
+def _replay(
+    file: Path | None, settings: FinetuneSettings, teacher: Potential, shift: dict[str, float], train: Frames
+) -> Frames | None:
     """Return the labelled structures of other materials to mix in, or None."""
     from distill.structures.read import read_frames
     from distill.training.forgetting import to_replay
@@ -252,8 +260,14 @@ def _replay(file: Path | None, settings: FinetuneSettings, teacher: Any, shift: 
 
 
 def _fit(
-    teacher: Any, train: Any, valid: Any, replay: Any, trainer: TrainerSettings, settings: FinetuneSettings, job: Job
-) -> tuple[Any, dict[str, Any]]:
+    teacher: Potential,
+    train: Frames,
+    valid: Frames,
+    replay: Frames | None,
+    trainer: TrainerSettings,
+    settings: FinetuneSettings,
+    job: Job,
+) -> tuple[FitResult, Summary]:
     """Fine-tune in place; returns how it went, and in numbers what was fitted and what was forgotten."""
     from distill.structures.materials import ordinary_materials
     from distill.training.forgetting import forgetting
@@ -288,7 +302,7 @@ def _fit(
     return fitted, {"parameters_fitted": parameters, "replayed": len(replay or ()), "forgetting": forgotten}
 
 
-def _outcome(settings: TeacherSettings, fitted: Any) -> Summary:
+def _outcome(settings: TeacherSettings, fitted: FitResult) -> Summary:
     """Return how the fit went, in numbers and in one line."""
     best = fitted.best
     summary: Summary = {"model": settings.model, "status": fitted.status, "steps": fitted.curve[-1].step}

@@ -6,14 +6,21 @@ import shutil
 import time
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from pydantic import Field, field_validator
 
 from distill.base.errors import UserError, nearest
 from distill.base.files import copy_tree
 from distill.potentials import student_names, student_row
-from distill.stages.base import FitSettings, Job, Paths, Stage, StageSettings, Summary
+from distill.stages.base import FitSettings, InputSpecs, Job, Paths, Stage, StageSettings, Summary
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from distill.sampling.result import GrowthResult
+    from distill.sampling.surrogate import Surrogate
+    from distill.structures.frames import Frames
 
 
 class SurrogateSettings(FitSettings):
@@ -90,7 +97,7 @@ class Generate(Stage):
     version: ClassVar[int] = 2
     section: ClassVar[str] = "synthetic"
     extends: ClassVar[tuple[str, ...]] = ("structures", "batch_atoms")
-    inputs: ClassVar[dict[str, Any]] = {
+    inputs: ClassVar[InputSpecs] = {
         "teacher": "finetune.model",
         "train": "check.train",
         "valid": "check.valid",
@@ -142,7 +149,7 @@ class Generate(Stage):
         return folder
 
     @classmethod
-    def _surrogate(cls, settings: Settings, job: Job) -> Any:
+    def _surrogate(cls, settings: Settings, job: Job) -> Surrogate | None:
         """Return when surrogates are trained and how; their models lie beside the journal."""
         from distill.sampling.surrogate import Surrogate
 
@@ -152,7 +159,7 @@ class Generate(Stage):
         return Surrogate(own.after, own.every, lambda frames, number: cls._train(frames, number, own, job))
 
     @staticmethod
-    def _train(structures: Any, number: int, settings: SurrogateSettings, job: Job) -> Any:
+    def _train(structures: Frames, number: int, settings: SurrogateSettings, job: Job) -> Callable[[Frames], Frames]:
         """Return the evaluation by surrogate ``number``: trained on one side's families, judged on the other's."""
         import numpy as np
 
@@ -180,7 +187,7 @@ class Generate(Stage):
         return load(folder, job.device).evaluate
 
     @staticmethod
-    def _write(job: Job, result: Any) -> None:
+    def _write(job: Job, result: GrowthResult) -> None:
         import numpy as np
 
         from distill.structures.write import write_frames
@@ -196,7 +203,7 @@ class Generate(Stage):
         )
 
     @staticmethod
-    def _summary(settings: Settings, result: Any, wall_s: float) -> Summary:
+    def _summary(settings: Settings, result: GrowthResult, wall_s: float) -> Summary:
         found, calls = len(result.structures), result.calls_per_structure
         return {
             "asked": settings.structures,

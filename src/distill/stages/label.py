@@ -7,9 +7,13 @@ both sides.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
-from distill.stages.base import Job, Paths, Stage, StageSettings, Summary
+from distill.stages.base import InputSpecs, Job, Paths, Stage, StageSettings, Summary
+
+if TYPE_CHECKING:
+    from distill.structures.frames import Frames
+    from distill.training.targets import Targets
 
 
 class Label(Stage):
@@ -30,7 +34,7 @@ class Label(Stage):
 
     version: ClassVar[int] = 3
     section: ClassVar[str] = "synthetic"
-    inputs: ClassVar[dict[str, Any]] = {
+    inputs: ClassVar[InputSpecs] = {
         "teacher": "finetune.model",
         "structures": "generate.structures",
         "seeds": "generate.seeds",
@@ -79,7 +83,7 @@ class Label(Stage):
         }
 
     @staticmethod
-    def _targets(structures: Any, teacher: Path, settings: Settings, job: Job) -> Any:
+    def _targets(structures: Frames, teacher: Path, settings: Settings, job: Job) -> Targets:
         """Return the further labels that are wanted."""
         from distill.potentials.interface.saving import load
         from distill.training.targets import Targets, make_targets
@@ -98,7 +102,7 @@ class Label(Stage):
             )
 
     @staticmethod
-    def _seeds(path: Path) -> Any:
+    def _seeds(path: Path) -> Frames:
         from distill.structures.read import read_frames
 
         seeds = read_frames(path)[0]

@@ -6,9 +6,12 @@ families that none of them was trained on, for a comparison with their teacher.
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import ClassVar
 
-from distill.stages.base import Job, Paths, Stage, StageSettings, Summary
+from pydantic import BaseModel
+
+from distill.base.artifact import LabelValue
+from distill.stages.base import InputSpecs, Job, Paths, Stage, StageSettings, Summary
 from distill.stages.students import VARIANTS, trained
 
 TEACHERS = {"zero_shot": "finetune.zero_shot", "finetuned": "finetune.model"}
@@ -22,7 +25,7 @@ class Predict(Stage):
         """There are none."""
 
     section: ClassVar[str] = "students"
-    inputs: ClassVar[dict[str, Any]] = {
+    inputs: ClassVar[InputSpecs] = {
         "test": "check.test",
         "synthetic": dict.fromkeys(VARIANTS, "label.valid"),
         "model": TEACHERS | {variant: f"train.model@{variant}" for variant in VARIANTS},
@@ -31,9 +34,11 @@ class Predict(Stage):
     publish: ClassVar[dict[str, str]] = {"test": "predictions/{student}-{variant}-{seed}.xyz"}
 
     @classmethod
-    def fan_out(cls, section: Any) -> list[dict[str, Any]]:
+    def fan_out(cls, section: BaseModel) -> list[dict[str, LabelValue]]:
         """Return the labels of the teacher's two variants and of each student, variant and seed."""
-        teachers = [{"student": "teacher", "variant": variant, "seed": 0} for variant in TEACHERS]
+        teachers: list[dict[str, LabelValue]] = [
+            {"student": "teacher", "variant": variant, "seed": 0} for variant in TEACHERS
+        ]
         return teachers + trained(section)
 
     def run(self, inputs: Paths, settings: Settings, job: Job) -> Summary:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from distill.stages.base import Job, Paths, Stage, StageSettings, Summary
+from distill.stages.base import InputSpecs, Job, Paths, Stage, StageSettings, Summary
 
 
 class Report(Stage):
@@ -16,7 +16,7 @@ class Report(Stage):
     class Settings(StageSettings):
         """The report has no settings."""
 
-    inputs: ClassVar[dict[str, str]] = {
+    inputs: ClassVar[InputSpecs] = {
         "check": "check",
         "finetune": "finetune",
         "generate": "generate",

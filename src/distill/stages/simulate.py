@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
-from distill.base.artifact import Labels
+from distill.base.artifact import Labels, LabelValue
 from distill.base.files import write_json
 from distill.base.settings import Settings
-from distill.stages.base import Compile, Job, Paths, Stage, StageSettings, Summary
+from distill.stages.base import Compile, InputSpecs, Job, Paths, Stage, StageSettings, Summary
 
 if TYPE_CHECKING:
     from ase import Atoms
@@ -124,7 +124,7 @@ class Simulate(Stage):
 
     section: ClassVar[str] = "simulate"
     each: ClassVar[str] = "train"
-    inputs: ClassVar[dict[str, Any]] = {"model": "train.model", "teacher": "finetune.model", "frames": "check.train"}
+    inputs: ClassVar[InputSpecs] = {"model": "train.model", "teacher": "finetune.model", "frames": "check.train"}
     outputs: ClassVar[dict[str, str]] = {"result": "result.json"}
 
     @classmethod
@@ -133,14 +133,14 @@ class Simulate(Stage):
         return Runs
 
     @classmethod
-    def fan_out(cls, section: Sequence[Run]) -> list[dict[str, Any]]:
+    def fan_out(cls, section: Sequence[Run]) -> list[dict[str, LabelValue]]:
         """Return one set of labels for each simulation: its number in the recipe."""
         return [{"run": index} for index in range(len(section))]
 
     @classmethod
     def select(cls, section: Sequence[Run], labels: Labels) -> dict[str, Any]:
         """Return the labelled simulation."""
-        return {"run": section[labels["run"]]}
+        return {"run": section[int(labels["run"])]}
 
     def run(self, inputs: Paths, settings: Settings, job: Job) -> Summary:
         """Write the result, with its arrays; the summary leaves them out."""

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Protocol
+
+from pydantic import BaseModel
+
+from distill.base.artifact import LabelValue
 
 VARIANTS = ("distilled", "refined", "direct")
 """How a student comes to be: from the synthetic structures, then the DFT structures too, or from these alone."""
 
 
-def trained(students: Any) -> list[dict[str, Any]]:
+def trained(students: BaseModel) -> list[dict[str, LabelValue]]:
     """Return the labels of each student, variant and seed that the recipe's ``students`` section asks for."""
     return [
         {"student": name, "variant": variant, "seed": seed}
@@ -18,6 +22,14 @@ def trained(students: Any) -> list[dict[str, Any]]:
     ]
 
 
-def _variants(student: Any) -> list[str]:
+class Extent(Protocol):
+    """What tells how many students come of one entry of the recipe."""
+
+    seeds: int
+    direct: bool
+    refine: object | None
+
+
+def _variants(student: Extent) -> list[str]:
     wanted = {"distilled": True, "refined": student.refine is not None, "direct": student.direct}
     return [variant for variant in VARIANTS if wanted[variant]]

@@ -9,11 +9,11 @@ from __future__ import annotations
 import math
 import shutil
 from collections.abc import Mapping
-from typing import Any, ClassVar, Literal, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self, cast
 
-from pydantic import Field, model_validator
+from pydantic import BaseModel, Field, model_validator
 
-from distill.base.artifact import Labels
+from distill.base.artifact import Labels, LabelValue
 from distill.base.errors import UserError
 from distill.base.settings import Settings as BaseSettings
 from distill.base.settings import compose
@@ -22,6 +22,7 @@ from distill.potentials.students.custom import check_module
 from distill.stages.base import (
     Compile,
     FitSettings,
+    InputSpecs,
     Job,
     Paths,
     Stage,
@@ -33,6 +34,15 @@ from distill.stages.base import (
 from distill.stages.students import trained
 from distill.training.ace.settings import Batches, PacemakerFit
 from distill.training.refinement import RefinedExpansion, RefinedNetwork
+
+if TYPE_CHECKING:
+    from distill.potentials.interface.potential import Potential
+    from distill.potentials.workers.ace_potential import ACEPotential
+    from distill.structures.frames import Frames
+    from distill.training.curve import FitResult
+
+    Trained = tuple[Potential, FitResult, Summary]
+    """A student, how its fit went, and what else the summary says."""
 
 
 class StudentExtent(StageSettings):
@@ -83,7 +93,7 @@ class Train(Stage):
         """Compile the network first (painn, tensornet), which takes about a minute: steps are then twice as fast."""
 
     section: ClassVar[str] = "students"
-    inputs: ClassVar[dict[str, Any]] = {
+    inputs: ClassVar[InputSpecs] = {
         "train": {"distilled": "label.train", "refined": "check.train", "direct": "check.train"},
         "valid": {"distilled": "label.valid", "refined": "check.valid", "direct": "check.valid"},
         "start": {"refined": "train.model@distilled"},
@@ -124,7 +134,7 @@ class Train(Stage):
         return compose("Students", StageSettings, **fields)
 
     @classmethod
-    def _class(cls, name: str, entry: Any) -> Any:
+    def _class(cls, name: str, entry: Any) -> type[BaseSettings]:
         arch = entry.get("arch") if isinstance(entry, Mapping) else None
         where = f"students.{name}.arch"
         if not isinstance(arch, str):
@@ -142,12 +152,12 @@ class Train(Stage):
         return compose(f"{row.name}_student", row.Settings, cls._fits()[row.trainer])
 
     @classmethod
-    def _fits(cls) -> dict[str, Any]:
+    def _fits(cls) -> dict[str, type[BaseSettings]]:
         """Return the settings of each way to fit."""
         return {"gradient": cls.Settings, "pacemaker": PacemakerFit}
 
     @classmethod
-    def fan_out(cls, section: Any) -> list[dict[str, Any]]:
+    def fan_out(cls, section: BaseModel) -> list[dict[str, LabelValue]]:
         """Return one set of labels for each student, variant and seed."""
         return trained(section)
 
@@ -158,14 +168,14 @@ class Train(Stage):
         How it is refined is part of them only for the refined one: the others do not depend on it.
         """
         arch = values["arch"]
-        own = cls._class(labels["student"], {"arch": arch})
+        own = cls._class(str(labels["student"]), {"arch": arch})
         more = (REFINEMENTS[student_row(arch).trainer],) if labels["variant"] == "refined" else ()
         return compose(own.__name__, own, *more, NeedsTargets, TrainedSettings)
 
     @classmethod
-    def select(cls, section: Any, labels: Mapping[str, Any]) -> dict[str, Any]:
+    def select(cls, section: BaseModel, labels: Labels) -> dict[str, Any]:
         """Return the settings of the labelled student."""
-        student = getattr(section, labels["student"])
+        student = getattr(section, str(labels["student"]))
         fields = cls.settings_class({"arch": student.arch}, labels).model_fields
         return {name: getattr(student, name) for name in fields if name not in cls.reads}
 
@@ -196,7 +206,7 @@ class Train(Stage):
         return {name: getattr(settings, name) for name in student_row(settings.arch).Settings.model_fields}
 
     @staticmethod
-    def _start(inputs: Paths, device: str) -> tuple[Any, Any]:
+    def _start(inputs: Paths, device: str) -> tuple[Potential, Frames]:
         """Return the distilled student that is refined, and the structures that it was trained on."""
         from distill.potentials.interface.saving import load
         from distill.structures.read import read_frames
@@ -217,7 +227,7 @@ class Train(Stage):
             "logs": Logs(job.out / "logs", settings.trainer.loggers, " ".join(map(str, job.labels.values()))),
         }
 
-    def _by_gradients(self, train: Any, valid: Any, inputs: Paths, settings: Any, job: Job) -> Any:
+    def _by_gradients(self, train: Frames, valid: Frames, inputs: Paths, settings: Any, job: Job) -> Trained:
         """Return a network, how its fit went, and nothing more to say."""
         from distill.training.gradient.distributed import check_devices
         from distill.training.gradient.student import refine_student, train_student
@@ -235,7 +245,7 @@ class Train(Stage):
         student, fitted = train_student(settings.arch, self._own(settings), train, valid, targets=targets, **how)
         return student, fitted, {}
 
-    def _by_pacemaker(self, train: Any, valid: Any, inputs: Paths, settings: Any, job: Job) -> Any:
+    def _by_pacemaker(self, train: Frames, valid: Frames, inputs: Paths, settings: Any, job: Job) -> Trained:
         """Return an expansion, how its fit went, and what its phases ended with."""
         from distill.training.ace.train import refine_ace, train_ace
 
@@ -246,7 +256,13 @@ class Train(Stage):
             changed = settings.refine.model_dump(exclude={"synthetic"})
             batches = (settings.batches or Batches()).model_copy(update=changed)
             student, state = refine_ace(
-                start, train, valid, synthetic, share=settings.refine.synthetic, batches=batches, **how
+                cast("ACEPotential", start),
+                train,
+                valid,
+                synthetic,
+                share=settings.refine.synthetic,
+                batches=batches,
+                **how,
             )
         else:
             student, state = train_ace(
@@ -262,7 +278,7 @@ class Train(Stage):
         return student, state.result, {"phases": state.phases}
 
     @staticmethod
-    def _summary(student: Any, fitted: Any, n_train: int, n_valid: int) -> Summary:
+    def _summary(student: Potential, fitted: FitResult, n_train: int, n_valid: int) -> Summary:
         best = fitted.best
         error = f"{1000 * best.valid_forces_mae:.0f} meV/Å on validation" if best else "no finite validation loss"
         return {

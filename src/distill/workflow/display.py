@@ -9,6 +9,7 @@ import sys
 import time
 from typing import Any
 
+from distill.base.artifact import Manifest
 from distill.base.errors import DistillError
 from distill.base.progress import Record, duration, read_record
 from distill.workflow.plan import Task
@@ -35,7 +36,7 @@ class Display:
     def refresh(self) -> None:
         """Time has passed; called several times a second."""
 
-    def finished(self, task: Task, manifest: dict[str, Any]) -> None:
+    def finished(self, task: Task, manifest: Manifest) -> None:
         """A task is done."""
 
     def failed(self, task: Task, error: DistillError) -> None:
@@ -77,7 +78,7 @@ class LineDisplay(Display):
                 self._shown[task.id] = (task, time.monotonic())
                 self.say(f"{task.id}: {self._record(task).text()}")
 
-    def finished(self, task: Task, manifest: dict[str, Any]) -> None:
+    def finished(self, task: Task, manifest: Manifest) -> None:
         """Say how long it took, its headline and its warnings."""
         self._shown.pop(task.id, None)
         self.done += 1
@@ -124,7 +125,7 @@ class BarDisplay(LineDisplay):
         self._progress.update(self._all, completed=self.done, text=f"{self.done}/{self.total}")
         self._progress.refresh()
 
-    def finished(self, task: Task, manifest: dict[str, Any]) -> None:
+    def finished(self, task: Task, manifest: Manifest) -> None:
         """Replace the bar by a line."""
         self._drop(task)
         super().finished(task, manifest)

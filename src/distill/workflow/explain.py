@@ -93,7 +93,7 @@ def _changes(task: Task, plan: Plan, old: Mapping[str, Any]) -> list[str]:
     return changes
 
 
-def _differences(key: str, old: Any, new: Any) -> list[str]:
+def _differences(key: str, old: object, new: object) -> list[str]:
     """Return ``key: old -> new`` for each value that differs, going into mappings."""
     if old == new:
         return []
@@ -103,7 +103,7 @@ def _differences(key: str, old: Any, new: Any) -> list[str]:
     return [f"{key}: {_text(old)} -> {_text(new)}"]
 
 
-def _text(value: Any) -> str:
+def _text(value: object) -> str:
     return value if isinstance(value, str) else json.dumps(value)
 
 

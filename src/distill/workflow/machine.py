@@ -12,7 +12,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import TypedDict
 
 from distill.base.errors import UserError
 
@@ -131,7 +131,14 @@ def reset_peak_memory() -> None:
         torch.cuda.reset_peak_memory_stats()
 
 
-def peak_memory_mib() -> dict[str, Any]:
+class PeakMemory(TypedDict):
+    """The most memory that was used, MiB."""
+
+    peak_memory_mib: float | None
+    peak_gpu_memory_mib: float | None
+
+
+def peak_memory_mib() -> PeakMemory:
     """Return ``peak_memory_mib`` of this process and ``peak_gpu_memory_mib`` (None without a GPU).
 
     Child processes are left out. A worker does several tasks one after another. On Linux the peak is reset at the start

@@ -16,6 +16,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from distill.base.artifact import Labels
 from distill.base.errors import UserError
 from distill.base.files import hash_file, hash_value
 from distill.base.settings import Settings
@@ -65,7 +66,7 @@ class Task:
 
     id: str
     stage: str
-    labels: Mapping[str, Any]
+    labels: Labels
     settings: Settings
     keys: Mapping[str, str]
     inputs: Mapping[str, Input]
@@ -164,7 +165,7 @@ def make_plan(recipe: Recipe) -> Plan:
     return plan
 
 
-def task_settings(recipe: Recipe, stage: type[Stage], labels: Mapping[str, Any]) -> Settings:
+def task_settings(recipe: Recipe, stage: type[Stage], labels: Labels) -> Settings:
     """Return the validated settings of one task of ``stage``."""
     section = recipe.sections.get(stage.section)
     values = stage.select(section, labels)
@@ -179,7 +180,7 @@ def task_settings(recipe: Recipe, stage: type[Stage], labels: Mapping[str, Any])
         raise UserError(found.what, where=f"{recipe.path}: {place}", remedy=found.remedy) from None
 
 
-def _make_task(plan: Plan, name: str, stage: type[Stage], labels: Mapping[str, Any]) -> Task:
+def _make_task(plan: Plan, name: str, stage: type[Stage], labels: Labels) -> Task:
     recipe = plan.recipe
     settings = task_settings(recipe, stage, labels)
     inputs = {key: _resolve(plan, stage, labels, spec) for key, spec in stage.inputs.items()}
@@ -214,9 +215,9 @@ def _resume_key(stage: type[Stage], hash_inputs: Mapping[str, Any]) -> str:
     return hash_value({**hash_inputs, "settings": shared})
 
 
-def _resolve(plan: Plan, stage: type[Stage], labels: Mapping[str, Any], spec: str | Mapping[str, str]) -> Input:
+def _resolve(plan: Plan, stage: type[Stage], labels: Labels, spec: str | Mapping[str, str]) -> Input:
     """Return where an input comes from, by the rules that :class:`Stage` states."""
-    chosen = spec if isinstance(spec, str) else spec.get(labels["variant"])
+    chosen = spec if isinstance(spec, str) else spec.get(str(labels["variant"]))
     if chosen is None:
         return None
     if chosen.startswith("recipe:"):
@@ -281,15 +282,13 @@ def _hash_once(path: Path, *state: int) -> str:
     return hash_file(path)
 
 
-def _suffix(labels: Mapping[str, Any]) -> str:
+def _suffix(labels: Labels) -> str:
     """Return what tells a published name from its siblings: nothing for the first distilled one."""
     variant, seed = labels.get("variant", "distilled"), labels.get("seed", 0)
     return ("" if variant == "distilled" else f"-{variant}") + (f"-seed{seed}" if seed else "")
 
 
-def _recipe_keys(
-    recipe: Recipe, stage: type[Stage], labels: Mapping[str, Any], fields: Iterable[str]
-) -> dict[str, str]:
+def _recipe_keys(recipe: Recipe, stage: type[Stage], labels: Labels, fields: Iterable[str]) -> dict[str, str]:
     """Return the dotted key that each settings field comes from: the section's, or that of a label inside it."""
     known = {name: f"{stage.section}.{name}" for name in recipe.keys_at(stage.section)}
     for place in [known[str(label)] for label in labels.values() if str(label) in known]:

@@ -6,9 +6,10 @@ import json
 import re
 import types
 from collections.abc import Iterator, Mapping
-from typing import Any, Literal, Union, get_args, get_origin
+from typing import Any, Literal, TypeGuard, Union, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
 
 from distill.base.errors import nearest
 from distill.workflow.yaml_text import Place
@@ -42,7 +43,7 @@ class Problem:
         return ".".join(self.place)
 
 
-def problems(error: ValidationError, schema: Any, raw: Any) -> list[Problem]:
+def problems(error: ValidationError, schema: Any, raw: object) -> list[Problem]:
     """Return what is wrong, one entry per place, in the order of the recipe's schema.
 
     Args:
@@ -50,27 +51,28 @@ def problems(error: ValidationError, schema: Any, raw: Any) -> list[Problem]:
         schema: the type that ``raw`` was validated with.
         raw: the value that was refused.
     """
-    grouped: dict[Place, list[Any]] = {}
+    grouped: dict[Place, list[ErrorDetails]] = {}
     for detail in error.errors(include_url=False):
         grouped.setdefault(_place(detail["loc"], detail["type"], raw), []).append(detail)
     deepest = [p for p in grouped if not any(len(q) > len(p) and q[: len(p)] == p for q in grouped)]
     return [_problem(place, grouped[place], schema, raw) for place in deepest]
 
 
-def _place(location: tuple[int | str, ...], kind: str, raw: Any) -> Place:
+def _place(location: tuple[int | str, ...], kind: str, raw: object) -> Place:
     """Return the keys of a pydantic location: the branches of unions, which it also names, are left out."""
     place: list[str] = []
     for depth, part in enumerate(location):
-        inside = isinstance(raw, Mapping) and str(part) in raw
-        if inside or (isinstance(raw, list) and isinstance(part, int) and part < len(raw)):
-            raw = raw[str(part)] if inside else raw[int(part)]
+        if isinstance(raw, Mapping) and str(part) in raw:
+            raw = raw[str(part)]
+        elif isinstance(raw, list) and isinstance(part, int) and part < len(raw):
+            raw = raw[part]
         elif not (kind == "missing" and depth == len(location) - 1):
             continue
         place.append(str(part))
     return tuple(place)
 
 
-def _problem(place: Place, details: list[Any], schema: Any, raw: Any) -> Problem:
+def _problem(place: Place, details: list[ErrorDetails], schema: Any, raw: object) -> Problem:
     first = details[0]
     kind, context = first["type"], first.get("ctx", {})
     key = ".".join(place) or "the recipe"
@@ -93,7 +95,7 @@ def _problem(place: Place, details: list[Any], schema: Any, raw: Any) -> Problem
     return Problem(place, f"{key} must be {expected}, got {_short(got)}", remedy)
 
 
-def _expected(detail: Any) -> str:
+def _expected(detail: ErrorDetails) -> str:
     if detail["type"] in _EXPECTED:
         return _EXPECTED[detail["type"]]
     if detail["type"] == "literal_error":
@@ -102,12 +104,12 @@ def _expected(detail: Any) -> str:
     return text[:1].lower() + text[1:]
 
 
-def _nearest_of(word: Any, quoted: str) -> str | None:
+def _nearest_of(word: object, quoted: str) -> str | None:
     known = re.findall(r"'([^']*)'", quoted)
     return nearest(word, known) if known and isinstance(word, str) else None
 
 
-def _short(value: Any) -> str:
+def _short(value: object) -> str:
     if isinstance(value, Mapping):
         return "a mapping"
     if isinstance(value, list):
@@ -116,7 +118,7 @@ def _short(value: Any) -> str:
     return text if len(text) <= 60 else f"{text[:57]}..."
 
 
-def known_keys(schema: Any, place: Place, raw: Any) -> list[str]:
+def known_keys(schema: Any, place: Place, raw: object) -> list[str]:
     """Return the keys that ``schema`` has at ``place``; a union's branches are chosen by their literal fields."""
     those = branches(schema, raw)
     if not place:
@@ -130,15 +132,15 @@ def known_keys(schema: Any, place: Place, raw: Any) -> list[str]:
     return sorted(found)
 
 
-def _entry(raw: Any, index: str) -> Any:
+def _entry(raw: object, index: str) -> Any:
     return raw[int(index)] if isinstance(raw, list) and index.isdigit() and int(index) < len(raw) else None
 
 
-def _is_model(annotation: Any) -> bool:
+def _is_model(annotation: object) -> TypeGuard[type[BaseModel]]:
     return isinstance(annotation, type) and issubclass(annotation, BaseModel)
 
 
-def branches(annotation: Any, raw: Any) -> list[Any]:
+def branches(annotation: Any, raw: object) -> list[Any]:
     """Return the members of a union that ``raw`` could be; any other type is its own only member."""
     members = list(_members(annotation))
     fitting = [m for m in members if not _is_model(m) or _literals_fit(m, raw)]
@@ -156,7 +158,7 @@ def _members(annotation: Any) -> Iterator[Any]:
         yield annotation
 
 
-def _literals_fit(model: type[BaseModel], raw: Any) -> bool:
+def _literals_fit(model: type[BaseModel], raw: object) -> bool:
     if not isinstance(raw, Mapping):
         return True
     literals = {n: get_args(f.annotation) for n, f in model.model_fields.items() if get_origin(f.annotation) is Literal}

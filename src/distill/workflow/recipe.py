@@ -118,7 +118,7 @@ class Recipe:
         return dict(self.settings.model_dump(mode="json"))
 
 
-def _step(value: Any, part: str) -> Any:
+def _step(value: object, part: str) -> Any:
     if isinstance(value, BaseModel):
         if part not in type(value).model_fields:
             raise KeyError(part)
@@ -216,7 +216,7 @@ def _compose(section: str, types: list[Any]) -> Any:
     return compose(section.capitalize(), *parts)
 
 
-def _is_subclass(one: Any, other: Any) -> bool:
+def _is_subclass(one: object, other: object) -> bool:
     return isinstance(one, type) and isinstance(other, type) and issubclass(one, other)
 
 

@@ -10,8 +10,9 @@ import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
+from distill.base.artifact import Manifest
 from distill.base.errors import DistillError
 from distill.workflow.display import Display, make_display
 from distill.workflow.executors import EXECUTORS
@@ -52,7 +53,7 @@ class _State:
 
     waiting: list[Task]
     running: dict[str, Task] = field(default_factory=dict)
-    done: dict[str, dict[str, Any]] = field(default_factory=dict)
+    done: dict[str, Manifest] = field(default_factory=dict)
     errors: dict[str, DistillError] = field(default_factory=dict)
     skipped: dict[str, str] = field(default_factory=dict)
 
@@ -170,7 +171,7 @@ def _summary(plan: Plan, state: _State, cached: Iterable[str], elapsed_s: float)
     tasks: dict[str, Any] = {}
     for task in plan:
         entry: dict[str, Any] = {"stage": task.stage, "labels": dict(task.labels), "hash": task.hash}
-        manifest = state.done.get(task.id)
+        manifest: Mapping[str, object] | None = state.done.get(task.id)
         if manifest is not None:
             shown = ("wall_s", "peak_memory_mib", "peak_gpu_memory_mib", "device", "threads", "summary", "warnings")
             entry |= {name: manifest[name] for name in shown} | {"cached": task.id in cached}
@@ -179,25 +180,27 @@ def _summary(plan: Plan, state: _State, cached: Iterable[str], elapsed_s: float)
         else:
             entry["skipped"] = f"{state.skipped[task.id]} failed"
         tasks[task.id] = entry
-    written: dict[str, Any] = plain(
-        {
-            "recipe": plan.recipe.resolved(),
-            "seed": plan.recipe.seed,
-            "versions": versions(),
-            "tasks": tasks,
-            "totals": _totals(state.done, cached, elapsed_s),
-        }
+    return cast(
+        dict[str, Any],
+        plain(
+            {
+                "recipe": plan.recipe.resolved(),
+                "seed": plan.recipe.seed,
+                "versions": versions(),
+                "tasks": tasks,
+                "totals": _totals(state.done, cached, elapsed_s),
+            }
+        ),
     )
-    return written
 
 
-def _totals(done: Mapping[str, Mapping[str, Any]], cached: Iterable[str], elapsed_s: float) -> dict[str, Any]:
+def _totals(done: Mapping[str, Manifest], cached: Iterable[str], elapsed_s: float) -> dict[str, Any]:
     """Return sums over the finished tasks, whenever they were done, and the duration of this run."""
     return {
         "tasks": len(done),
         "cached": len(list(cached)),
         "work_s": round(sum(manifest["wall_s"] for manifest in done.values()), 3),
         "this_run_s": round(elapsed_s, 3),
-        "peak_memory_mib": max((manifest["peak_memory_mib"] for manifest in done.values()), default=None),
+        "peak_memory_mib": max((m for one in done.values() if (m := one["peak_memory_mib"]) is not None), default=None),
         "warnings": sum(len(manifest["warnings"]) for manifest in done.values()),
     }

@@ -15,10 +15,11 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
+from distill.base.artifact import Manifest
 from distill.base.errors import WorkError
-from distill.base.files import hash_file, read_json, sync, write_json
+from distill.base.files import Json, hash_file, read_json, sync, write_json
 from distill.base.locks import Attempt, foreign_holder, soft_file, try_lock
 
 MANIFEST = "manifest.json"
@@ -59,11 +60,11 @@ class Store:
         """Return the work folder: ``out/`` for the stage, ``log.txt``, ``progress.json``, ``failed.json``."""
         return self.root / key.stage / f".{key.hash[:DIGITS]}.work"
 
-    def manifest(self, key: Keyed) -> dict[str, Any] | None:
+    def manifest(self, key: Keyed) -> Manifest | None:
         """Return an artifact's manifest, or None unless the artifact is whole."""
         folder = self.artifact(key)
         try:
-            manifest: dict[str, Any] = read_json(folder / MANIFEST)
+            manifest: Manifest = read_json(folder / MANIFEST)
             sizes = {name: (folder / name).stat().st_size for name in manifest["files"]}
         except (OSError, json.JSONDecodeError, KeyError, TypeError):
             return None
@@ -123,7 +124,7 @@ class Store:
     def _lock_file(self, key: Keyed) -> Path:
         return self.root / key.stage / f".{key.hash[:DIGITS]}.lock"
 
-    def promote(self, key: Keyed, manifest: Mapping[str, Any]) -> dict[str, Any]:
+    def promote(self, key: Keyed, manifest: Manifest) -> Manifest:
         """Turn the work folder's ``out/`` into the artifact, and return the manifest as it was written.
 
         Every file is hashed and flushed; the manifest is written last and the folder renamed after it. Numbers of the
@@ -139,7 +140,7 @@ class Store:
             sync(path)
         for folder in [p for p in out.rglob("*") if p.is_dir()]:
             sync(folder)
-        written: dict[str, Any] = plain({**manifest, "hash": key.hash, "files": files})
+        written = cast(Manifest, plain({**manifest, "hash": key.hash, "files": files}))
         write_json(out / MANIFEST, written)
         sync(out)
         self._remove(final)
@@ -168,7 +169,7 @@ class Store:
         shutil.rmtree(trash, ignore_errors=True)
 
 
-def plain(value: Any) -> Any:
+def plain(value: object) -> Json:
     """Return ``value`` as JSON has it: arrays become lists, and numbers that are not finite become null."""
     if value is None or isinstance(value, bool | int | str):
         return value

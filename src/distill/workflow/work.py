@@ -19,9 +19,9 @@ from typing import Any, TypedDict
 
 from pydantic import ValidationError
 
-from distill.base.artifact import Artifact, Manifest, StageInput
+from distill.base.artifact import Artifact, LabelValue, Manifest, StageInput
 from distill.base.errors import DistillError, UserError, WorkError
-from distill.base.files import read_json, write_json
+from distill.base.files import Json, read_json, write_json
 from distill.base.progress import FileProgress
 from distill.base.registry import Registry
 from distill.base.settings import Settings, as_data
@@ -56,10 +56,10 @@ class Submission:
     stage: str
     hash: str
     resume_key: str
-    labels: dict[str, Any]
+    labels: dict[str, LabelValue]
     hash_inputs: dict[str, Any]
     inputs: dict[str, InputData]
-    settings: dict[str, Any]
+    settings: dict[str, Json]
     seed: int
     stages: dict[str, str]
     store: str
@@ -97,7 +97,7 @@ class ArtifactData(TypedDict):
     path: str
     folder: str
     stage: str
-    labels: dict[str, Any]
+    labels: dict[str, LabelValue]
 
 
 InputData = str | ArtifactData | list[ArtifactData] | None
@@ -121,7 +121,7 @@ def _artifact_data(plan: Plan, store: Store, source: FromTask) -> ArtifactData:
     return {"path": str(path), "folder": str(folder), "stage": task.stage, "labels": dict(task.labels)}
 
 
-def execute(submission: Submission) -> dict[str, Any]:
+def execute(submission: Submission) -> Manifest:
     """Do a task and return its manifest; a task that another run has finished meanwhile is not done again.
 
     Raises:
@@ -147,7 +147,7 @@ def execute(submission: Submission) -> dict[str, Any]:
             raise failure from error
 
 
-def _open_work(work: Path, origin: Mapping[str, Any]) -> None:
+def _open_work(work: Path, origin: Mapping[str, object]) -> None:
     """Make the work folder; what other versions of the packages left there is not continued but made again."""
     if (work / ORIGIN).exists() and read_json(work / ORIGIN) != origin:
         shutil.rmtree(work)
@@ -155,7 +155,7 @@ def _open_work(work: Path, origin: Mapping[str, Any]) -> None:
     write_json(work / ORIGIN, origin)
 
 
-def _run(submission: Submission, work: Path, earlier: tuple[Path, ...]) -> dict[str, Any]:
+def _run(submission: Submission, work: Path, earlier: tuple[Path, ...]) -> Manifest:
     """Run the stage in its work folder and return what the manifest says of it."""
     stage: type[Stage] = Registry("stage", submission.stages)[submission.stage]
     progress = FileProgress(work / "progress.json")

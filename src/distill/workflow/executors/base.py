@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
+from distill.base.artifact import Manifest
 from distill.base.errors import DistillError
 from distill.base.settings import Settings
 from distill.workflow.work import Submission
@@ -26,7 +27,7 @@ class Outcome:
     """
 
     id: str
-    manifest: dict[str, Any] | None = None
+    manifest: Manifest | None = None
     error: DistillError | None = None
 
 
