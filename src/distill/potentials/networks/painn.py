@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from distill.potentials.interface.batch import Batch
 from distill.potentials.interface.potential import MAX_Z
+from distill.potentials.networks.rows import rows
 from distill.potentials.networks.silu import silu
 from distill.potentials.networks.student import Student
 
@@ -80,12 +81,12 @@ class Interaction(nn.Module):
         """
         centres, neighbours = edges
         n, width = s.shape
-        x = self.phi(s).index_select(0, neighbours).view(2, -1, 3 * width)
+        x = rows(self.phi(s), neighbours).view(2, -1, 3 * width)
         x = (x * self.filter(distances)).view(-1, 3 * width)  # (2P, 3D): a filter is the same both ways
         a, b, c = x.split(width, dim=-1)  # (2P, D)
         arrows = b.unsqueeze(1) * directions.unsqueeze(2)  # (2P, 3, D)
         if v is not None:
-            sent = v.view(n, 3 * width).index_select(0, neighbours).view(-1, 3, width)
+            sent = rows(v.view(n, 3 * width), neighbours).view(-1, 3, width)
             arrows = arrows + c.unsqueeze(1) * sent
         messages = torch.cat([a, arrows.view(-1, 3 * width)], dim=-1)  # (2P, 4D)
         received = s.new_zeros(n, 4 * width).index_add(0, centres, messages)
@@ -140,4 +141,4 @@ class PaiNNPotential(Student):
             s, v = interaction(s, v, edges, distances, directions)
             s, v = update(s, v, vectors_needed=layer + 1 < len(self.updates))
         energies: Tensor = self.read_out(s).squeeze(-1)
-        return energies * self.scales.index_select(0, batch.numbers)
+        return energies * rows(self.scales, batch.numbers)

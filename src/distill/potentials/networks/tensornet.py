@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from distill.potentials.interface.batch import Batch
 from distill.potentials.interface.potential import MAX_Z
+from distill.potentials.networks.rows import rows
 from distill.potentials.networks.silu import silu
 from distill.potentials.networks.student import Student
 
@@ -142,7 +143,7 @@ class Embedding(nn.Module):
         received = z.new_zeros(n, 9 * channels)
         i, j = batch.edges
         for to, source, sign in ((i, j, 1.0), (j, i, -1.0)):
-            species = (own.index_select(0, to) + other.index_select(0, source)).unsqueeze(1)
+            species = (rows(own, to) + rows(other, source)).unsqueeze(1)
             messages = spread(factors * species, shape, sign)
             received = received.index_add(0, to, messages.view(-1, 9 * channels))
         x = received.view(n, 9, channels)
@@ -168,7 +169,7 @@ class Interaction(nn.Module):
         received = torch.zeros_like(flat)
         i, j = batch.edges
         for to, source in ((i, j), (j, i)):
-            received = received.index_add(0, to, factors * flat.index_select(0, source))
+            received = received.index_add(0, to, factors * rows(flat, source))
         mixed = product(self.before(x), received.view(n, 9, channels))
         y = self.after(mixed / (squared_norms(mixed).sum(1, keepdim=True) + 1))
         return y + product(y, y) / 2
@@ -201,7 +202,7 @@ class TensorNetPotential(Student):
             x = x / (squared_norms(x).sum(1, keepdim=True) + 1)
             x = x + interaction(x, batch, distances, self.product)
         energies: Tensor = self.read_out(self.norm(squared_norms(x).flatten(1))).squeeze(-1)
-        return energies * self.scales.index_select(0, batch.numbers)
+        return energies * rows(self.scales, batch.numbers)
 
 
 def components(directions: Tensor) -> Tensor:
