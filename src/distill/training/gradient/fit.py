@@ -119,6 +119,7 @@ def fit(
         WorkError: memory does not suffice, or one of several processes died.
     """
     check_devices(device, devices)
+    home = potential.device
     if compiled:
         potential.compile_for("fit")
     others = replay if replay is not None and replay_share else Frames.empty()
@@ -161,7 +162,7 @@ def fit(
         fitting.run(progress or Progress())
     checkpoint.restore_best(potential)
     potential.compiled = "no"
-    potential.eval()
+    potential.to(home).eval()  # Lightning leaves it on the processor
     return checkpoint.result
 
 
