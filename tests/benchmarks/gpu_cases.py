@@ -45,6 +45,7 @@ from distill.potentials.interface.batch import Batch, half_neighbour_list
 from distill.potentials.interface.calculator import SKIN, PotentialCalculator
 from distill.potentials.interface.conformance import example_frames
 from distill.potentials.interface.potential import Potential
+from distill.potentials.interface.verlet_list import half_neighbour_list_on_gpu
 from distill.structures.frames import Frames
 from distill.structures.read import read_frames
 from distill.training.gradient.fit import fit
@@ -67,6 +68,9 @@ NETWORKS = (
 
 ALLOWED = {torch.float32: 1e-3, torch.float64: 1e-8}
 """Relative difference from double precision on the processor that rounding explains."""
+
+LARGE = 256
+"""Structures a step of the batches that fill a GPU."""
 
 STEPS_PER_PS = 2000
 """At 0.5 fs."""
@@ -327,7 +331,7 @@ def learning(arch: str, tool: str, material: str, count: int, batch: int, bench:
     frames = repeated(silicon() if material == "silicon" else water(bench), count)
     (times,) = training.compare(arch, frames, batch, 1, bench.device, [tool]).values()
     rate = count / float(np.median(times.train))
-    name = f"training {arch}, {material}, {tool}"
+    name = f"training {arch}, {material}, {tool}" + (f", {batch} a step" if batch == LARGE else "")
     bench.row(name, batch=batch, structures_per_s=rate, ms_per_step=1000 * batch / rate,
               evaluated_per_s=count / float(np.median(times.evaluate)))  # fmt: skip
 
@@ -359,6 +363,31 @@ def evaluating(arch: str, bench: Bench) -> None:
             half_neighbour_list(many, potential.cutoff)
         bench.row(f"evaluation {arch}, {material}", structures=count, structures_per_s=count / took[-1],
                   share_of_neighbour_lists=listing[0] / took[-1], batch_atoms=potential.batch_atoms())  # fmt: skip
+
+
+def neighbours(bench: Bench) -> None:
+    """List the neighbours of one large cell on the device and on the processor, and compare the distances."""
+    cell, cutoff = water(bench)[0].to_atoms()[0], 5.5
+    for repeats in (1, 2, 4) if bench.on_gpu else (1,):
+        frames = Frames.from_atoms([cell.repeat(repeats)])
+        on_device, on_processor = list[float](), list[float]()
+        for _ in range(5 if bench.on_gpu else 1):
+            with taking(on_device):
+                found = half_neighbour_list_on_gpu(frames, cutoff, torch.device(bench.device))
+            with taking(on_processor):
+                expected = half_neighbour_list(frames, cutoff)
+        distances = [lengths(frames, *(np.asarray(torch.as_tensor(a).cpu()) for a in one)) for one in (found, expected)]
+        same = len(distances[0]) == len(distances[1])
+        bench.row(f"neighbour list, {len(frames.numbers)} atoms", edges=len(distances[1]),
+                  distances_differ=difference(*distances) if same else float("inf"),
+                  device_ms=1000 * float(np.median(on_device)),
+                  processor_ms=1000 * float(np.median(on_processor)))  # fmt: skip
+
+
+def lengths(frames: Frames, edges: Any, shifts: Any) -> Any:
+    """Return the lengths of the edges of one structure, ascending."""
+    i, j = edges
+    return np.sort(np.linalg.norm(frames.positions[j] - frames.positions[i] + shifts @ frames.cells[0], axis=1))
 
 
 # Dynamics
@@ -521,6 +550,7 @@ def cases() -> Iterator[Case]:
         yield Case(f"network {name}", "correctness", 4, partial(network, name))
     yield Case("training resumed", "correctness", 12, resumed)
     yield Case("batches by memory", "correctness", 12, memory_batches)
+    yield Case("neighbours", "correctness", 5, neighbours)
     for material in ("water", "silicon"):
         for batched in (True, False):
             yield Case(f"growing {material}, {batched}", "speed", 12, partial(growing, material, batched))
@@ -529,6 +559,10 @@ def cases() -> Iterator[Case]:
             for tool in training.TOOLS:
                 run = partial(learning, arch, tool, material, count, batch)
                 yield Case(f"learning {arch}, {material}, {tool}", "speed", 8, run)
+    for arch in COMPILED:
+        for tool in training.TOOLS:
+            run = partial(learning, arch, tool, "silicon", 8 * LARGE, LARGE)
+            yield Case(f"learning {arch}, {LARGE} a step, {tool}", "speed", 10, run)
     yield Case("fine-tuning", "speed", 5, tuning)
     for arch in (STOCK, *COMPILED):
         yield Case(f"evaluating {arch}", "speed", 6, partial(evaluating, arch))

@@ -7,9 +7,13 @@ edges.
 
 from __future__ import annotations
 
+import warnings
+
 import numpy as np
 import torch
+from ase.geometry import complete_cell
 from torch import Tensor
+from vesin import NeighborList
 
 from distill.potentials.interface.batch import half_neighbour_list
 from distill.structures.frames import Frames
@@ -49,10 +53,13 @@ class VerletList:
 
     def rebuild(self, frames: Frames) -> None:
         """List the edges of this structure up to the cutoff plus the skin."""
-        edges, shifts = half_neighbour_list(frames, self.cutoff + self.skin)
-        self._edges = torch.from_numpy(edges).to(self.device)
-        self._shifts = torch.from_numpy(shifts).to(self.device)
-        self._translations = torch.from_numpy(shifts @ frames.cells[0]).to(self.device)
+        reach = self.cutoff + self.skin
+        if self.device.type == "cuda":
+            self._edges, self._shifts = half_neighbour_list_on_gpu(frames, reach, self.device)
+        else:
+            self._edges, self._shifts = (torch.from_numpy(found) for found in half_neighbour_list(frames, reach))
+        cell = torch.tensor(frames.cells[0], device=self.device)
+        self._translations = self._shifts.double() @ cell
         self._listed = frames
         self.rebuilt += 1
 
@@ -66,3 +73,22 @@ class VerletList:
         vectors = positions.index_select(0, j) - positions.index_select(0, i) + self._translations
         near = (vectors.square().sum(1) < self.cutoff**2).nonzero().squeeze(1)
         return self._edges.index_select(1, near), self._shifts.index_select(0, near)
+
+
+def half_neighbour_list_on_gpu(frames: Frames, cutoff: float, device: torch.device) -> tuple[Tensor, Tensor]:
+    """Return what ``half_neighbour_list`` does for one structure, found on a CUDA device and left there.
+
+    Where the GPU cannot list so many neighbours, the processor does.
+    """
+    box, pbc = frames.cells[0], frames.pbc[0]
+    if not pbc.all():
+        box = complete_cell(box)
+    arrays = (torch.tensor(array, device=device) for array in (frames.positions, box, pbc))
+    search = NeighborList(cutoff=cutoff, full_list=False)
+    try:
+        edges, shifts = search.compute(*arrays, quantities="PS", copy=True)
+    except RuntimeError as error:
+        warnings.warn(f"neighbours are listed on the processor, since the GPU cannot: {error}", stacklevel=2)
+        edges, shifts = (torch.from_numpy(found).to(device) for found in half_neighbour_list(frames, cutoff))
+        return edges, shifts
+    return edges.long().T.contiguous(), shifts
