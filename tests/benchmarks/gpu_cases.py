@@ -558,7 +558,8 @@ def cases() -> Iterator[Case]:
         for arch in COMPILED:
             for tool in training.TOOLS:
                 run = partial(learning, arch, tool, material, count, batch)
-                yield Case(f"learning {arch}, {material}, {tool}", "speed", 8, run)
+                seconds = 16 if tool == training.Compiled.name else 8
+                yield Case(f"learning {arch}, {material}, {tool}", "speed", seconds, run)
     for arch in COMPILED:
         for tool in training.TOOLS:
             run = partial(learning, arch, tool, "silicon", 8 * LARGE, LARGE)
@@ -570,7 +571,8 @@ def cases() -> Iterator[Case]:
         for compiled, replayed in ((False, False), (True, False), (False, True), (True, True)):
             if arch in COMPILED or not (compiled or replayed):
                 run = partial(stepping, arch, compiled, replayed)
-                yield Case(f"stepping {arch}, {mode(compiled, replayed)}", "speed", 8, run)
+                seconds = 16 if compiled else 8
+                yield Case(f"stepping {arch}, {mode(compiled, replayed)}", "speed", seconds, run)
     yield Case("estimate", "speed", 0, estimate)
 
 
