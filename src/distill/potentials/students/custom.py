@@ -70,12 +70,10 @@ class Custom(Architecture):
 
         try:
             model = named_class(settings.model)(**settings.parameters)
-        except TypeError as error:
+        except (TypeError, ValueError) as error:  # the latter where it gives no energies of atoms
             raise UserError(f"it cannot be made ({error})", settings.model, "Correct parameters") from error
         if not isinstance(model, GraphPESModel):
             raise UserError("this is not a graph-pes model", settings.model, "Derive it from graph_pes.GraphPESModel")
-        if "local_energies" not in model.implemented_properties:
-            raise UserError("it gives no energies of atoms", settings.model, "Implement 'local_energies'")
         return GraphPESPotential(model, settings.short_range_repulsion)
 
 
