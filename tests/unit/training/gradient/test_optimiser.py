@@ -97,3 +97,29 @@ def test_a_matrix_without_gradient_stays() -> None:
     before = used.detach().clone(), unused.detach().clone()
     Muon([used, unused], RATE).step()
     assert torch.equal(used, before[0]) and torch.equal(unused, before[1])
+
+
+SHAPES = [(16, 16), (8, 24), (24, 8), (16, 16)]
+"""Square, wide and tall matrices, two of one shape."""
+
+
+def moved(kind: type[torch.optim.Optimizer], steps: int, **options: object) -> list[torch.Tensor]:
+    """Return matrices of double precision after some steps with the same gradients for every optimiser."""
+    generator = torch.Generator().manual_seed(0)
+    drawn = {"generator": generator, "dtype": torch.float64}
+    matrices = [nn.Parameter(torch.randn(shape, **drawn)) for shape in SHAPES]  # type: ignore[call-overload]
+    optimiser = kind(matrices, lr=RATE, momentum=0.9, weight_decay=0.1, **options)  # type: ignore[call-arg]
+    for _ in range(steps):
+        for matrix in matrices:
+            matrix.grad = torch.randn(matrix.shape, **drawn)  # type: ignore[call-overload]
+        optimiser.step()
+    return [matrix.detach() for matrix in matrices]
+
+
+@pytest.mark.parametrize("steps", [1, 5])
+def test_muon_is_the_one_of_pytorch(steps: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """PyTorch's own, in double precision where it would round to bfloat16: momentum, polynomial, scale and decay."""
+    monkeypatch.setattr(torch.Tensor, "bfloat16", torch.Tensor.clone)
+    theirs = moved(torch.optim.Muon, steps, adjust_lr_fn="match_rms_adamw")
+    for one, other in zip(moved(Muon, steps), theirs, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-9, atol=1e-12)
