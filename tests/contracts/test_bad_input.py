@@ -76,6 +76,7 @@ def refused(recipe: Path, capsys: pytest.CaptureFixture[str], *arguments: str) -
     return message
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", EDITS)
 def test_bad_labels(case: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     edit, words = EDITS[case]
@@ -97,6 +98,7 @@ def test_not_xyz(content: str, tmp_path: Path, capsys: pytest.CaptureFixture[str
     assert "train.xyz" in refused(write(tmp_path, content), capsys)
 
 
+@pytest.mark.slow
 def test_same_structure_in_train_and_test(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     leaked = [*frames("train"), frames("test")[7]]
     message = refused(write(tmp_path, text(leaked)), capsys)
@@ -110,6 +112,7 @@ def test_empty_split(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
     assert "valid.xyz" in refused(write(tmp_path, text(frames("train")), valid="valid.xyz"), capsys)
 
 
+@pytest.mark.slow
 def test_too_few_structures_to_draw_from(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert "valid" in refused(write(tmp_path, text(frames("train")[:1])), capsys)
 

@@ -85,7 +85,12 @@ def numbers(potential: Potential) -> bytes | str:
     return torch.cat([p.detach().double().flatten() for p in potential.parameters()]).numpy().tobytes()
 
 
-@pytest.mark.parametrize("name", KINDS)
+COSTLY = ("ace", "nequip", "mace")
+"""Kinds that take seconds to build: another process, or code that is generated."""
+EACH_KIND = [pytest.param(name, marks=pytest.mark.slow if name.startswith(COSTLY) else ()) for name in KINDS]
+
+
+@pytest.mark.parametrize("name", EACH_KIND)
 def test_keeps_the_contract(name: str) -> None:
     assert check_potential(built(name)[0]) == []
 
@@ -102,7 +107,7 @@ def test_says_what_it_is(name: str) -> None:
     assert all(field.description for field in architecture.Settings.model_fields.values())
 
 
-@pytest.mark.parametrize("name", KINDS)
+@pytest.mark.parametrize("name", EACH_KIND)
 def test_build_depends_on_the_seed_alone(name: str) -> None:
     row = POTENTIALS[name]
     first, its_numbers = built(name)

@@ -38,6 +38,7 @@ def run(calculator: Calculator | None = None, **changes: object) -> Trajectory:
     return run_langevin(CRYSTAL, calculator or Springs(CRYSTAL), **how | {"rng": np.random.default_rng(0)} | changes)
 
 
+@pytest.mark.slow
 def test_kinetic_and_potential_energies_are_those_of_the_bath() -> None:
     """Equipartition of 24 oscillators: each of them has kT/2 of either kind."""
     found = run(steps=6_000, sample_every=10, temperature=600.0)

@@ -44,6 +44,7 @@ def test_gpus_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
         machine.resolve_device("cuda")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("limit", "wanted", "expected"), [("2", 5, 2), ("8", 5, 5), ("0", 5, 5), ("", 5, 5)])
 def test_a_smaller_limit_of_the_user_is_respected(limit: str, wanted: int, expected: int) -> None:
     """In a process of its own, since the limit is read when the module is imported."""

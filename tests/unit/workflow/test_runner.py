@@ -170,6 +170,7 @@ def steps_done(toy: Toy) -> int:
 SLOW = ("--set", "count.steps=12", "--set", "count.pause_s=0.15")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("send", "status"), [(signal.SIGKILL, -9), (signal.SIGINT, 130), (signal.SIGTERM, 130)])
 def test_a_run_that_is_ended_continues_where_it_stood(toy: Toy, send: signal.Signals, status: int) -> None:
     process = toy.start("run", "toy.yaml", *SLOW)
@@ -209,6 +210,7 @@ fcntl.flock = refuse
 """
 
 
+@pytest.mark.slow
 def test_a_killed_run_continues_where_the_file_system_has_no_locks(toy: Toy, monkeypatch: pytest.MonkeyPatch) -> None:
     (toy.folder / "site").mkdir()
     (toy.folder / "site" / "sitecustomize.py").write_text(NO_FLOCK)
@@ -256,6 +258,7 @@ def test_work_that_goes_farther_continues_what_was_interrupted(toy: Toy) -> None
     assert len(steps) in (14 - before, 15 - before)  # at most the step that was under way is repeated
 
 
+@pytest.mark.slow
 def test_two_runs_at_once_do_the_work_once(toy: Toy) -> None:
     both = [toy.start("run", "toy.yaml", "--set", f"name={name}", *SLOW) for name in ("one", "two")]
     for process in both:

@@ -22,6 +22,7 @@ from distill.potentials.students.ace import ACE
 from distill.potentials.workers.ace_potential import ACTIVE_SET, BASIS, LAMMPS, YACE, ACEPotential
 from distill.structures.frames import Frames, concatenate
 
+pytestmark = pytest.mark.slow
 installed = pytest.mark.skipif(bool(missing_packages(ACE)), reason="the extra ace is not installed")
 SMALL: dict[str, Any] = {"functions": 30, "nradmax": (5, 3, 2), "lmax": (0, 2, 1), "cutoff": 4.0}
 

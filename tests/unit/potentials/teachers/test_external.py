@@ -73,7 +73,7 @@ def structure():
     return bulk("Cu")
 """
 HERE, THERE = None, sys.executable
-PLACES = pytest.mark.parametrize("place", [HERE, THERE], ids=["here", "there"])
+PLACES = pytest.mark.parametrize("place", [HERE, pytest.param(THERE, marks=pytest.mark.slow)], ids=["here", "there"])
 Opener = Callable[..., ExternalPotential]
 
 

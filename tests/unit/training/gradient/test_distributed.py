@@ -212,6 +212,7 @@ def test_where_memory_is_short_the_fit_fails_in_words(pair: Pair) -> None:
     assert not (pair.folder / "processes").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("work", "error", "said"),
     [(Dies(), WorkError, "training process 1 of 2 was killed by SIGKILL"), (Refuses(), UserError, "here: not so")],
@@ -231,6 +232,7 @@ def test_what_cannot_travel_is_refused(tmp_path: Path) -> None:
         together(Local(), 2, "cpu", tmp_path / "processes", Progress())
 
 
+@pytest.mark.slow
 def test_processes_end_when_their_starter_is_killed(tmp_path: Path) -> None:
     code = (
         "from pathlib import Path\nfrom toy_work import Waits\nfrom distill.base.progress import Progress\n"
