@@ -6,7 +6,6 @@ ways takes the edges forward and then backward; what depends on the distance alo
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, fields, replace
 from itertools import pairwise
 from typing import Any, NamedTuple
@@ -19,9 +18,6 @@ from vesin import NeighborList
 
 from distill.base.arrays import Array
 from distill.structures.frames import Frames
-
-ATOMS_OF_A_THREAD = 1024
-"""Atoms that a further thread is worth starting for when neighbours are listed: they take it milliseconds."""
 
 
 @dataclass
@@ -117,39 +113,21 @@ def half_neighbour_list(frames: Frames, cutoff: float) -> tuple[Array, Array]:
     """Return the edges between all atoms nearer than ``cutoff`` Å, each pair once (a half list).
 
     The list of each structure is made by itself: of the libraries compared in ``tests/benchmarks/neighbours.py`` the
-    one that is called in a loop is the fastest on a CPU. Where there are many atoms, torch's number of threads share
-    the structures; the list is the same.
+    one that is called in a loop is the fastest on a CPU. Threads of Python hinder each other at it.
 
     Returns:
         Atoms i and j as indices into ``frames.numbers``, ``[2, P]`` int64, and the lattice translations of atom j,
         ``[P, 3]`` int32.
     """
-    threads = min(torch.get_num_threads(), len(frames), len(frames.numbers) // ATOMS_OF_A_THREAD)
-    bounds = np.linspace(0, len(frames), max(threads, 1) + 1).astype(int)
-    shares = [(frames, range(first, end), cutoff) for first, end in pairwise(bounds)]
-    if threads > 1:
-        with ThreadPoolExecutor(threads) as pool:  # the search runs outside of Python's lock
-            found = list(pool.map(_listed, shares))
-    else:
-        found = [_listed(share) for share in shares]
-    edges, shifts = (np.concatenate(parts) for parts in zip(*found, strict=True))
-    return np.ascontiguousarray(edges.T), shifts
-
-
-def _listed(share: tuple[Frames, range, float]) -> tuple[Array, Array]:
-    """Return the edges of some of the structures, ``[P, 2]``, and their lattice translations, ``[P, 3]``."""
-    frames, chosen, cutoff = share
-    search = NeighborList(cutoff=cutoff, full_list=False, n_threads=1)
+    search = NeighborList(cutoff=cutoff, full_list=False)
     edges, shifts = [np.zeros((0, 2), dtype=np.int64)], [np.zeros((0, 3), dtype=np.int32)]
-    for k in chosen:
-        first, end = frames.offsets[k], frames.offsets[k + 1]
-        box, pbc = frames.cells[k], frames.pbc[k]
-        if not pbc.all():
-            box = complete_cell(box)
+    for k, (first, end) in enumerate(pairwise(frames.offsets)):
+        cell, pbc = frames.cells[k], frames.pbc[k]
+        box = cell if pbc.all() else complete_cell(cell)
         found = search.compute(frames.positions[first:end], box=box, periodic=pbc, quantities="PS", copy=True)
         edges.append(found[0].astype(np.int64) + first)
         shifts.append(found[1])
-    return np.concatenate(edges), np.concatenate(shifts)
+    return np.ascontiguousarray(np.concatenate(edges).T), np.concatenate(shifts)
 
 
 def with_labels(batch: Batch, frames: Frames) -> Batch:

@@ -65,17 +65,6 @@ def test_a_batch_made_at_once_is_that_of_prepared_structures(
         torch.testing.assert_close(one, other, rtol=0, atol=1e-4, equal_nan=True)  # sums in another order
 
 
-def test_threads_list_the_same_edges_in_the_same_order(
-    structures: dict[str, Atoms], water: Atoms, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    frames = Frames.from_atoms([*structures.values(), water, Atoms("Si"), structures["silicon"]])
-    alone = half_neighbour_list(frames, 4.0)
-    monkeypatch.setattr("distill.potentials.interface.batch.ATOMS_OF_A_THREAD", 1)
-    monkeypatch.setattr("torch.get_num_threads", lambda: 3)
-    for one, other in zip(half_neighbour_list(frames, 4.0), alone, strict=True):
-        np.testing.assert_array_equal(one, other)
-
-
 def test_the_list_of_a_gpu_is_that_of_the_processor(structures: dict[str, Atoms], water: Atoms) -> None:
     """The same call with tensors; on a GPU itself ``tests/benchmarks/gpu.py`` compares them."""
     for atoms in (*structures.values(), water):
