@@ -6,6 +6,7 @@ import json
 import re
 import types
 from collections.abc import Iterator, Mapping
+from functools import lru_cache
 from typing import Any, Literal, TypeGuard, Union, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
@@ -143,6 +144,8 @@ def _is_model(annotation: object) -> TypeGuard[type[BaseModel]]:
 def branches(annotation: Any, raw: object) -> list[Any]:
     """Return the members of a union that ``raw`` could be; any other type is its own only member."""
     members = list(_members(annotation))
+    if len(members) == 1:
+        return members
     fitting = [m for m in members if not _is_model(m) or _literals_fit(m, raw)]
     return fitting or members
 
@@ -161,8 +164,13 @@ def _members(annotation: Any) -> Iterator[Any]:
 def _literals_fit(model: type[BaseModel], raw: object) -> bool:
     if not isinstance(raw, Mapping):
         return True
-    literals = {n: get_args(f.annotation) for n, f in model.model_fields.items() if get_origin(f.annotation) is Literal}
-    return all(raw[name] in values for name, values in literals.items() if name in raw)
+    return all(raw[name] in values for name, values in _literals(model).items() if name in raw)
+
+
+@lru_cache(maxsize=512)
+def _literals(model: type[BaseModel]) -> dict[str, tuple[object, ...]]:
+    """Return what each literal field of a model may be."""
+    return {n: get_args(f.annotation) for n, f in model.model_fields.items() if get_origin(f.annotation) is Literal}
 
 
 def inside(annotation: Any, key: str) -> Any:
