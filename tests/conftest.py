@@ -20,7 +20,7 @@ LONGEST = (
     "contracts/test_every_potential.py",
     "unit/training/gradient/test_distributed.py",
     "unit/potentials/teachers/test_external_recipe.py",
-    "unit/potentials/workers/test_worker.py",
+    "unit/potentials/workers/test_worker_processes.py",
 )
 """Files that take longest; where several processes share the files they begin with these, and so end together."""
 
