@@ -115,6 +115,7 @@ def _parsed(text: str, name: str) -> tuple[Any, dict[Place, int]]:
         raise UserError(what, where=f"{name}{line}") from None
     except (yaml.YAMLError, RecursionError) as error:
         raise UserError("is not YAML", where=name, remedy=str(error).splitlines()[0]) from None
+    _plain(value, name, (), [0])  # refuses what aliases multiply beyond all measure, before it is walked again
     lines: dict[Place, int] = {}
     _collect_lines(node, (), lines)
     return value, lines
