@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from distill.base.errors import UserError
@@ -26,26 +26,30 @@ def with_present_names(schema: Any, raw: Any, place: Place = ()) -> tuple[Any, d
         UserError: a key is given by both of its names.
     """
     found: dict[Place, str] = {}
+
+    def inner(key: Any, value: Any, name: str) -> Any:
+        """Return a value under present names, and note what was found in it."""
+        if not isinstance(value, Mapping | list):
+            return value
+        present, deeper = with_present_names(_type_at(types, name), value, (*place, str(key)))
+        found.update(deeper)
+        return present
+
+    types = branches(schema, raw)
     if isinstance(raw, list):
-        entries = [
-            with_present_names(_type_at(schema, raw, str(k)), one, (*place, str(k))) for k, one in enumerate(raw)
-        ]
-        for _, deeper in entries:
-            found |= deeper
-        return [value for value, _ in entries], found
+        return [inner(k, one, str(k)) for k, one in enumerate(raw)], found
     if not isinstance(raw, Mapping):
         return raw, found
-    former = _former_names(schema, raw)
+    former = _former_names(types)
     renamed = {}
     for key, value in raw.items():
-        name, at = key, (*place, str(key))
-        if key in former:
-            found[at] = name = former[key]
+        name: str = former.get(key) or key
+        if name != key:
+            found[*place, str(key)] = name
             if name in raw:
                 what = f"{key} is the former name of {name}"
                 raise UserError(what, where=".".join(place), remedy=f"Give {name} alone")
-        renamed[name], deeper = with_present_names(_type_at(schema, raw, name), value, at)
-        found |= deeper
+        renamed[name] = inner(key, value, name)
     return renamed, found
 
 
@@ -54,16 +58,15 @@ def note(place: Place, name: str) -> str:
     return f"{'.'.join(place)} is now called {name}; the old name works until version {UNTIL}"
 
 
-def _former_names(schema: Any, raw: Any) -> dict[str, str]:
-    """Return the former names of the keys at hand, with the present ones."""
+def _former_names(types: Sequence[Any]) -> dict[str, str]:
+    """Return the former names of the keys that the types have, with the present ones."""
     found: dict[str, str] = {}
-    for branch in branches(schema, raw):
-        if isinstance(branch, type) and issubclass(branch, Settings):
-            found |= branch.former_names()
+    for one in types:
+        if isinstance(one, type) and issubclass(one, Settings):
+            found |= one.former_names()
     return found
 
 
-def _type_at(schema: Any, raw: Any, key: Any) -> Any:
-    """Return the type of what lies under ``key``, or None where nothing is known of it."""
-    types = (inside(branch, key) for branch in branches(schema, raw))
-    return next((one for one in types if one is not None), None)
+def _type_at(types: Sequence[Any], key: str) -> Any:
+    """Return the type of what lies under ``key`` in one of the types, or None where nothing is known of it."""
+    return next((found for one in types if (found := inside(one, key)) is not None), None)
