@@ -1,4 +1,4 @@
-"""Settings of all tests: one thread in each process, the longest files first, and compiled networks that are kept."""
+"""Settings of all tests: one thread in each process, the longest files first, and what takes minutes is kept."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ LONGEST = (
 
 
 def kept_for(torch: str) -> Path:
-    """Return the folder of compiled networks: of this version of PyTorch, of Python and of this kind of processor."""
+    """Return the folder of what tests keep: of this version of PyTorch, of Python and of this kind of processor."""
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     except OSError:
@@ -38,7 +38,14 @@ def kept_for(torch: str) -> Path:
 
 
 os.environ["OMP_NUM_THREADS"] = "1"  # small tensors gain nothing from more, and results stay comparable
-os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(kept_for(version("torch"))))
+KEPT = kept_for(version("torch"))
+os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(KEPT))
+
+
+@pytest.fixture(scope="session")
+def kept() -> Path:
+    """The folder of what takes minutes to make and is kept from one run of the tests to the next."""
+    return KEPT
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -142,7 +142,7 @@ def test_runs_through(form: str, tmp_path: Path) -> None:
     done = distill_cli("run", str(path), "--device", "cpu", cwd=tmp_path)
     assert done.returncode == 0, done.stdout + done.stderr
     run = tmp_path / "runs" / "copper"
-    assert "copper" in (run / "report.html").read_text()
+    assert "<h1>Cu: painn from ase" in (run / "report.html").read_text()
     summary = json.loads((run / "summary.json").read_text())
     finetune = next(task for name, task in summary["tasks"].items() if name.startswith("finetune"))
     assert finetune["summary"]["reference_shift_eV"]["Cu"] == pytest.approx(OFFSET, abs=1e-6)

@@ -1,17 +1,18 @@
 """SevenNet in the environment that ``distill doctor`` says how to make, against SevenNet's own calculator there.
 
-The environment is made once per session by these two commands, which takes minutes and some hundred megabytes;
-``DISTILL_TEST_SEVENN`` names the interpreter of one that exists.
+The environment is made by these two commands, which takes minutes and some hundred megabytes, and kept beside the
+compiled networks of the tests as long as the commands are the same; ``DISTILL_TEST_SEVENN`` names the interpreter of
+another one.
 """
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -51,24 +52,28 @@ np.savez(sys.argv[2], energy=energy, forces=np.concatenate(forces), stress=stres
 
 
 @pytest.fixture(scope="session")
-def interpreter(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The interpreter of an environment made as the doctor says, in a home that is removed at the end: it is large."""
+def interpreter(kept: Path) -> str:
+    """The interpreter of an environment made as the doctor says, in a home of its own."""
     if given := os.environ.get("DISTILL_TEST_SEVENN"):
-        yield given
-        return
-    home = tmp_path_factory.mktemp("home")
-    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
-    for command in commands(POTENTIALS["sevennet-0"]):
+        return given
+    told = commands(POTENTIALS["sevennet-0"])
+    home = kept / f"sevennet-{hashlib.sha256(repr(told).encode()).hexdigest()[:8]}"
+    complete = home / "complete"
+    if not complete.exists():
+        shutil.rmtree(home, ignore_errors=True)
+        home.mkdir(parents=True)
+        path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
         # an index that cannot be reached is passed over at once; where none can, there is nothing to test
         environment = os.environ | {"HOME": str(home), "PATH": path, "PIP_RETRIES": "0"}
-        done = subprocess.run(  # noqa: S602 - as a user types it
-            command, shell=True, env=environment, capture_output=True, text=True, timeout=1500
-        )
-        if done.returncode and "No matching distribution found" in done.stderr:
-            pytest.skip("no package index can be reached")
-        assert done.returncode == 0, f"{command}\n{done.stderr[-3000:]}"
-    yield str(home / ".distill" / "envs" / "sevennet" / "bin" / "python")
-    shutil.rmtree(home)
+        for command in told:
+            done = subprocess.run(  # noqa: S602 - as a user types it
+                command, shell=True, env=environment, capture_output=True, text=True, timeout=1500
+            )
+            if done.returncode and "No matching distribution found" in done.stderr:
+                pytest.skip("no package index can be reached")
+            assert done.returncode == 0, f"{command}\n{done.stderr[-3000:]}"
+        complete.touch()
+    return str(home / ".distill" / "envs" / "sevennet" / "bin" / "python")
 
 
 def structures() -> Frames:
