@@ -61,7 +61,7 @@ def test_text() -> None:
         "too hot. Cool it."
     )
     assert Finding("info", "read", "fine", "x.xyz").text() == "info [read]: x.xyz: fine"
-    with pytest.raises(ValueError, match="no kind"):
+    with pytest.raises(ValueError, match="not a kind"):
         Finding("info", "fine", "fine", "x.xyz")
 
 

@@ -146,7 +146,7 @@ def test_unclear_is_a_warning(silicon: Frames, predict: Predict) -> None:
     finding = only(check(replace(silicon, forces=mixed), predict))
     assert finding.severity == "warning" and "do not resemble" in finding.what
     finding = only(check(replace(silicon, forces=np.array(silicon.forces) / 10), predict))
-    assert finding.severity == "warning" and "no known unit" in finding.what
+    assert finding.severity == "warning" and "not a known unit" in finding.what
     few = silicon[[20]]  # six components of two atoms would be the least; three structures give too few energies
     halves = silicon[[17, 19, 22]]
     assert check(few, predict) == []

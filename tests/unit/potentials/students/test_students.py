@@ -112,7 +112,7 @@ def test_a_class_of_the_users_is_a_student(tmp_path: Path, monkeypatch: pytest.M
         ("no_such_module:Net", {}, "no module 'no_such_module'"),
         ("own_student:Missing", {}, "no class 'Missing'"),
         ("own_student:Mine", {"depth": 3}, "cannot be made"),
-        ("own_student:NoModel", {}, "no graph-pes model"),
+        ("own_student:NoModel", {}, "not a graph-pes model"),
         ("own_student:", {}, "names no class"),
     ],
 )
