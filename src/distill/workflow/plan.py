@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -94,6 +94,11 @@ class Plan:
         default_factory=lambda: defaultdict(list), init=False, repr=False, compare=False
     )
 
+    @cached_property
+    def stages(self) -> Mapping[str, type[Stage]]:
+        """The stages of the recipe's table, by name."""
+        return dict(self.recipe.stages)
+
     def __post_init__(self) -> None:
         given, self.tasks = self.tasks, []
         for task in given:
@@ -155,7 +160,7 @@ def make_plan(recipe: Recipe) -> Plan:
         UserError: a file is missing, or settings contradict each other.
     """
     plan = Plan(recipe)
-    for name, stage in recipe.stages.items():
+    for name, stage in plan.stages.items():
         section = recipe.sections.get(stage.section)
         followed = [dict(task.labels) for task in plan.of_stage(stage.each)] if stage.each else [{}]
         fan = stage.fan_out(section)
@@ -225,7 +230,7 @@ def _resolve(plan: Plan, stage: type[Stage], labels: Labels, spec: str | Mapping
         return FromFile(key, plan.recipe.file(key))
     chosen, _, variant = chosen.partition("@")
     source, _, output = chosen.partition(".")
-    stages = plan.recipe.stages
+    stages = plan.stages
     if output and output not in stages[source].outputs:
         raise ValueError(f"{stage.__name__} reads {chosen}, but {source} has no output {output!r}")
     tasks = plan.of_stage(source)
