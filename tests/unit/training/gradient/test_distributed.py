@@ -200,7 +200,7 @@ def test_a_process_may_have_nothing_to_do(pair: Pair, tmp_path: Path) -> None:
 def test_an_interrupted_fit_of_two_processes_resumes_and_leaves_none_behind(pair: Pair, tmp_path: Path) -> None:
     case = pair.cases["resumed"]
     assert not pair.left
-    assert len(pair.halted) == 1  # interrupted after the first of four validation intervals
+    assert 1 <= len(pair.halted) < 4  # interrupted before the last validation interval; when depends on the machine
     # it was not begun again: even the seconds of the first interval are those of the interrupted fit
     assert float(pair.halted[0]["seconds"]) == pytest.approx(case.result.curve[0].seconds, rel=1e-12)
     assert_same_curve(case.result, alone(case, tmp_path)[0])
