@@ -69,6 +69,7 @@ def check_files(
     """
     findings = check_keys({files[name].name: source for name, source in sources.items()})
     for name, data in files.items():
+        findings += [data.finding("info", "format", note) for note in sources[name].notes]
         findings += check_frames(data, sources[name].magnetic)
         findings += check_elements(data, elements, f"the teacher {teacher}")
         findings += check_unseen(data, files["train"].frames.elements)

@@ -18,6 +18,9 @@ import numpy as np
 
 from distill.base.arrays import Array
 from distill.base.errors import UserError
+from distill.structures.formats import not_xyz
+from distill.structures.textfile import Notes, read_lines
+from distill.structures.words import advice, is_real, real
 
 PLAIN = "species:S:1:pos:R:3"
 """Columns of a file that does not say which it has."""
@@ -30,6 +33,12 @@ _PAIR = re.compile(
 )
 _BOOLEANS = {"T": True, "F": False, "true": True, "false": False, "True": True, "False": False}
 _BOOLEANS |= {"TRUE": True, "FALSE": False}
+
+
+_QUOTED = re.compile(r"\"(?:[^\"\\]|\\.)*\"|'[^']*'|\{[^}]*\}|\[[^\]]*\]")
+_UNQUOTED = re.compile(
+    r"(?:^|\s)((?i:lattice|pbc|\w*(?:stress|virials?)))\s*=\s*([-+.\deEdD]+|[TF])\s+(?:[-+.\deEdD]+|[TF])(?=\s|$)"
+)
 
 
 @dataclass(frozen=True)
@@ -49,22 +58,16 @@ class Block:
     columns: dict[str, Array]
 
 
-def read_blocks(path: Path) -> Iterator[Block]:
-    """Yield the frames of an extended XYZ file; raises :class:`UserError` naming the frame and line that is wrong."""
+def read_blocks(path: Path, notes: Notes | None = None) -> Iterator[Block]:
+    """Yield the frames of an extended XYZ file; raises :class:`UserError` naming the frame and line that is wrong.
+
+    ``notes`` receives what was read otherwise than it is written (:mod:`distill.structures.textfile`).
+    """
     if path.is_dir():
         raise UserError("is a folder", str(path), "Name the extended XYZ file in it")
     if not path.exists():
         raise UserError("no such file", str(path), "Check the path; a recipe's paths are relative to the recipe")
-    try:
-        with path.open("rb") as file:
-            if b"\0" in file.read(4096):
-                raise _not_xyz(path, "it is a binary file")
-        with path.open(encoding="utf-8-sig") as lines:
-            yield from _blocks(path, lines)
-    except UnicodeDecodeError as error:
-        raise _not_xyz(path, "it is not a text file in UTF-8") from error
-    except OSError as error:
-        raise UserError(f"cannot be read: {error.strerror}", str(path)) from error
+    yield from _blocks(path, read_lines(path, {} if notes is None else notes))
 
 
 def _blocks(path: Path, lines: Iterator[str]) -> Iterator[Block]:
@@ -75,30 +78,35 @@ def _blocks(path: Path, lines: Iterator[str]) -> Iterator[Block]:
             continue
         index += 1
         where = f"{path}, frame {index} (counted from 0)"
-        n_atoms = _count(path, where, number, index, header)
+        n_atoms = _count(path, where, number, index, header, lines)
         comment = next(lines, "").strip()
         rows = list(islice(lines, n_atoms))
         if len(rows) < n_atoms:
             raise UserError(
                 f"the file ends after {len(rows)} of {n_atoms} atoms",
                 f"{where}, line {number + 1 + len(rows)}",
-                "The file is truncated: copy it again or remove its last frame",
+                "The file is truncated: copy it again"
+                + (f", or keep its whole frames: head -n {number - 1} {path} > whole.xyz" if index else ""),
             )
+        _refuse_unquoted(comment, f"{where}, line {number + 1}")
         info = parse_comment(comment)
-        properties = _pop(info, "Properties", PLAIN)
-        columns = _table(rows, _properties(str(properties), where), f"{where}", number + 2)
+        properties = _pop(info, "Properties", None)
+        if properties is None:
+            _refuse_columns(rows[0], f"{where}, key 'Properties'")
+        columns = _table(rows, _properties(str(properties or PLAIN), where), where, number + 2)
         yield Block(where, number, info, columns)
         number += 1 + n_atoms
     if index < 0:
         raise UserError("holds no structures", str(path), "Give an extended XYZ file with at least one frame")
 
 
-def _count(path: Path, where: str, number: int, index: int, header: str) -> int:
-    """Return the number of atoms that the first line of a frame says."""
+def _count(path: Path, where: str, number: int, index: int, header: str, rest: Iterator[str]) -> int:
+    """Return the number of atoms that the first line of a frame says; ``rest`` are the lines after it."""
     if not re.fullmatch(r"\s*\d{1,12}\s*", header):
         shown = header.strip()[:40]
         if index == 0:
-            raise _not_xyz(path, f"its first line should be a number of atoms, and is {shown!r}")
+            why = f"its first line should be a number of atoms, and is {shown!r}"
+            raise not_xyz(path, why, "".join([header, *islice(rest, 40)]).encode("latin-1", "replace"))
         raise UserError(
             f"a number of atoms should stand here, not {shown!r}",
             f"{where}, line {number}",
@@ -109,8 +117,22 @@ def _count(path: Path, where: str, number: int, index: int, header: str) -> int:
     return int(header)
 
 
-def _not_xyz(path: Path, why: str) -> UserError:
-    return UserError(f"not an extended XYZ file: {why}", str(path), "Convert it: ase convert INPUT structures.extxyz")
+def _refuse_unquoted(comment: str, where: str) -> None:
+    """Raise for a key of several numbers without quotes, of which only the first would be read."""
+    found = _UNQUOTED.search(_QUOTED.sub("", comment))
+    if found:
+        what = f"the values of {found[1]!r} are not in quotes, so that only the first belongs to it"
+        raise UserError(what, f"{where}, key {found[1]!r}", f'Write {found[1]}="{found[2]} ..."')
+
+
+def _refuse_columns(row: str, where: str) -> None:
+    """Raise for a frame without Properties whose atoms have more columns than a symbol and a position."""
+    n = len(row.split())
+    if n <= 4:
+        return
+    example = f"{PLAIN}:forces:R:3" + (f":more:R:{n - 7}" if n > 7 else "")
+    what = f"no Properties in the comment line, which say what the {n} columns of the atoms are"
+    raise UserError(what, where, f"Add for instance Properties={example}, if that is what they are" if n > 6 else None)
 
 
 def _pop(info: dict[str, Any], name: str, default: Any) -> Any:
@@ -225,12 +247,18 @@ def _table(rows: list[str], properties: list[tuple[str, str, int]], where: str, 
     for name, kind, n in properties:
         words = by_column[start : start + n]
         try:
-            array = np.array([[_CONVERT[kind](word) for word in column] for column in words], dtype=_DTYPE[kind])
+            array = _array(words, kind)
         except (ValueError, KeyError, OverflowError):
-            raise _wrong_word(words, name, kind, where, line) from None
+            if kind != "R" or not all(is_real(word) for column in words for word in column):
+                raise _wrong_word(words, name, kind, where, line) from None
+            array = np.array([[real(word) for word in column] for column in words])
         columns[name] = array[0] if n == 1 else array.T
         start += n
     return columns
+
+
+def _array(words: Iterable[tuple[str, ...]], kind: str) -> Array:
+    return np.array([[_CONVERT[kind](word) for word in column] for column in words], dtype=_DTYPE[kind])
 
 
 _CONVERT: dict[str, Any] = {"R": float, "I": int, "S": str, "L": _BOOLEANS.__getitem__}
@@ -258,7 +286,7 @@ def _wrong_word(words: Iterable[tuple[str, ...]], name: str, kind: str, where: s
     for column in words:
         for i, word in enumerate(column):
             try:
-                np.array(_CONVERT[kind](word), dtype=_DTYPE[kind])
+                np.array((real if kind == "R" else _CONVERT[kind])(word), dtype=_DTYPE[kind])
             except (ValueError, KeyError, OverflowError):
-                return UserError(f"{word!r} is not {meant}", f"{where}, line {line + i}, key {name!r}")
+                return UserError(f"{word!r} is not {meant}", f"{where}, line {line + i}, key {name!r}", advice(word))
     raise AssertionError("unreachable: some word failed to convert")

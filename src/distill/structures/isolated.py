@@ -8,9 +8,10 @@ import numpy as np
 from ase.data import atomic_numbers, chemical_symbols
 
 from distill.base.arrays import Array
-from distill.base.errors import UserError, nearest
+from distill.base.errors import UserError
 from distill.structures.checks.finding import FileFrames
 from distill.structures.frames import Frames
+from distill.structures.symbols import symbol_fault
 
 ROOM = 10.0
 """Å; a single atom whose periodic images are further away is isolated."""
@@ -66,8 +67,8 @@ def join_energies(parts: Sequence[tuple[Mapping[str, float], str]]) -> dict[str,
     for energies, where in parts:
         for symbol, energy in energies.items():
             if atomic_numbers.get(symbol, 0) < 1:
-                remedy = nearest(symbol, set(atomic_numbers) - {"X"})
-                raise UserError(f"{symbol!r} is not a chemical element", where=where, remedy=remedy)
+                what, remedy = symbol_fault(symbol)
+                raise UserError(what, where=where, remedy=remedy)
             if abs(joined.get(symbol, energy) - energy) > SAME_ENERGY:
                 both = where if where == origin[symbol] else f"{origin[symbol]} and {where}"
                 what = f"an isolated {symbol} atom has the energies {joined[symbol]:.6g} and {energy:.6g} eV"

@@ -6,6 +6,7 @@ file uses one key for a label in all of its frames: whatever deviates is an erro
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -14,13 +15,15 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-from ase.data import atomic_numbers
 
 from distill.base.arrays import Array
 from distill.base.conventions import MOVE_MASK, PREFIXES
 from distill.base.errors import UserError, nearest
 from distill.structures.extxyz import Block, cell_and_pbc, read_blocks
 from distill.structures.frames import Frames
+from distill.structures.symbols import numbers_from_words, symbol_fault
+from distill.structures.textfile import Notes
+from distill.structures.words import advice, real
 
 NAMES = {"energy": ("energy", "free_energy"), "forces": ("forces",), "stress": ("stress", "virial", "virials")}
 """Known names of each label, best first: an ``energy`` is preferred to a ``free_energy`` (which contains the electronic
@@ -28,6 +31,9 @@ entropy of a smearing), a ``stress`` to a ``virial``."""
 
 MOMENTS = ("magmom", "magmoms", "initial_magmoms", "magnetic_moments")
 """Per-atom columns, in any case, of which only is noted whether they are zero: no potential reads them."""
+
+CELLS = ("cell", "cells", "unit_cell", "cell_vectors", "lattice_vectors", "latticevectors", "box", "box_vectors", "h0")
+"""Names that other programs give the lattice, in any case."""
 
 ASYMMETRY = 0.1
 """A stress whose halves differ by more than this share of its largest component is refused; less is averaged away."""
@@ -46,7 +52,9 @@ class LabelKeys:
 class LabelSource:
     """Which key each label was read from (None: not there), and what else in the file was not used.
 
-    ``unused`` are label keys; ``magnetic`` are frames, counted from 0, whose atoms have magnetic moments.
+    ``unused`` are label keys; ``magnetic`` are frames, counted from 0, whose atoms have magnetic moments; ``voigt``
+    says whether some stress has six values, which only a convention puts in order; ``notes`` are sentences on what was
+    read otherwise than it is written.
     """
 
     energy: str | None = None
@@ -54,6 +62,8 @@ class LabelSource:
     stress: str | None = None
     unused: tuple[str, ...] = ()
     magnetic: tuple[int, ...] = ()
+    voigt: bool = False
+    notes: tuple[str, ...] = ()
 
     def text(self) -> str:
         """Return for instance ``energy from 'REF_energy', forces from 'REF_forces', no stress``."""
@@ -82,11 +92,12 @@ def read_frames(
         UserError: naming file, frame and line or key of whatever cannot be used.
     """
     path = Path(path)
-    blocks = list(read_blocks(path))
+    notes: Notes = {}
+    blocks = list(read_blocks(path, notes))
     cells, pbc = (np.array(a) for a in zip(*[_cell(block) for block in blocks], strict=True))
     columns: dict[str, Any] = {
         "n_atoms": [len(next(iter(b.columns.values()))) for b in blocks],
-        "numbers": np.concatenate([_numbers(block) for block in blocks]),
+        "numbers": np.concatenate([_numbers(block, notes) for block in blocks]),
         "positions": np.concatenate([_vectors(block, "pos") for block in blocks]),
         "cells": cells,
         "pbc": pbc,
@@ -94,6 +105,8 @@ def read_frames(
     }
     source = LabelSource() if labels == "none" else _source(path, blocks, keys, labels == "required")
     source = replace(source, magnetic=tuple(i for i, block in enumerate(blocks) if _has_moments(block)))
+    voigt = any(np.size(block.info.get(source.stress or "", ())) == 6 for block in blocks)
+    source = replace(source, voigt=voigt, notes=tuple(notes.values()))
     volumes = np.abs(np.linalg.det(cells))
     if source.energy:
         columns["energy"] = [_energy(block, source.energy) for block in blocks]
@@ -166,23 +179,19 @@ def _refuse_mix(blocks: Sequence[Block], label: str, key: str, others: Sequence[
 # ── what it holds ────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def _numbers(block: Block) -> Array:
+def _numbers(block: Block, notes: Notes) -> Array:
     """Return atomic numbers ``[n]`` from the symbols, or from ``Z`` where there are none."""
     if "species" in block.columns:
-        symbols = [str(s).capitalize() for s in block.columns["species"]]
-        numbers = np.array([atomic_numbers.get(s, 0) for s in symbols])
-        shown = block.columns["species"]
+        key, shown = "species", block.columns["species"]
+        numbers = numbers_from_words([str(word) for word in shown], block.where, notes)
     elif "Z" in block.columns and block.columns["Z"].dtype == np.int64:
-        numbers = shown = block.columns["Z"]
+        key, numbers, shown = "Z", block.columns["Z"], block.columns["Z"]
     else:
         raise UserError("no chemical symbols", f"{block.where}, key 'species'", "Add species:S:1 to Properties")
     bad = np.flatnonzero((numbers < 1) | (numbers > 118))
     if len(bad):
-        raise UserError(
-            f"{str(shown[bad[0]])!r} is not a chemical element",
-            f"{block.where}, line {block.line + 2 + bad[0]}, key {'species' if 'species' in block.columns else 'Z'!r}",
-            nearest(str(shown[bad[0]]), set(atomic_numbers) - {"X"}),
-        )
+        what, remedy = symbol_fault(str(shown[bad[0]]))
+        raise UserError(what, f"{block.where}, line {block.line + 2 + bad[0]}, key {key!r}", remedy)
     return numbers
 
 
@@ -233,12 +242,16 @@ def _floats(block: Block, key: str, sizes: tuple[int, ...]) -> Array:
     """Return a value of the comment line as finite floats whose number is one of ``sizes``."""
     where = f"{block.where}, key {key!r}"
     value = block.info[key]
+    words = re.findall(r"[^\s,]+", value) if isinstance(value, str) else []
     try:
-        array = np.array(value, dtype=np.float64).ravel()
+        array = np.array([real(word) for word in words] if words else value, dtype=np.float64).ravel()
     except (ValueError, TypeError):
         array = np.zeros(0)
-    if isinstance(value, bool | str) or array.size not in sizes:
-        raise UserError(f"{str(value)[:60]!r} should be {' or '.join(map(str, sizes))} numbers", where)
+    if isinstance(value, bool) or value == "" or array.size not in sizes:
+        counts = " or ".join(map(str, sizes)) + (" number" if sizes == (1,) else " numbers")
+        commas = array.size and array.size in [2 * size for size in sizes] and array.size not in sizes
+        remedy = advice("0,0") if commas else advice(words[0]) if words else None
+        raise UserError(f"{str(value)[:60]!r} should be {counts}", where, remedy)
     if not np.isfinite(array).all():
         raise _not_finite(array, where)
     return array
@@ -248,7 +261,9 @@ def _cell(block: Block) -> tuple[Array, Array]:
     """Return lattice vectors as rows ``[3, 3]`` and periodic directions ``[3]``; a lattice alone means periodic."""
     lattice, pbc = cell_and_pbc(block)
     cell = np.zeros((3, 3))
-    if lattice is not None:
+    if lattice is None:
+        _refuse_other_cell(block)
+    else:
         cell = _floats(Block(block.where, block.line, {"Lattice": lattice}, {}), "Lattice", (9,)).reshape(3, 3)
     pbc = [lattice is not None] * 3 if pbc is None else np.atleast_1d(np.array(pbc, dtype=object))
     flags = np.array([p in (True, 1) for p in pbc])
@@ -263,6 +278,16 @@ def _cell(block: Block) -> tuple[Array, Array]:
             'Give the lattice, or write pbc="F F F" for a molecule',
         )
     return cell, flags
+
+
+def _refuse_other_cell(block: Block) -> None:
+    """Raise for a frame whose lattice is under a name that is not the format's: it would be read as a molecule."""
+    for key, value in block.info.items():
+        if key.lower() not in CELLS or isinstance(value, bool | str) or np.size(np.array(value, dtype=object)) < 3:
+            continue
+        what = f"has no Lattice but a key {key!r}, which extended XYZ does not know"
+        remedy = "Write the three lattice vectors, nine numbers in Å, as Lattice, or remove the key if it is a molecule"
+        raise UserError(what, f"{block.where}, key {key!r}", remedy)
 
 
 def _has_moments(block: Block) -> bool:
@@ -285,6 +310,7 @@ def _stress(block: Block, key: str, volume: float) -> Array:
     if np.abs(full - full.T).max() > ASYMMETRY * np.abs(full).max():
         raise UserError("is not symmetric", where, "A stress is symmetric: xx xy xz yx yy yz zx zy zz")
     if volume <= 0:
-        raise UserError("is given for a structure without a cell", where, "Remove it: a molecule has no stress")
+        what = "is given for a structure without a cell"
+        raise UserError(what, where, 'Add Lattice="..." if it is periodic; else remove it: a molecule has no stress')
     symmetric = (full + full.T) / 2
     return -symmetric / volume if "virial" in key.lower() else symmetric
