@@ -212,6 +212,9 @@ def _evaluate(options: argparse.Namespace) -> int:
             keys=keys,
             progress=bar,
         )
+    for finding in result.findings:
+        if finding.severity != "info":
+            print(f"warning: {finding.sentence}", file=sys.stderr)
     strange = result.not_finite()
     if strange:
         print(f"warning: {len(strange)} predictions are not finite, the first for frame {strange[0]}", file=sys.stderr)

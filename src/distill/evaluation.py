@@ -20,6 +20,7 @@ from distill.base.progress import Progress
 if TYPE_CHECKING:
     from distill.analysis.errors import ErrorRow
     from distill.potentials.interface.potential import Potential
+    from distill.structures.checks.finding import Finding
     from distill.structures.frames import Frames
     from distill.structures.read import LabelSource
 
@@ -46,6 +47,7 @@ class Evaluation:
         errors: one row a number; empty where the file has no labels.
         files: what was written.
         seconds: that the predictions took.
+        findings: what was noticed about the labels.
     """
 
     model: Path
@@ -55,6 +57,7 @@ class Evaluation:
     errors: tuple[ErrorRow, ...]
     files: tuple[Path, ...]
     seconds: float
+    findings: tuple[Finding, ...] = ()
 
     def rows(self) -> list[dict[str, Any]]:
         """Return the errors as mappings of JSON-able values with the keys of :data:`COLUMNS`."""
@@ -126,6 +129,7 @@ def evaluate(
     targets = _targets(Path(out), data) if out is not None else None
     device = resolve_device(device)
     frames, source = _read(data, keys or {})
+    frames, findings = _judged(frames, source, data)
     potential = _load(model, device)
     _check_elements(frames, potential, data)
     begin = time.monotonic()
@@ -135,7 +139,7 @@ def evaluate(
     if not potential.predicts_stress:
         predicted = predicted.with_labels(predicted.energy, predicted.forces, None)
     errors = tuple(error_table(_comparable(frames), predicted, seed=seed))
-    result = Evaluation(model, data, source, predicted, errors, (), seconds)
+    result = Evaluation(model, data, source, predicted, errors, (), seconds, findings)
     return result if targets is None else _written(result, *targets)
 
 
@@ -183,6 +187,20 @@ def _read(data: Path, keys: Mapping[str, str]) -> tuple[Frames, LabelSource]:
         # The reader's remedy is for recipes.
         remedy = re.sub(r"in the recipe as data\.keys\.(\w+)", r"as --key \1=NAME", error.remedy or "")
         raise UserError(error.what, where=error.where, remedy=remedy or None) from None
+
+
+def _judged(frames: Frames, source: LabelSource, data: Path) -> tuple[Frames, tuple[Finding, ...]]:
+    """Return the structures with the labels that are meant, and what should be known of them."""
+    from distill.structures.check import accepted
+    from distill.structures.checks.finding import FileFrames
+    from distill.structures.checks.kinds import KINDS
+    from distill.structures.checks.placeholders import check_placeholders
+    from distill.structures.doubled import findings_of
+    from distill.structures.validity import meant_labels
+
+    frames, findings = meant_labels(frames, str(data))
+    zeros = check_placeholders(FileFrames(frames, str(data)))
+    return frames, (*findings_of(source.doubled, str(data)), *findings, *accepted(zeros, KINDS))
 
 
 def _load(model: Path, device: str) -> Potential:

@@ -28,8 +28,8 @@ def without_forces(frame: list[str]) -> list[str]:
     return [frame[0], frame[1].replace(":forces:R:3", ""), *[" ".join(line.split()[:4]) for line in frame[2:]]]
 
 
-def nan_force(frame: list[str]) -> list[str]:
-    return [*frame[:5], " ".join([*frame[5].split()[:4], "nan", "0.0", "0.0"]), *frame[6:]]
+def infinite_force(frame: list[str]) -> list[str]:
+    return [*frame[:5], " ".join([*frame[5].split()[:4], "inf", "0.0", "0.0"]), *frame[6:]]
 
 
 def flat_forces(frame: list[str]) -> list[str]:
@@ -44,7 +44,7 @@ def americium(frame: list[str]) -> list[str]:
 EDITS = {
     "no energies": (without("energy"), ["train.xyz", "energy"]),
     "no forces": (without_forces, ["train.xyz", "forces"]),
-    "NaN": (nan_force, ["train.xyz", "frame 0", "forces"]),
+    "an infinite force": (infinite_force, ["train.xyz", "frame 0", "forces"]),
     "forces of the wrong shape": (flat_forces, ["train.xyz", "forces"]),
     "an element that the teacher does not know": (americium, ["train.xyz", "Am", "chgnet-0.3"]),
 }

@@ -154,6 +154,25 @@ def test_keys_of_the_users_own(model: Path, capsys: pytest.CaptureFixture[str]) 
     assert numbers[0] == numbers[1]
 
 
+def test_what_is_not_a_label_is_in_no_error_and_is_said(model: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """An isolated atom without forces, a frame whose forces are not meant, and predictions beside the references."""
+    frames = read_frames(TEST)[0][:3]
+    write_frames("plain.xyz", frames)
+    text = Path("plain.xyz").read_text().replace(" energy=", " config_forces_weight=0.0 energy=", 1)
+    text = text.replace(" energy=", " energy=-1.0 REF_energy=").replace("forces:R:3", "REF_forces:R:3")
+    atom = '1\nProperties=species:S:1:pos:R:3 REF_energy=-0.8 config_type=IsolatedAtom pbc="F F F"\nSi 0 0 0\n'
+    Path("some.xyz").write_text(atom + text)
+    result = evaluate(model, "some.xyz", device="cpu")
+    assert {f.kind for f in result.findings} == {"missing-label", "two-sources"}
+    (row,) = [r for r in result.errors if (r.quantity, r.statistic, r.config_type) == ("forces", "mae", "all")]
+    predicted = load(model, "cpu").evaluate(frames[[1, 2]])
+    assert predicted.forces is not None and frames.forces is not None
+    expected = np.abs(predicted.forces - frames[[1, 2]].forces).mean()
+    assert row.n == 2 and row.value == pytest.approx(expected, rel=1e-9)  # the same predictions in another batch
+    assert run(model, "some.xyz") == 0
+    assert "warning: some.xyz, frames 1, 2, 3" in capsys.readouterr().err
+
+
 def test_wrong_keys_are_refused(model: Path, capsys: pytest.CaptureFixture[str]) -> None:
     said = refusal(capsys, model, TEST, "--key", "energy=mine")
     assert "no energy" in said and "--key energy=NAME" in said and "recipe" not in said

@@ -188,14 +188,20 @@ def force_error_difference(
     Raises:
         ValueError: a set has no forces, or a model no seeds.
     """
-    errors = [np.array([_force_error_sums(reference, guess) for guess in model]) for model in (first, second)]  # [S, B]
+    components = _labelled_components(reference)
+    labelled = components > 0
+    if not labelled.any():
+        raise ValueError("all sets need forces")
+    errors = [
+        np.array([_force_error_sums(reference, guess)[labelled] for guess in model]) for model in (first, second)
+    ]  # [S, B]
     if not all(map(len, errors)):
         raise ValueError("both models need at least one seed")
-    components = 3.0 * reference.n_atoms
+    components = components[labelled]
     excess = errors[0].mean(axis=0) - errors[1].mean(axis=0)  # [B]
     sampled = None
-    if len(reference) > 1:
-        weights = resample(len(reference), resamples, stream(seed, "bootstrap", "forces", ALL))  # [R, B]
+    if len(components) > 1:
+        weights = resample(len(components), resamples, stream(seed, "bootstrap", "forces", ALL))  # [R, B]
         drawn = []
         for name, error in zip(("first", "second"), errors, strict=True):
             seeds = resample(len(error), resamples, stream(seed, "bootstrap", "seeds", name)) / len(error)  # [R, S]
@@ -208,8 +214,16 @@ def _force_error_sums(reference: Frames, predicted: Frames) -> Array:
     """Return the sum of the absolute errors of the force components of each structure, ``[B]`` eV/Å."""
     if reference.forces is None or predicted.forces is None:
         raise ValueError("all sets need forces")
-    error = np.abs(predicted.forces - reference.forces).sum(axis=1)
+    error = np.where(np.isfinite(reference.forces), np.abs(predicted.forces - reference.forces), 0.0).sum(axis=1)
     return np.bincount(reference.structure_of_atom, error, len(reference))
+
+
+def _labelled_components(frames: Frames) -> Array:
+    """Return how many force components of each structure have a label, ``[B]``."""
+    if frames.forces is None:
+        raise ValueError("all sets need forces")
+    of_atom = np.isfinite(frames.forces).sum(axis=1)
+    return np.bincount(frames.structure_of_atom, of_atom, len(frames))
 
 
 def finite(frames: Frames) -> bool:
@@ -231,12 +245,18 @@ def resample(b: int, resamples: int, rng: np.random.Generator) -> Array:
 
 
 def _values(reference: Frames, predicted: Frames) -> Iterator[tuple[str, Array, Array, Array]]:
-    """Yield each common quantity: its name, reference and predicted values ``[M]``, and their structures ``[M]``."""
+    """Yield each common quantity: its name, reference and predicted values ``[M]``, and their structures ``[M]``.
+
+    A reference that is NaN is no label, and is left out.
+    """
     b = np.arange(len(reference))
     if reference.energy is not None and predicted.energy is not None:
-        yield "energy_per_atom", reference.energy_per_atom, predicted.energy_per_atom, b
+        known = np.isfinite(reference.energy)
+        yield "energy_per_atom", reference.energy_per_atom[known], predicted.energy_per_atom[known], b[known]
     if reference.forces is not None and predicted.forces is not None:
-        yield "forces", reference.forces.ravel(), predicted.forces.ravel(), np.repeat(reference.structure_of_atom, 3)
+        known = np.isfinite(reference.forces)  # [N, 3]
+        structure = np.broadcast_to(reference.structure_of_atom[:, None], known.shape)
+        yield "forces", reference.forces[known], predicted.forces[known], structure[known]
     if reference.stress is not None and predicted.stress is not None:
         labelled = np.isfinite(reference.stress).all(axis=(1, 2))
         y, y_hat = (frames.stress[labelled][:, *VOIGT] for frames in (reference, predicted))  # type: ignore[index]

@@ -18,8 +18,9 @@ fixed     ``[N, 3]``  –       ``move_mask`` (ASE's, true where *not* fixed)
 
 from __future__ import annotations
 
-PREFIXES = ("", "REF_", "dft_")
-"""Prefixes under which labels are looked for, in this order."""
+PREFIXES = ("REF_", "dft_", "")
+"""Prefixes under which labels are looked for, in this order: ``REF_`` and ``dft_`` say that labels are references,
+while ASE writes whatever a calculator gave under the plain keys."""
 
 UNITS = {"energy": "eV", "energy_per_atom": "eV/atom", "forces": "eV/Å", "stress": "eV/Å³"}
 """Unit of each quantity, as it is written in tables."""

@@ -58,16 +58,17 @@ def _mae(cell: Cell | None, quantity: str) -> str:
 
 
 def _values(entry: Parity, quantity: str) -> tuple[Array, Array, Array] | None:
-    """Return family, reference and prediction of every compared value, ``[M]`` each, or None."""
+    """Return family, reference and prediction of every value that has a label, ``[M]`` each, or None."""
     family = np.array(entry.config_type, dtype=object)
     if quantity == "energy_per_atom":
-        if entry.reference_energy is None or entry.predicted_energy is None:
-            return None
-        return family, np.asarray(entry.reference_energy), np.asarray(entry.predicted_energy)
-    if entry.reference_forces is None or entry.predicted_forces is None:
+        reference, predicted = entry.reference_energy, entry.predicted_energy
+    else:
+        reference, predicted = entry.reference_forces, entry.predicted_forces
+        family = np.repeat(family, 3 * np.asarray(entry.n_atoms))
+    if reference is None or predicted is None:
         return None
-    components = np.repeat(family, 3 * np.asarray(entry.n_atoms))
-    return components, np.ravel(entry.reference_forces), np.ravel(entry.predicted_forces)
+    labelled = ~np.isnan(np.ravel(reference))
+    return family[labelled], np.ravel(reference)[labelled], np.ravel(predicted)[labelled]
 
 
 def _parity_panel(panel: Axes, families: list[str], family: Array, x: Array, y: Array) -> None:

@@ -33,9 +33,9 @@ class Keys(Settings):
     """Keys of the labels in the files, where they are not ``energy``, ``forces``, ``stress`` or a known variant."""
 
     energy: str | None = None
-    """Key of the total energy (eV) in the comment line; absent: energy, REF_energy, dft_energy, ... are tried."""
+    """Key of the total energy (eV) in the comment line; absent: REF_energy, dft_energy, energy, ... are tried."""
     forces: str | None = None
-    """Per-atom column of the forces (eV/Å); absent: forces, REF_forces, dft_forces are tried."""
+    """Per-atom column of the forces (eV/Å); absent: REF_forces, dft_forces, forces are tried."""
     stress: str | None = None
     """Key of the stress (eV/Å³), or of the virial (eV) where its name says so; absent: known names are tried."""
 
@@ -98,7 +98,7 @@ class Check(Stage):
         environment: str | None = None
         """The Python interpreter that it runs in, where that is another one."""
 
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 3
     section: ClassVar[str] = "data"
     reads: ClassVar[Mapping[str, str]] = {
         "teacher": "teacher.model",
@@ -152,11 +152,13 @@ class FileData:
         files: structures by the name of their split, without isolated atoms.
         sources: the label keys of each.
         isolated_atoms: energies of isolated atoms, from files and recipe, eV by symbol.
+        findings: what was noticed while the labels that are meant were told from those that are not.
     """
 
     files: dict[str, FileFrames]
     sources: dict[str, LabelSource]
     isolated_atoms: dict[str, float]
+    findings: tuple[Finding, ...] = ()
 
 
 def check_file(path: Path, teacher: str = "chgnet-0.3") -> list[Finding]:
@@ -190,15 +192,19 @@ def _read(inputs: Paths, settings: Check.Settings) -> FileData:
     from distill.structures.checks.finding import FileFrames
     from distill.structures.isolated import join_energies, take_isolated
     from distill.structures.read import LabelKeys, read_frames
+    from distill.structures.validity import meant_labels
 
     files, sources = {}, {}
+    findings: list[Finding] = []
     atoms: list[tuple[Mapping[str, float], str]] = [(settings.isolated_atoms, "data.isolated_atoms")]
     for name in SPLITS:
         if inputs.get(name) is not None:
             frames, sources[name] = read_frames(inputs[name], LabelKeys(**settings.keys.model_dump()))
+            frames, found = meant_labels(frames, str(inputs[name]))
+            findings += found
             files[name], energies = take_isolated(FileFrames(frames, str(inputs[name])))
             atoms.append((energies, files[name].name))
-    return FileData(files, sources, join_energies(atoms))
+    return FileData(files, sources, join_energies(atoms), tuple(findings))
 
 
 def _examine(data: FileData, settings: Check.Settings, teacher: Callable[[], Predict]) -> list[Finding]:
@@ -207,7 +213,7 @@ def _examine(data: FileData, settings: Check.Settings, teacher: Callable[[], Pre
     A ``teacher`` that cannot be opened or asked is a finding.
     """
     from distill.structures.check import accepted, check_files
-    from distill.structures.checks.finding import Finding
+    from distill.structures.checks.finding import Finding, by_severity
 
     known, unchecked = TeacherSource(settings.teacher).row.elements, []
     try:
@@ -216,7 +222,8 @@ def _examine(data: FileData, settings: Check.Settings, teacher: Callable[[], Pre
         what = f"units were not compared with {settings.teacher}: {error}"
         unchecked = [Finding("info", "units-unchecked", what, ", ".join(f.name for f in data.files.values()))]
         found = check_files(data.files, data.sources, known, settings.teacher)
-    return [*accepted(found, settings.accept), *unchecked, *(_described(data, name) for name in data.files)]
+    found = accepted(by_severity([*found, *data.findings]), settings.accept)
+    return [*found, *unchecked, *(_described(data, name) for name in data.files)]
 
 
 def _zero_shot(settings: Check.Settings, inputs: Paths) -> Predict:
@@ -304,4 +311,5 @@ def _ranges(frames: Frames) -> dict[str, list[float]]:
         "force": np.linalg.norm(np.asarray(frames.forces), axis=1),
         "volume_per_atom": frames.volumes / frames.n_atoms,
     }
-    return {name: [float(value.min()), float(value.max())] for name, value in values.items()}
+    known = {name: value[np.isfinite(value)] for name, value in values.items()}
+    return {name: [float(value.min()), float(value.max())] for name, value in known.items() if len(value)}

@@ -229,6 +229,8 @@ def _move_reference(teacher: Potential, train: Frames, isolated: dict[str, float
     """Shift the reference energies, write what that leaves of each energy, and return both in numbers."""
     import csv
 
+    import numpy as np
+
     from distill.training.reference_energies import shift_reference
 
     shift = shift_reference(teacher, train, isolated)
@@ -242,7 +244,7 @@ def _move_reference(teacher: Potential, train: Frames, isolated: dict[str, float
         "reference_shift_eV": shift.shift,
         "reference_text": shift.text(),
         "reference_shift_determined": shift.determined,
-        "reference_residual_max_eV_per_atom": float(abs(shift.residual).max()),
+        "reference_residual_max_eV_per_atom": float(np.nanmax(abs(shift.residual))),
     }
 
 

@@ -18,6 +18,7 @@ from distill.structures.checks.finding import FileFrames, Finding, by_severity
 from distill.structures.checks.geometry import check_cells, check_distances, check_duplicates
 from distill.structures.checks.kinds import FATAL
 from distill.structures.checks.labels import check_energies, check_forces, check_stresses
+from distill.structures.checks.placeholders import check_placeholders
 from distill.structures.checks.sets import check_elements, check_keys, check_leakage, check_unseen
 from distill.structures.checks.systems import check_systems
 from distill.structures.checks.units import MOST_ATOMS, Predict, check_units, pick
@@ -25,6 +26,7 @@ from distill.structures.composition import by_formula
 from distill.structures.frames import Frames, concatenate
 from distill.structures.levels import GAP, mixed_levels
 from distill.structures.read import LabelSource
+from distill.structures.validity import without_labels
 
 SUSPECTS = 3
 """Structures of each side that the teacher is asked about where levels of theory seem to be mixed."""
@@ -45,6 +47,8 @@ def check_frames(data: FileFrames, magnetic: Collection[int] = ()) -> list[Findi
         check_energies,
         check_forces,
         check_stresses,
+        check_placeholders,
+        without_labels,
         check_cells,
         lambda data: check_systems(data, magnetic),
     )

@@ -29,8 +29,8 @@ class Frames:
         positions: Cartesian positions, ``[N, 3]`` Å.
         cells: lattice vectors as rows, ``[B, 3, 3]`` Å; zero where there is no cell.
         pbc: periodic directions, ``[B, 3]`` booleans.
-        energy: total energies, ``[B]`` eV, or None.
-        forces: ``[N, 3]`` eV/Å, or None.
+        energy: total energies, ``[B]`` eV, or None; NaN marks structures without this label.
+        forces: ``[N, 3]`` eV/Å, or None; NaN marks components without a label.
         stress: ``[B, 3, 3]`` eV/Å³ (ASE's sign), or None; rows of NaN mark structures without a stress label.
         info: one mapping per structure, e.g. ``config_type``, ``tree``, ``parent``, ``generation``.
         fixed: Cartesian components of atoms that are held in place, ``[N, 3]`` booleans; None: nothing is.
@@ -183,9 +183,9 @@ class Frames:
             if one.fixed is not None:
                 atoms.set_constraint(to_constraints(one.fixed))
             results: dict[str, Any] = {}
-            if one.energy is not None:
+            if one.energy is not None and np.isfinite(one.energy[0]):
                 results["energy"] = float(one.energy[0])
-            if one.forces is not None:
+            if one.forces is not None and np.isfinite(one.forces).any():
                 results["forces"] = np.array(one.forces)
             if one.stress is not None and np.isfinite(one.stress).all():
                 results["stress"] = one.stress[0].reshape(9)[[0, 4, 8, 5, 2, 1]]

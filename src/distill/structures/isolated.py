@@ -52,7 +52,8 @@ def take_isolated(data: FileFrames) -> tuple[FileFrames, dict[str, float]]:
     atoms = data.frames[np.flatnonzero(alone)]
     assert atoms.energy is not None  # noqa: S101 - as above
     symbols = [chemical_symbols[z] for z in atoms.numbers]
-    named = [({symbol: float(e)}, data.name) for symbol, e in zip(symbols, atoms.energy, strict=True)]
+    pairs = zip(symbols, atoms.energy, strict=True)
+    named = [({symbol: float(e)}, data.name) for symbol, e in pairs if np.isfinite(e)]
     return data.without(alone), join_energies(named)
 
 

@@ -26,10 +26,13 @@ def mixed_levels(frames: Frames, offsets: Array) -> Array:
         frames: the structures.
         offsets: energy per atom that a model with right reference energies leaves unexplained, ``[B]`` eV/atom;
             energies per atom themselves where there is no model, which also finds structures that are very high in
-            energy.
+            energy. What is NaN is not judged.
     """
     found: list[int] = []
     for members in by_formula(frames):
+        members = members[np.isfinite(offsets[members])]
+        if not len(members):
+            continue
         order = members[np.argsort(offsets[members], kind="stable")]
         groups = np.split(order, np.flatnonzero(np.diff(offsets[order]) > GAP) + 1)
         largest = max(range(len(groups)), key=lambda g: len(groups[g]))

@@ -1,14 +1,15 @@
 """Read structures and their labels from extended XYZ, and say which keys the labels came from.
 
 A label is the first of its known names (:data:`NAMES` with each of ``PREFIXES``) or the key that the caller names. One
-file uses one key for a label in all of its frames: whatever deviates is an error that names file, frame and key.
+file uses one key for a label in all of its frames: whatever deviates is an error that names file, frame and key. NaN
+says that a frame, or an atom, has no such label.
 """
 
 from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
 from pathlib import Path
@@ -19,6 +20,7 @@ import numpy as np
 from distill.base.arrays import Array
 from distill.base.conventions import MOVE_MASK, PREFIXES
 from distill.base.errors import UserError, nearest
+from distill.structures.doubled import Doubled, compare
 from distill.structures.extxyz import Block, cell_and_pbc, read_blocks
 from distill.structures.frames import Frames
 from distill.structures.symbols import numbers_from_words, symbol_fault
@@ -54,7 +56,8 @@ class LabelSource:
 
     ``unused`` are label keys; ``magnetic`` are frames, counted from 0, whose atoms have magnetic moments; ``voigt``
     says whether some stress has six values, which only a convention puts in order; ``notes`` are sentences on what was
-    read otherwise than it is written.
+    read otherwise than it is written; ``doubled`` are labels that stand under two known keys with different values,
+    where the caller named none.
     """
 
     energy: str | None = None
@@ -64,6 +67,7 @@ class LabelSource:
     magnetic: tuple[int, ...] = ()
     voigt: bool = False
     notes: tuple[str, ...] = ()
+    doubled: tuple[Doubled, ...] = ()
 
     def text(self) -> str:
         """Return for instance ``energy from 'REF_energy', forces from 'REF_forces', no stress``."""
@@ -80,7 +84,8 @@ def read_frames(
         path: the file.
         keys: keys of the labels, where they are not known ones.
         labels: whether energy and forces must be there (``"required"``), are read where all frames have them
-            (``"optional"``) or are left alone (``"none"``). A stress is never required; frames may lack it.
+            (``"optional"``) or are left alone (``"none"``). A stress is never required; frames may lack it, and
+            a single atom its forces, which symmetry fixes.
 
     Returns:
         the structures in the units of :mod:`distill.base.conventions`, and which keys were used. A stress may be given
@@ -108,12 +113,10 @@ def read_frames(
     voigt = any(np.size(block.info.get(source.stress or "", ())) == 6 for block in blocks)
     source = replace(source, voigt=voigt, notes=tuple(notes.values()))
     volumes = np.abs(np.linalg.det(cells))
-    if source.energy:
-        columns["energy"] = [_energy(block, source.energy) for block in blocks]
-    if source.forces:
-        columns["forces"] = np.concatenate([_vectors(block, source.forces) for block in blocks])
-    if source.stress:
-        columns["stress"] = [_stress(b, source.stress, v) for b, v in zip(blocks, volumes, strict=True)]
+    for label in NAMES:
+        if key := getattr(source, label):
+            columns[label] = _values(blocks, label, key, volumes)
+    source = _compared(blocks, source, keys, columns, volumes)
     known = {name for label in NAMES for name in _candidates(label)} | {source.energy, source.stress}
     columns["info"] = tuple({k: v for k, v in b.info.items() if k not in known} for b in blocks)
     return Frames(**columns), source
@@ -154,7 +157,7 @@ def _no_label(path: Path, label: str, asked: str | None, found: Counter[str], el
     kind = "column of Properties" if label == "forces" else "key in the comment lines"
     what = f"no {label}: no frame has a {kind} {name!r}"
     if not asked:
-        what += f" ({', '.join(_candidates(label)[1:])} were tried too)"
+        what += f" ({', '.join(n for n in _candidates(label) if n != label)} were tried too)"
     if name in elsewhere:
         what += f"; {name!r} stands {'in the comment line' if label == 'forces' else 'among the per-atom columns'}"
     others = sorted(key for key in found if key not in ("species", "pos", "Z", MOVE_MASK))
@@ -169,11 +172,38 @@ def _refuse_mix(blocks: Sequence[Block], label: str, key: str, others: Sequence[
         if key in have:
             continue
         other = next((name for name in others if name in have), None)
-        if other is None and label == "stress":
+        alone = label == "forces" and len(next(iter(block.columns.values()))) == 1
+        if other is None and (label == "stress" or alone):
             continue
         what = f"has its {label} as {other!r}, other frames as {key!r}" if other else f"has no {label} as others have"
         remedy = "Write all frames with one key, and only frames of one level of theory"
-        raise UserError(what, f"{block.where}, key {key!r}", remedy if other else "Label the frame or remove it")
+        missing = "Label the frame, remove it, or write nan for a label that it does not have"
+        raise UserError(what, f"{block.where}, key {key!r}", remedy if other else missing)
+
+
+def _compared(
+    blocks: Sequence[Block], source: LabelSource, keys: LabelKeys, columns: Mapping[str, Any], volumes: Array
+) -> LabelSource:
+    """Return the source with what other known keys say differently; those that say the same need no word.
+
+    A free energy is meant to differ from an energy, and a label whose key the caller names is settled.
+    """
+    sizes, unused, doubled = np.array(columns["n_atoms"]), list(source.unused), []
+    for label, other in product(NAMES, source.unused):
+        used = getattr(source, label)
+        if used is None or getattr(keys, label) or other not in _candidates(label):
+            continue
+        if other.endswith("free_energy") != used.endswith("free_energy"):
+            continue
+        try:
+            found = compare(label, used, other, (columns[label], _values(blocks, label, other, volumes)), sizes)
+        except UserError:  # what is not used need not be readable
+            continue
+        if found:
+            doubled.append(found)
+        else:
+            unused.remove(other)
+    return replace(source, unused=tuple(unused), doubled=tuple(doubled))
 
 
 # ── what it holds ────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -195,8 +225,24 @@ def _numbers(block: Block, notes: Notes) -> Array:
     return numbers
 
 
-def _vectors(block: Block, key: str) -> Array:
-    """Return a per-atom column of vectors ``[n, 3]``, all finite."""
+def _values(blocks: Sequence[Block], label: str, key: str, volumes: Array) -> Any:
+    """Return a label of all frames, ``[B]``, ``[N, 3]`` or ``[B, 3, 3]``, NaN where there is none."""
+    if label == "energy":
+        return np.array([_energy(block, key) for block in blocks])
+    if label == "stress":
+        return np.array([_stress(b, key, v) for b, v in zip(blocks, volumes, strict=True)])
+    return np.concatenate([_forces(block, key) for block in blocks])
+
+
+def _forces(block: Block, key: str) -> Array:
+    """Return forces ``[n, 3]``, NaN where the frame has none."""
+    if key not in block.columns:
+        return np.full((len(next(iter(block.columns.values()))), 3), np.nan)
+    return _vectors(block, key, may_lack=True)
+
+
+def _vectors(block: Block, key: str, may_lack: bool = False) -> Array:
+    """Return a per-atom column of vectors ``[n, 3]``, all finite, or NaN too where a label ``may_lack``."""
     where = f"{block.where}, key {key!r}"
     if key not in block.columns:
         raise UserError("no positions", where, f"Add {key}:R:3 to Properties")
@@ -205,7 +251,7 @@ def _vectors(block: Block, key: str) -> Array:
         kind = "numbers" if vectors.dtype == np.float64 else "other things than real numbers"
         what = f"has shape {vectors.shape} of {kind}, expected ({len(vectors)}, 3)"
         raise UserError(what, where, f"Write {key}:R:3 in Properties")
-    bad = np.flatnonzero(~np.isfinite(vectors).all(axis=1))
+    bad = np.flatnonzero(~(np.isfinite(vectors) | (may_lack & np.isnan(vectors))).all(axis=1))
     if len(bad):
         raise _not_finite(vectors[bad[0]], f"{block.where}, line {block.line + 2 + bad[0]}, key {key!r}")
     return vectors
@@ -238,8 +284,8 @@ def _not_finite(values: Iterable[float], where: str) -> UserError:
     return UserError(f"not finite: {shown}", where, "Remove the frame or label it again")
 
 
-def _floats(block: Block, key: str, sizes: tuple[int, ...]) -> Array:
-    """Return a value of the comment line as finite floats whose number is one of ``sizes``."""
+def _floats(block: Block, key: str, sizes: tuple[int, ...], may_lack: bool = False) -> Array:
+    """Return a value of the comment line as finite floats, or NaN too, whose number is one of ``sizes``."""
     where = f"{block.where}, key {key!r}"
     value = block.info[key]
     words = re.findall(r"[^\s,]+", value) if isinstance(value, str) else []
@@ -252,7 +298,7 @@ def _floats(block: Block, key: str, sizes: tuple[int, ...]) -> Array:
         commas = array.size and array.size in [2 * size for size in sizes] and array.size not in sizes
         remedy = advice("0,0") if commas else advice(words[0]) if words else None
         raise UserError(f"{str(value)[:60]!r} should be {counts}", where, remedy)
-    if not np.isfinite(array).all():
+    if not (np.isfinite(array) | (may_lack & np.isnan(array))).all():
         raise _not_finite(array, where)
     return array
 
@@ -297,7 +343,8 @@ def _has_moments(block: Block) -> bool:
 
 
 def _energy(block: Block, key: str) -> float:
-    return float(_floats(block, key, (1,))[0])
+    """Return the energy in eV, NaN where the frame has none."""
+    return float(_floats(block, key, (1,), may_lack=True)[0]) if key in block.info else np.nan
 
 
 def _stress(block: Block, key: str, volume: float) -> Array:
@@ -305,7 +352,9 @@ def _stress(block: Block, key: str, volume: float) -> Array:
     if key not in block.info:
         return np.full((3, 3), np.nan)
     where = f"{block.where}, key {key!r}"
-    values = _floats(block, key, (6, 9))
+    values = _floats(block, key, (6, 9), may_lack=True)
+    if np.isnan(values).any() or (volume <= 0 and not values.any()):  # a molecule has none, which some codes write as 0
+        return np.full((3, 3), np.nan)
     full = values.reshape(3, 3) if values.size == 9 else values[[0, 5, 4, 5, 1, 3, 4, 3, 2]].reshape(3, 3)
     if np.abs(full - full.T).max() > ASYMMETRY * np.abs(full).max():
         raise UserError("is not symmetric", where, "A stress is symmetric: xx xy xz yx yy yz zx zy zz")

@@ -26,7 +26,8 @@ RESERVED = frozenset({"lattice", "properties", "pbc", "energy", "forces", "stres
 def write_frames(path: str | Path, frames: Frames) -> None:
     """Write ``frames`` to ``path`` atomically; keys are ``energy`` (eV), ``forces`` (eV/Å), ``stress`` (eV/Å³).
 
-    Frames in which something is fixed get ASE's column ``move_mask``, true for what is free to move.
+    A label that is missing is written as ``nan``, a stress left out. Frames in which something is fixed get ASE's
+    column ``move_mask``, true for what is free to move.
     ``info`` is kept: numbers, booleans, strings and lists of numbers as the format has them, everything else that JSON
     can say as ``_JSON`` (which ASE reads too). Raises TypeError for an ``info`` that JSON cannot say.
     """

@@ -34,7 +34,7 @@ def no_better_than_nothing(result: FitResult, train: Frames, valid: Frames, coun
                 f"{what}, those of the elements alone by {1000 * spread:.1f}: fit longer or weigh energies more"
             )
     if valid.forces is not None:
-        size = float(np.abs(valid.forces).mean())
+        size = float(np.nanmean(np.abs(valid.forces)))
         if best.valid_forces_mae > size:
             what = f"forces of the validation structures are wrong by {1000 * best.valid_forces_mae:.0f} meV/Å"
             said.append(f"{what} and their own mean size is {1000 * size:.0f}: fit longer or weigh forces more")
@@ -47,4 +47,5 @@ def energy_spread(train: Frames, valid: Frames) -> float:
         raise ValueError("these structures have no energies")
     energies, _ = fit_reference_energies(train)
     left = valid.energy - element_counts(valid) @ energies[list(valid.elements)]
-    return float(np.abs(left / valid.n_atoms).mean()) if len(valid) else np.inf
+    left = left[np.isfinite(valid.energy)] / valid.n_atoms[np.isfinite(valid.energy)]
+    return float(np.abs(left).mean()) if len(left) else np.inf

@@ -32,7 +32,7 @@ class ReferenceShift:
     Attributes:
         shift: element symbol to eV per atom.
         determined: False where neither compositions nor isolated atoms determine all of the single shifts.
-        residual: energy per atom left unexplained, data minus shifted potential, ``[B]`` eV/atom.
+        residual: energy per atom left unexplained, data minus shifted potential, ``[B]`` eV/atom; NaN without a label.
         undetermined: symbols whose shift the data leave open; only sums of these, as in ``sums``, are determined.
         sums: the sums that are determined, for instance ``("2 H + O",)``, five at most.
         from_atoms: symbols whose isolated atoms settled what the compositions leave open.
@@ -50,7 +50,7 @@ class ReferenceShift:
     def text(self) -> str:
         """Return in words what was shifted, what is left open, and how much is unexplained."""
         shifts = ", ".join(f"{symbol} {value:+.3f} eV" for symbol, value in self.shift.items())
-        root = float(np.sqrt(np.mean(self.residual**2)))
+        root = float(np.sqrt(np.nanmean(self.residual**2)))
         sentences = [
             f"Reference energies were shifted by {shifts}; {1000 * root:.1f} meV/atom are left (root mean square)"
         ]
@@ -78,27 +78,28 @@ def element_shift(frames: Frames, difference: Array, expected: Mapping[str, floa
 
     Args:
         frames: the structures.
-        difference: energy of the data minus that of the potential, ``[B]`` eV.
+        difference: energy of the data minus that of the potential, ``[B]`` eV; NaN where there is no label.
         expected: shifts that are expected, by symbol. What is open of the others is first fitted to what these leave,
             and is otherwise expected to be zero.
     """
     symbols = [chemical_symbols[z] for z in frames.elements]
     given = expected or {}
-    fractions = element_counts(frames) / frames.n_atoms[:, None]
-    target = difference / frames.n_atoms
+    every = element_counts(frames) / frames.n_atoms[:, None]
+    known = np.isfinite(difference)
+    fractions, target = every[known], (difference / frames.n_atoms)[known]
     free = np.array([symbol not in given for symbol in symbols], dtype=np.bool_)
     shift = np.array([given.get(symbol, 0.0) for symbol in symbols])
     shift[free] = _closest(fractions[:, free], target - fractions @ shift)
     shift += _closest(fractions, target - fractions @ shift)
     open_ = _names(symbols, free, _loose(fractions[:, free]))
     settled = _names(symbols, ~free, _loose(fractions)[~free])
-    residual = target - fractions @ shift
+    residual = difference / frames.n_atoms - every @ shift
     return ReferenceShift(
         shift={symbol: float(value) for symbol, value in zip(symbols, shift, strict=True)},
         determined=not open_,
         residual=residual,
         undetermined=open_,
-        sums=_sums(frames, open_),
+        sums=_sums(frames[np.flatnonzero(known)], open_),
         from_atoms=settled,
         mixed=tuple(mixed_levels(frames, residual).tolist()),
     )

@@ -216,3 +216,21 @@ def test_a_model_without_seeds_cannot_be_compared():
     truth = make_frames([2] * 6, forces=np.zeros((12, 3)))
     with pytest.raises(ValueError, match="at least one seed"):
         force_error_difference(truth, off_by(0.5), [])
+
+
+def test_components_without_a_label_are_in_no_error():
+    rng = np.random.default_rng(3)
+    y, y_hat = rng.normal(size=(2, 9, 3))
+    y[rng.random(y.shape) < 0.4], y[6:] = np.nan, np.nan  # the last structure has no forces at all
+    energy = np.array([1.0, np.nan, 3.0])
+    reference = make_frames([2, 4, 3], energy=energy, forces=y)
+    predicted = make_frames([2, 4, 3], energy=[1.2, 9.0, 3.3], forces=y_hat)
+    rows = error_table(reference, predicted, resamples=10)
+    known = np.isfinite(y)
+    assert pick(rows, "forces", "mae").value == pytest.approx(np.abs(y_hat - y)[known].mean(), abs=EXACT)
+    assert pick(rows, "forces", "rmse").value == pytest.approx(np.sqrt(((y_hat - y)[known] ** 2).mean()), abs=EXACT)
+    assert pick(rows, "forces", "max").n == 2
+    assert pick(rows, "energy_per_atom", "mae").value == pytest.approx((0.1 + 0.1) / 2, abs=EXACT)
+    better = make_frames([2, 4, 3], forces=np.where(known, y, 7.0))
+    gain = force_error_difference(reference, [predicted], [better], resamples=50)
+    assert gain.value == pytest.approx(np.abs(y_hat - y)[known].mean(), abs=EXACT)

@@ -223,11 +223,11 @@ def test_settings_hold_no_paths() -> None:
 
 
 def test_bad_input_is_found_within_seconds(tmp_path: Path) -> None:
-    """A NaN in the last frame of a file of 3000; about 1 s of one core."""
+    """An infinite force in the last frame of a file of 3000; about 1 s of one core."""
     block = FILES["test"].read_text()
     big = tmp_path / "big.xyz"
     head, tail = block.rsplit("\n", 2)[:2]
-    last = " ".join([*tail.split()[:-1], "nan"])
+    last = " ".join([*tail.split()[:-1], "inf"])
     big.write_text(block * 49 + f"{head}\n{last}\n")
     start = time.process_time()
     with pytest.raises(UserError, match=r"big\.xyz, frame 2999 \(counted from 0\), line 54000, key 'forces'"):

@@ -186,11 +186,11 @@ SPOILT = [
     ("energy=-3.5", "", "key 'energy': has no energy as others have"),
     ("energy=-3.5", "REF_energy=-3.5", "key 'energy': has its energy as 'REF_energy', other frames as 'energy'"),
     (":forces:", ":dft_forces:", "key 'forces': has its forces as 'dft_forces', other frames as 'forces'"),
-    ("energy=-3.5", "energy=nan", "key 'energy': not finite: nan"),
+    ("energy=-3.5", "energy=inf", "key 'energy': not finite: inf"),
     ("energy=-3.5", 'energy="1 2"', "key 'energy': '[1, 2]' should be 1 number"),
     ("energy=-3.5", "energy=soon", "key 'energy': 'soon' should be 1 number"),
     ("energy=-3.5", "energy", "key 'energy': 'True' should be 1 number"),
-    ("-0.1 0.0 0.0\n", "nan 0.0 0.0\n", "line 8, key 'forces': not finite: nan 0 0"),
+    ("-0.1 0.0 0.0\n", "inf 0.0 0.0\n", "line 8, key 'forces': not finite: inf 0 0"),
     ("-0.1 0.0 0.0\n", "******** 0.0 0.0\n", "line 8, key 'forces': '********' is not a number"),
     ("-0.1 0.0 0.0\n", "-0.1 0.0\n", "line 8, key 'forces': 6 columns where Properties="),
     ("-0.1 0.0 0.0\n", "-0.1 0.0 0.0 7\n", "line 8, key 'forces': 8 columns where Properties="),
@@ -233,7 +233,7 @@ def test_a_mix_of_stress_and_virial_is_refused(file: Write, good: str) -> None:
 
 def test_no_energies_or_forces_lists_what_there_is(file: Write, good: str) -> None:
     message = refusal(file(good.replace("energy=", "E_tot=")))
-    assert "some.xyz, key 'energy': no energy" in message and "REF_energy, dft_energy, free_energy" in message
+    assert "some.xyz, key 'energy': no energy" in message and "REF_energy, dft_energy, REF_free_energy" in message
     assert "data.keys.energy" in message and "The file has: E_tot" in message
     message = refusal(file(good.replace("forces", "force")))
     assert "some.xyz, key 'forces': no forces" in message and "The file has: force" in message

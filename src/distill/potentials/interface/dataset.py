@@ -108,9 +108,10 @@ class Dataset:
         """Return how many labelled numbers of each quantity every structure has."""
         found = {}
         if "energy" in self.values:
-            found["energy"] = np.ones(len(self), dtype=np.int64)
+            found["energy"] = self.values["energy"].isfinite().cpu().numpy().astype(np.int64)
         if "forces" in self.values:
-            found["forces"] = 3 * self.n_atoms
+            of_atom = self.values["forces"].isfinite().sum(dim=1).cpu().numpy()
+            found["forces"] = np.add.reduceat(of_atom, np.cumsum(self.n_atoms) - self.n_atoms)
         if "stress" in self.values:
             has = torch.isfinite(self.values["stress"]).all(dim=-1).all(dim=-1)
             found["virial"] = 9 * has.cpu().numpy().astype(np.int64)

@@ -71,12 +71,15 @@ class Student(Potential):
             energies, residual = fit_reference_energies(frames)
             self.reference_energies.copy_(torch.from_numpy(energies))
         values = frames.forces if frames.forces is not None else residual / frames.n_atoms
-        spread = float(np.sqrt(np.mean(values**2)))
+        squares = values[np.isfinite(values)] ** 2
+        spread = float(np.sqrt(squares.mean())) if len(squares) else 0.0
         self.scale.fill_(spread if spread > 1e-6 else 1.0)
 
 
 def fit_reference_energies(frames: Frames) -> tuple[Array, Array]:
     """Return energies per element ``[119]`` eV by least squares, and what they leave of each energy, ``[B]`` eV.
+
+    Structures whose energy is NaN are left out of the fit, and NaN is what is left of it.
 
     Raises:
         ValueError: the structures have no energies.
@@ -85,5 +88,6 @@ def fit_reference_energies(frames: Frames) -> tuple[Array, Array]:
         raise ValueError("these structures have no energies")
     counts = element_counts(frames)
     energies = np.zeros(MAX_Z + 1)
-    energies[list(frames.elements)] = np.linalg.lstsq(counts, frames.energy, rcond=1e-8)[0]
+    known = np.isfinite(frames.energy)
+    energies[list(frames.elements)] = np.linalg.lstsq(counts[known], frames.energy[known], rcond=1e-8)[0]
     return energies, frames.energy - counts @ energies[list(frames.elements)]

@@ -79,7 +79,8 @@ class ACEFitServer(Server):
     def handshake(self, request: dict[str, Any]) -> dict[str, Any]:
         """Open basis and data: arrays of structures, ``energy`` [B] eV without those of single atoms, ``forces``.
 
-        ``energy_weights`` [B] and ``force_weights`` [N] say how much structures and atoms count.
+        ``energy_weights`` [B] and ``force_weights`` [N] say how much structures and atoms count: not at all where they
+        have no label.
         """
         import logging
 
@@ -121,7 +122,7 @@ class ACEFitServer(Server):
         import numpy as np
 
         chosen, kappa = request["structures"], float(request["kappa"])
-        n_atoms = self.n_atoms[chosen].sum()
+        n_atoms = max(1, sum(np.count_nonzero(self.force_weights[self._atoms(k)]) for k in chosen))
         loss, gradient = 0.0, np.zeros(len(request["coefficients"]))
         energies, forces = [], []
         for start in range(0, len(chosen), int(request["at_once"])):

@@ -43,20 +43,16 @@ def compare_forces(labels: Frames, predicted: Frames) -> Comparison | None:
     """Compare forces by medians over structures, whatever a single one says; None where they tell nothing."""
     assert labels.forces is not None and predicted.forces is not None  # noqa: S101 - the caller has both
     starts = labels.offsets[:-1]
-    xx, yy, xy = (
-        np.add.reduceat((a * b).sum(axis=1), starts)
-        for a, b in (
-            (predicted.forces, predicted.forces),
-            (labels.forces, labels.forces),
-            (labels.forces, predicted.forces),
-        )
-    )
-    used = (xx > LEAST_FORCE**2 * labels.n_atoms) & (yy > 0)
+    labelled = np.isfinite(labels.forces)
+    x, y = (np.where(labelled, forces, 0.0) for forces in (predicted.forces, labels.forces))
+    xx, yy, xy = (np.add.reduceat((a * b).sum(axis=1), starts) for a, b in ((x, x), (y, y), (x, y)))
+    components = np.add.reduceat(labelled.sum(axis=1), starts)
+    used = (xx > LEAST_FORCE**2 * components / 3) & (yy > 0)
     if not used.any():
         return None
     correlation = float(np.median(xy[used] / np.sqrt(xx[used] * yy[used])))
     ratio = float(np.exp(np.median(np.log(yy[used] / xx[used])) / 2))
-    values = 3 * int(labels.n_atoms[used].sum())
+    values = int(components[used].sum())
     return Comparison(
         float(np.copysign(ratio, correlation)), correlation, values, float(np.sqrt(xx[used].sum() / values))
     )
@@ -65,6 +61,10 @@ def compare_forces(labels: Frames, predicted: Frames) -> Comparison | None:
 def compare_energies(labels: Frames, predicted: Frames) -> Comparison | None:
     """Compare energies per atom, after a least-squares energy for each element is taken out of both."""
     assert labels.energy is not None and predicted.energy is not None  # noqa: S101 - the caller has both
+    known = np.flatnonzero(np.isfinite(labels.energy))
+    if not len(known):
+        return None
+    labels, predicted = labels[known], predicted[known]
     fractions = element_counts(labels) / labels.n_atoms[:, None]
     left, singular, _ = np.linalg.svd(fractions, full_matrices=False)
     basis = left[:, singular > 1e-8 * singular.max()]

@@ -78,11 +78,16 @@ def check_cells(data: FileFrames) -> Iterator[Finding]:
     if left.any():
         what = "the lattice vectors are left-handed, which some codes do not accept"
         yield data.finding("warning", "left-handed", what, "Exchange two lattice vectors", left)
-    gaps = np.array([_largest_gap(one) for one in frames])
+    gaps = largest_gaps(frames)
     if (gaps > VACUUM).any():
         what = f"up to {gaps.max():.1f} Å of vacuum along a periodic direction"
         remedy = "Fine for surfaces and molecules; their stress labels mean little"
         yield data.finding("info", "vacuum", what, remedy, gaps > VACUUM)
+
+
+def largest_gaps(frames: Frames) -> Array:
+    """Return the widest empty layer along a periodic direction of each structure, ``[B]`` Å."""
+    return np.array([_largest_gap(one) for one in frames])
 
 
 def _largest_gap(one: Frames) -> float:

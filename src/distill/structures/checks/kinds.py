@@ -10,6 +10,12 @@ KINDS: dict[str, str] = {
     "cannot-draw": "the splits, or the subset for training, cannot be drawn",
     "keys": "files that belong together have labels from different keys",
     "unused-keys": "further label keys are in the file and were not read",
+    "two-sources": "two keys give one label different values",
+    "missing-label": "labels that weights, widths or NaN say are not there",
+    "ignored-weights": "weights of frames or labels that are not followed",
+    "unlabelled": "structures without any label",
+    "placeholder": "labels of exactly zero in part of the frames",
+    "constrained-forces": "forces of fixed atoms that a constraint has set to zero",
     "isolated-atoms": "isolated atoms were taken out of the structures",
     "length-unit": "unit of positions and cell, or a lattice that is missing",
     "force-unit": "unit or sign of the forces",
@@ -27,6 +33,7 @@ KINDS: dict[str, str] = {
     "net-force": "forces that do not add up to zero",
     "missing-stress": "some structures have no stress",
     "zero-stress": "every stress is zero",
+    "unused-stress": "a stress where none is defined, or that depends on the vacuum",
     "large-stress": "stresses beyond what is met in matter",
     "coincident-atoms": "atoms on top of each other",
     "far-atoms": "no two atoms as close as a bond",
@@ -46,5 +53,5 @@ KINDS: dict[str, str] = {
 }
 """Code to what it is about."""
 
-FATAL = frozenset({"unreadable", "empty", "cannot-draw", "unknown-element"})
+FATAL = frozenset({"unreadable", "empty", "cannot-draw", "unknown-element", "unlabelled"})
 """Errors that cannot be accepted, because nothing can go on after them."""

@@ -7,10 +7,13 @@ from collections.abc import Iterator
 import numpy as np
 
 from distill.base.arrays import Array
-from distill.structures.checks.finding import FileFrames, Finding
+from distill.structures.checks.finding import FileFrames, Finding, Severity
+from distill.structures.checks.geometry import VACUUM, largest_gaps
+from distill.structures.checks.placeholders import zero_atoms
 from distill.structures.composition import by_formula
 from distill.structures.frames import Frames
 from distill.structures.levels import mixed_levels
+from distill.structures.symmetry import forces_allowed
 
 OUTLIER = 8.0
 """Robust standard deviations (1.4826 times the median absolute deviation) beyond which a label is an outlier; sets of
@@ -37,8 +40,11 @@ def check_energies(data: FileFrames) -> Iterator[Finding]:
 
     Energies that are more than 1 eV/atom from the others are left to the check for mixed levels of theory.
     """
+    if data.frames.energy is None:
+        return
+    data = data.without(np.isnan(data.frames.energy))
     frames = data.frames
-    if frames.energy is None:
+    if frames.energy is None or not len(frames):
         return
     apart = np.isin(np.arange(len(frames)), mixed_levels(frames, frames.energy_per_atom))
     found: list[int] = []
@@ -81,9 +87,10 @@ def check_forces(data: FileFrames) -> Iterator[Finding]:
     if frames.forces is None:
         return
     starts = frames.offsets[:-1]
-    largest = np.maximum.reduceat(np.linalg.norm(frames.forces, axis=1), starts)
-    if not largest.any():
-        yield data.finding("warning", "zero-forces", "every force is exactly zero", "Check that forces were calculated")
+    largest = np.maximum.reduceat(np.linalg.norm(np.nan_to_num(frames.forces), axis=1), starts)
+    if not largest.any() and np.isfinite(frames.forces).any():
+        severity: Severity = "error" if forces_allowed(frames).any() else "warning"
+        yield data.finding(severity, "zero-forces", "every force is exactly zero", "Check that forces were calculated")
     if (largest > LARGE_FORCE).any():
         what = f"forces are as large as {largest.max():.3g} eV/Å"
         remedy = "Check the unit (Hartree/Bohr is 51.4 eV/Å) and whether these calculations converged"
@@ -93,10 +100,11 @@ def check_forces(data: FileFrames) -> Iterator[Finding]:
         what = f"forces are far larger than in similar structures, up to {largest[outliers].max():.3g} eV/Å"
         remedy = "Check that these calculations converged and that no atom is misplaced"
         yield data.finding("warning", "force-outlier", what, remedy, outliers)
-    net = np.linalg.norm(np.add.reduceat(frames.forces, starts), axis=1)
-    unbalanced = net > NET_FORCE * np.sqrt(frames.n_atoms)
+    held = np.bincount(frames.structure_of_atom, zero_atoms(frames), len(frames)) > 0  # zeros explain their sum
+    net = np.linalg.norm(np.add.reduceat(frames.forces, starts), axis=1)  # NaN where a label is missing
+    unbalanced = (net > NET_FORCE * np.sqrt(frames.n_atoms)) & ~held
     if unbalanced.any():
-        what = f"forces add up to as much as {net.max():.3g} eV/Å, which no potential can fit"
+        what = f"forces add up to as much as {net[unbalanced].max():.3g} eV/Å, which no potential can fit"
         remedy = "Remove the mean force of each structure, or converge the calculation (grid, charges) further"
         yield data.finding("warning", "net-force", what, remedy, unbalanced)
 
@@ -129,13 +137,14 @@ def check_stresses(data: FileFrames) -> Iterator[Finding]:
     frames = data.frames
     if frames.stress is None:
         return
-    missing = np.isnan(frames.stress).any(axis=(1, 2))
+    yield from _unused_stresses(data)
+    missing = np.isnan(frames.stress).any(axis=(1, 2)) & frames.pbc.all(axis=1)
     if missing.any():
         what = f"{missing.sum()} of {len(frames)} structures have no stress"
         remedy = "They are used without it; label them to use it"
         yield data.finding("warning", "missing-stress", what, remedy, missing)
     largest = np.nan_to_num(np.abs(frames.stress)).max(axis=(1, 2))
-    if not largest.any():
+    if not largest.any() and np.isfinite(frames.stress).any():
         yield data.finding(
             "warning", "zero-stress", "every stress is exactly zero", "Check that the stress was calculated"
         )
@@ -143,3 +152,18 @@ def check_stresses(data: FileFrames) -> Iterator[Finding]:
         what = f"stresses are as large as {largest.max():.3g} eV/Å³, that is {160.2 * largest.max():.0f} GPa"
         remedy = "Check the unit: 1 GPa is 0.00624 eV/Å³, 1 kbar 0.000624 eV/Å³"
         yield data.finding("warning", "large-stress", what, remedy, largest > LARGE_STRESS)
+
+
+def _unused_stresses(data: FileFrames) -> Iterator[Finding]:
+    """Stresses of what does not repeat in three directions, or repeats with vacuum between."""
+    frames = data.frames
+    given = np.isfinite(np.asarray(frames.stress)).all(axis=(1, 2))
+    open_ = given & ~frames.pbc.all(axis=1)
+    if open_.any():
+        what = "the stress is not used: a molecule or a slab that does not repeat in three directions has none"
+        yield data.finding("info", "unused-stress", what, "", open_)
+    gaps = np.where(given & ~open_, largest_gaps(frames), 0.0)
+    if (gaps > VACUUM).any():
+        what = f"the stress of structures with up to {gaps.max():.1f} Å of vacuum is unreliable"
+        remedy = "Write config_stress_weight=0 in their comment lines to leave it out, unless it is converged"
+        yield data.finding("warning", "unused-stress", what, remedy, gaps > VACUUM)

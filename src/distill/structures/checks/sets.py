@@ -10,6 +10,7 @@ import numpy as np
 from ase.data import chemical_symbols
 
 from distill.structures.checks.finding import FileFrames, Finding, frames_text
+from distill.structures.doubled import findings_of
 from distill.structures.duplicates import NEAR, SAME, close_pairs
 from distill.structures.frames import concatenate
 from distill.structures.read import LabelSource
@@ -88,6 +89,7 @@ def check_keys(sources: Mapping[str, LabelSource]) -> list[Finding]:
                 Finding("warning", "keys", what, name_a, "Check that both are of one level of theory"),
             )
     for name, source in sources.items():
+        findings += findings_of(source.doubled, name)
         if source.unused:
             what = f"{source.text()}; also found and not used: {', '.join(source.unused)}"
             remedy = "Name the keys in the recipe (data.keys) to use others"

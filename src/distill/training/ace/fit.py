@@ -37,7 +37,7 @@ class Objective:
     Attributes:
         train: numbers of the structures to learn from. valid: of those that choose the best state.
         n_atoms: of every structure.
-        energy_weights: of every structure. force_weights: of every atom.
+        energy_weights: of every structure, zero without a label. force_weights: of every atom, likewise.
         radial: how many coefficients belong to the radial functions, which are not regularised.
         l1: weight of the sum of absolute values of the other coefficients. l2: of their squares.
     """
@@ -53,11 +53,26 @@ class Objective:
 
     def of_errors(self, errors: Errors, chosen: Array, kappa: float) -> float:
         """Return the loss without regularisation, from the errors of structures."""
-        ends = np.cumsum(self.n_atoms)
-        weights = np.concatenate([self.force_weights[ends[k] - self.n_atoms[k] : ends[k]] for k in chosen])
+        weights = self._of_atoms(chosen)
         energy = np.mean(self.energy_weights[chosen] * errors.energy**2)
-        forces = np.mean(weights * np.square(errors.forces).sum(axis=1))
+        forces = np.sum(weights * np.square(errors.forces).sum(axis=1)) / max(1, np.count_nonzero(weights))
         return float((1 - kappa) * energy + kappa * forces)
+
+    def mean_absolute(self, errors: Errors, chosen: Array) -> tuple[float, float]:
+        """Return the mean absolute errors of structures over what counts, NaN where nothing does: eV/atom, eV/Å."""
+        energy, forces = errors.energy[self.energy_weights[chosen] > 0], errors.forces[self._of_atoms(chosen) > 0]
+        means = (float(np.abs(part).mean()) if part.size else math.nan for part in (energy, forces))
+        return next(means), next(means)
+
+    def largest(self, errors: Errors, chosen: Array) -> tuple[float, float]:
+        """Return the largest error of an energy, eV/atom, and of a component of a force, eV/Å, of what counts."""
+        energy, forces = errors.energy[self.energy_weights[chosen] > 0], errors.forces[self._of_atoms(chosen) > 0]
+        return float(np.abs(energy).max(initial=0.0)), float(np.abs(forces).max(initial=0.0))
+
+    def _of_atoms(self, chosen: Array) -> Array:
+        """Return the weights of the atoms of structures; zero where a force has no label."""
+        ends = np.cumsum(self.n_atoms)
+        return np.concatenate([self.force_weights[ends[k] - self.n_atoms[k] : ends[k]] for k in chosen])
 
     def regularisation(self, coefficients: Array) -> tuple[float, Array]:
         """Return what large coefficients cost, and its gradient."""
@@ -73,11 +88,6 @@ class Errors:
 
     energy: Array
     forces: Array
-
-    def largest(self, counts: Array) -> tuple[float, float]:
-        """Return the largest error of an energy that ``counts``, eV/atom, and of a component of a force, eV/Å."""
-        energy = np.abs(self.energy[counts > 0])
-        return float(energy.max(initial=0.0)), float(np.abs(self.forces).max(initial=0.0))
 
 
 class Engine(Protocol):
@@ -348,7 +358,6 @@ class Fit:
         """Add a row to the learning curve and return by how much the best validation loss of the phase fell."""
         state = self.state
         errors = errors or self.engine.errors(state.coefficients, self.objective.valid)
-        counts = self.objective.energy_weights[self.objective.valid] > 0
         loss = self.objective.of_errors(errors, self.objective.valid, kappa)
         seconds = time.monotonic() - self._start
         state.result.curve.append(
@@ -356,8 +365,7 @@ class Fit:
                 state.steps,
                 train_loss,
                 loss,
-                float(np.abs(errors.energy[counts]).mean()) if counts.any() else math.nan,
-                float(np.abs(errors.forces).mean()),
+                *self.objective.mean_absolute(errors, self.objective.valid),
                 math.nan,
                 rate,
                 seconds,
@@ -383,17 +391,17 @@ class Fit:
         """End a phase: take its best coefficients, or go back where it made the worst structure much worse."""
         state = self.state
         every = np.concatenate([self.objective.train, self.objective.valid])
-        counts = self.objective.energy_weights[every]
-        energy, forces = self.engine.errors(state.before, every).largest(counts)
+        energy, forces = self.objective.largest(self.engine.errors(state.before, every), every)
         errors = self.engine.errors(state.best, every)
-        new_energy, new_forces = errors.largest(counts)
+        new_energy, new_forces = self.objective.largest(errors, every)
+        mean_energy, mean_forces = self.objective.mean_absolute(errors, every)
         undone = bool(new_energy > WORSE * energy or new_forces > WORSE * forces)
         state.phases.append(
             {
                 "phase": name,
                 "iterations": state.step,
-                "energy_mae": float(np.abs(errors.energy[counts > 0]).mean()),
-                "forces_mae": float(np.abs(errors.forces).mean()),
+                "energy_mae": mean_energy,
+                "forces_mae": mean_forces,
                 "largest_energy_error": new_energy,
                 "largest_force_error": new_forces,
                 "undone": undone,

@@ -257,17 +257,19 @@ class WorkerEngine:
         assert frames.forces is not None and frames.energy is not None  # noqa: S101 - train_ace looks
         self.student, self.frames, self.folder = student, frames, folder
         self.at_once, self.backend = 32, dict[str, Any]()
-        scaled = np.square(frames.forces).sum(axis=1) / (force_scale or np.inf) ** 2
-        self.force_weights = counts[frames.structure_of_atom] / (1 + scaled)
-        smallest = np.minimum.reduceat(self.force_weights, frames.offsets[:-1])
-        self.energy_weights = np.where(referenced(frames), smallest, 0.0)
+        labelled = np.isfinite(frames.forces).all(axis=1)  # pacemaker weighs forces by atoms, not by components
+        scaled = np.where(labelled, np.square(frames.forces).sum(axis=1), 0.0) / (force_scale or np.inf) ** 2
+        weights = counts[frames.structure_of_atom] / (1 + scaled)
+        self.force_weights = np.where(labelled, weights, 0.0)
+        smallest = np.minimum.reduceat(weights, frames.offsets[:-1])
+        self.energy_weights = np.where(referenced(frames) & np.isfinite(frames.energy), smallest, 0.0)
         opening = {
             "basis": basis,
             "device": device,
             "threads": torch.get_num_threads(),
             **arrays(frames),
-            "energy": frames.energy - student.sum_of_reference_energies(frames),
-            "forces": frames.forces,
+            "energy": np.nan_to_num(frames.energy - student.sum_of_reference_energies(frames)),
+            "forces": np.nan_to_num(frames.forces),
             "energy_weights": self.energy_weights,
             "force_weights": self.force_weights,
         }

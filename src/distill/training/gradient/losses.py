@@ -67,22 +67,26 @@ class LossWeights:
 
 
 def residuals(prediction: Prediction, batch: Batch) -> dict[str, Tensor]:
-    """Return prediction minus label of each labelled quantity; zero where a structure has no stress label (NaN).
+    """Return prediction minus label of each labelled quantity; zero, without a gradient, where a label is NaN.
 
     ``energy`` ``[B]`` and ``virial`` ``[B, 3, 3]`` are per atom, in eV/atom; ``forces`` is ``[N, 3]`` eV/Å.
     """
     found: dict[str, Tensor] = {}
     atoms = batch.atoms_per_structure()
     if batch.energy is not None:
-        found["energy"] = (prediction.energy - batch.energy) / atoms
+        found["energy"] = _difference(prediction.energy, batch.energy, batch.energy.isfinite()) / atoms
     if batch.forces is not None:
-        found["forces"] = prediction.forces - batch.forces
+        found["forces"] = _difference(prediction.forces, batch.forces, batch.forces.isfinite())
     if batch.stress is not None and prediction.stress is not None:
         volume_per_atom = (torch.linalg.det(batch.cells).abs() / atoms).view(-1, 1, 1)
         labelled = torch.isfinite(batch.stress).all(dim=-1).all(dim=-1).view(-1, 1, 1)
-        difference = torch.where(labelled, prediction.stress, 0.0) - torch.where(labelled, batch.stress, 0.0)
-        found["virial"] = difference * volume_per_atom
+        found["virial"] = _difference(prediction.stress, batch.stress, labelled) * volume_per_atom
     return found
+
+
+def _difference(predicted: Tensor, label: Tensor, labelled: Tensor) -> Tensor:
+    """Return what is predicted minus its label, and zero where there is none: what stands there is not looked at."""
+    return torch.where(labelled, predicted, 0.0) - torch.where(labelled, label, 0.0)
 
 
 def penalties(error: Tensor, weights: LossWeights) -> Tensor:

@@ -150,7 +150,9 @@ class FitModule(pl.LightningModule):
                 terms = {
                     name: t / self._mean(name, found[name] * (whole[name] / of[name])) for name, t in terms.items()
                 }
-            loss = combine(terms, weights)
+            wanted = any(weights[name] > 0 for name in terms)
+            # Without a label the loss is zero, and still depends on the parameters: every process goes back once.
+            loss = combine(terms, weights) if wanted else 0.0 * sum(error.sum() for error in errors.values())
             self.manual_backward(loss if times == 1 else times * loss)
         return sums
 

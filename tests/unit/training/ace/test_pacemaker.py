@@ -225,5 +225,7 @@ def test_the_loss_counts_structures_and_atoms_by_their_weights() -> None:
     weights = np.where(np.arange(24) == 0, 0.0, 2.0)
     goal = Objective(TRAIN, VALID, np.full(24, ATOMS), weights, np.repeat(weights, ATOMS))
     errors = Errors(np.array([10.0, 1.0]), np.concatenate([np.full((3, 3), 9.0), np.ones((3, 3))]))
-    expected = 0.4 * (0 + 2 * 1) / 2 + 0.6 * (0 + 3 * 2 * 3) / 6
+    expected = (
+        0.4 * (0 + 2 * 1) / 2 + 0.6 * (0 + 3 * 2 * 3) / 3
+    )  # atoms without a label are not among those of the mean
     assert goal.of_errors(errors, np.array([0, 1]), 0.6) == pytest.approx(expected, rel=1e-12)

@@ -107,3 +107,20 @@ def test_balanced_terms_push_as_their_weights_say() -> None:
 def test_nothing_to_learn_is_an_error() -> None:
     with pytest.raises(ValueError, match="no labelled quantity"):
         combine({"energy": torch.tensor(1.0)}, {"energy": 0.0})
+
+
+def test_what_stands_at_a_missing_label_does_not_count() -> None:
+    """The gradient is that of the labelled components alone, averaged over them, to rounding."""
+    labels = batch(None)
+    labels.energy = torch.tensor([1.0, math.nan], dtype=torch.float64)
+    labels.forces = torch.tensor([[0.1, math.nan, 0.3], [math.nan] * 3, [0.0, 0.2, 0.1]], dtype=torch.float64)
+    energy = torch.tensor([1.5, 4.0], dtype=torch.float64, requires_grad=True)
+    forces = torch.full((3, 3), 0.2, dtype=torch.float64, requires_grad=True)
+    found = residuals(Prediction(energy, forces, None), labels)
+    weights = LossWeights(energy=2.0, forces=3.0, kind="mae")
+    counts = {"energy": 1, "forces": 5}
+    combine(micro_batch_terms(found, weights, counts, counts), weights.final).backward()
+    signs = torch.tensor([[1.0, 0, -1], [0, 0, 0], [1, 0, 1]], dtype=torch.float64)  # 0.2 - 0.2 has none
+    assert energy.grad is not None and forces.grad is not None
+    assert torch.allclose(energy.grad, torch.tensor([2.0, 0.0], dtype=torch.float64), atol=1e-12)
+    assert torch.allclose(forces.grad, 3.0 / 5 * signs, atol=1e-12)
