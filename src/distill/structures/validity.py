@@ -84,10 +84,10 @@ def _unmeant(frames: Frames, label: str) -> dict[str, Array]:
     found: dict[str, Array] = {}
     for key in (OF_ALL, *WEIGHTS[label], *WIDTHS[label]):
         values = _numbers(frames, key)
-        unmeant = values <= 0
+        unmeant: Array = np.asarray(values <= 0)
         if key in WIDTHS[label]:
-            unmeant |= values > WIDE[label]
-        chosen = unmeant & ~taken & _has(frames, label)
+            unmeant = unmeant | (values > WIDE[label])
+        chosen: Array = unmeant & ~taken & _has(frames, label)
         if chosen.any():
             found[f"{key}={values[chosen][0]:g}"] = chosen
             taken = taken | chosen
