@@ -18,6 +18,7 @@ from distill.structures.checks.finding import FileFrames, Finding, by_severity
 from distill.structures.checks.geometry import check_cells, check_distances, check_duplicates
 from distill.structures.checks.kinds import FATAL
 from distill.structures.checks.labels import check_energies, check_forces, check_stresses
+from distill.structures.checks.orders import check_order
 from distill.structures.checks.placeholders import check_placeholders
 from distill.structures.checks.sets import check_elements, check_keys, check_leakage, check_unseen
 from distill.structures.checks.systems import check_systems
@@ -81,10 +82,13 @@ def check_files(
         findings += check_leakage(one, other)
     known = [_known(data, elements) for data in files.values()]
     complete = all(len(one.frames) == len(data.frames) for one, data in zip(known, files.values(), strict=True))
+    voigt = [files[name].name for name, source in sources.items() if source.voigt]
     levels = check_levels(list(files.values()), predict if complete else None)
     comparable = [_of_one_level(data) for data in known if len(data.frames)]
     if predict is not None and comparable:
-        findings += check_units(comparable, predict, teacher, pooled=not levels)
+        findings += check_units(comparable, predict, teacher, pooled=not levels, voigt=voigt)
+    else:
+        findings += [f for data in files.values() if data.name in voigt for f in check_order(data, None, teacher)[0]]
     return by_severity(findings + levels)
 
 

@@ -16,7 +16,10 @@ from ase.units import Bohr, GPa, Hartree, Rydberg, kcal, kJ, mol
 from distill.potentials import POTENTIALS
 from distill.structures.checks.compare import Comparison, compare_energies, compare_forces, compare_stresses
 from distill.structures.checks.finding import FileFrames, Finding
-from distill.structures.checks.units import MOST_ATOMS, Predict, check_units, pick, readings
+from distill.structures.checks.orders import ORDERS, VOIGT, check_order
+from distill.structures.checks.readings import UNITS, Way, readings
+from distill.structures.checks.units import MOST_ATOMS, Predict, check_units, pick
+from distill.structures.checks.ways import energy_ways
 from distill.structures.frames import Frames, concatenate
 from distill.structures.read import read_frames
 
@@ -90,9 +93,9 @@ def test_forces(unit: str, sign: int, silicon: Frames, predict: Predict) -> None
 @pytest.mark.parametrize("unit", FORCES)
 def test_what_is_read_from_a_ratio(unit: str, ratio: float) -> None:
     """For every softness that was met: 0.93 to 1.0 for water, 1.0 to 1.9 for silicon."""
-    first, *_ = readings(Comparison(ratio / FORCES[unit], 0.95, 300, 1.0), "forces")
+    first, *_ = readings([Way(Comparison(ratio / FORCES[unit], 0.95, 300, 1.0), UNITS["forces"])])
     assert any(name.startswith(unit) for name in first.units)
-    first, *_ = readings(Comparison(ratio, 0.95, 300, 1.0), "forces")
+    first, *_ = readings([Way(Comparison(ratio, 0.95, 300, 1.0), UNITS["forces"])])
     assert first.units == {"eV/Å": 1.0}
 
 
@@ -102,14 +105,45 @@ def test_factors_of_the_text_books(silicon: Frames, predict: Predict) -> None:
         assert f"by {text}" in finding.remedy
 
 
+ENERGIES = {"eV": 1.0, "Hartree": Hartree, "Ry": Rydberg, "kcal/mol": kcal / mol, "kJ/mol": kJ / mol}
+
+
 @pytest.mark.parametrize("sign", [1, -1])
-@pytest.mark.parametrize(
-    ("unit", "factor"), [("Hartree", Hartree), ("Ry", Rydberg), ("kcal/mol", kcal / mol), ("kJ/mol", kJ / mol)]
-)
-def test_energies(unit: str, factor: float, sign: int, silicon: Frames, predict: Predict) -> None:
-    finding = only(check(replace(silicon, energy=sign * np.array(silicon.energy) / factor), predict))
+@pytest.mark.parametrize("per_atom", [False, True])
+@pytest.mark.parametrize("unit", ENERGIES)
+def test_energies(unit: str, per_atom: bool, sign: int, silicon: Frames, predict: Predict) -> None:
+    """Structures of one size: 16 atoms and 13.6 eV are so near each other that both are named."""
+    factor = sign * ENERGIES[unit] * (16 if per_atom else 1)
+    found = check(replace(silicon, energy=np.array(silicon.energy) / factor), predict)
+    if factor == 1:
+        assert found == []
+        return
+    finding = only(found)
     assert (finding.severity, finding.kind) == ("error", "energy-unit")
-    assert unit in finding.what and f"by {sign * factor:.5g}" in finding.remedy
+    assert ("per atom" in finding.what) == (per_atom or unit == "Ry")
+    assert (unit in finding.what or unit == "eV") and ("positive" in finding.what) == (sign < 0)
+    assert f"{factor:.5g}" in finding.remedy.partition(";")[0]
+    assert ("does not tell" in finding.remedy) == (" or " in finding.remedy)
+
+
+@pytest.mark.parametrize("unit", ENERGIES)
+@pytest.mark.parametrize("per", ["atom", "formula unit"])
+def test_energies_per_atom_of_different_sizes(unit: str, per: str) -> None:
+    """The sizes tell them apart, and no number but the unit's is named: quartz of 3, 6 and 9 atoms, or silicon."""
+    rng = np.random.default_rng(0)
+    sizes = np.repeat([1, 2, 3], 8)
+    kinds = [8, 8, 14] if per == "formula unit" else [14]
+    per_atom = rng.normal(-8, 0.1, len(sizes))
+    n = sizes * len(kinds)
+    plain = np.zeros((n.sum(), 3))
+    frames = Frames(n, np.tile(kinds, sizes.sum()), plain, np.zeros((len(n), 3, 3)), np.zeros((len(n), 3)))
+    theirs = replace(frames, energy=per_atom * n / 1.3, forces=plain)
+    counts = n if per == "atom" else sizes
+    ways = energy_ways(replace(frames, energy=per_atom * n / counts / ENERGIES[unit]), theirs)
+    first = readings(ways)[0]
+    assert first.way == f"per {per}" and first.times == f"the number of {per}s"
+    assert list(first.units.values()) == pytest.approx([ENERGIES[unit]], rel=1e-6)  # exact but for the units' digits
+    assert readings(energy_ways(replace(frames, energy=per_atom * n), theirs))[0].right
 
 
 def test_energies_of_another_reference_are_right(silicon: Frames, predict: Predict) -> None:
@@ -118,8 +152,9 @@ def test_energies_of_another_reference_are_right(silicon: Frames, predict: Predi
 
 
 @pytest.mark.parametrize("sign", [1, -1])
-@pytest.mark.parametrize(("unit", "factor"), [("eV/Å³", 1.0), ("GPa", GPa), ("kbar", GPa / 10)])
-def test_stress(unit: str, factor: float, sign: int, silicon: Frames, predict: Predict) -> None:
+@pytest.mark.parametrize("unit", UNITS["stresses"])
+def test_stress(unit: str, sign: int, silicon: Frames, predict: Predict) -> None:
+    factor = UNITS["stresses"][unit]
     found = check(replace(silicon, stress=sign * np.array(silicon.stress) / factor), predict)
     if (unit, sign) == ("eV/Å³", 1):
         assert found == []
@@ -138,6 +173,31 @@ def test_virials(power: int, sign: int, words: str, silicon: Frames, predict: Pr
     scale = sign * silicon.volumes[:, None, None] ** power
     finding = only(check(replace(silicon, stress=scale * np.array(silicon.stress)), predict))
     assert (finding.severity, finding.kind) == ("error", "stress-unit") and words in finding.what
+
+
+@pytest.mark.parametrize("order", [VOIGT, *ORDERS])
+@pytest.mark.parametrize("factor", [1.0, -1.0, -GPa / 10])
+def test_order_of_six_values(order: str, factor: float, silicon: Frames, predict: Predict) -> None:
+    """Whatever unit and sign; what is said of these is then true as well."""
+    names = ORDERS.get(order, VOIGT).split()
+    written = np.array([silicon.stress[:, "xyz".index(a), "xyz".index(b)] for a, b in names]).T / factor
+    as_read = np.array(written)[:, [0, 5, 4, 5, 1, 3, 4, 3, 2]].reshape(-1, 3, 3)
+    data = FileFrames(replace(silicon, stress=as_read), "some.xyz")
+    found = check_units([data], predict, "chgnet-0.3", voigt=["some.xyz"])
+    kinds = {finding.kind: finding for finding in found}
+    assert ("stress-order" in kinds) == (order != VOIGT) and ("stress-unit" in kinds) == (factor != 1)
+    for kind, word in (("stress-order", order), ("stress-unit", "sign" if factor < 0 else "")):
+        assert kind not in kinds or (kinds[kind].severity == "error" and word in kinds[kind].what)
+
+
+def test_an_order_that_cannot_be_told(silicon: Frames, predict: Predict) -> None:
+    """Without shear, or without a teacher: the order in which six values are read is said."""
+    pressure = np.eye(3) * np.linspace(-0.1, 0.1, len(silicon))[:, None, None]
+    data = FileFrames(replace(silicon, stress=pressure), "some.xyz")
+    theirs = replace(predict(silicon), stress=pressure)
+    for predicted in (theirs, None):
+        findings, same = check_order(data, predicted, "chgnet-0.3")
+        assert (only(findings).severity, findings[0].kind) == ("info", "stress-order") and same is data
 
 
 def test_unclear_is_a_warning(silicon: Frames, predict: Predict) -> None:

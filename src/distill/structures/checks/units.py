@@ -2,21 +2,29 @@
 
 A foundation model that was fitted to other calculations still predicts the pattern of forces, energy differences and
 stresses; where the pattern agrees, the ratio of labels to predictions tells the unit, and its sign the convention. What
-counts as agreement, and how far a ratio may be from a unit's, are the constants below.
+labels may be is in :mod:`distill.structures.checks.readings`; what counts as agreement are the constants below.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Literal
+from collections.abc import Callable, Collection, Mapping, Sequence
 
 import numpy as np
-from ase import units
 
 from distill.base.arrays import Array
-from distill.structures.checks.compare import Comparison, compare_energies, compare_forces, compare_stresses
+from distill.structures.checks.compare import Comparison
 from distill.structures.checks.finding import FileFrames, Finding
+from distill.structures.checks.orders import check_order
+from distill.structures.checks.readings import (
+    EQUAL,
+    TYPICAL,
+    Quantity,
+    Reading,
+    Way,
+    equally_likely,
+    readings,
+)
+from distill.structures.checks.ways import VIRIALS, energy_ways, force_ways, stress_ways
 from distill.structures.frames import Frames, concatenate
 
 Predict = Callable[[Frames], Frames]
@@ -32,226 +40,158 @@ WEAK = 0.5
 LARGE_ENERGY = 0.02
 """eV/atom: energies that differ by less need not resemble the predictions."""
 VALUES = 24
-"""Fewer values than this give a warning at most (energies: :data:`ENERGIES`)."""
-ENERGIES = 5
-LOW, HIGH = 0.5, 1.9
-"""Range of labels over predictions, in the right unit. Foundation models are too soft, so that it is above 1: silicon
-1.1 to 1.9 in single structures, 1.3 in the middle; Deng et al., npj Comput. Mater. 11, 9 (2025)."""
-TYPICAL = 1.25
-"""The ratio that is expected; the unit is the one that comes nearest to it. Ratios of 0.92 to 1.7 then tell
-Hartree/Bohr from Hartree/Å, a factor of 1.9 apart."""
-
-ALIKE = 0.1
-"""Logarithm of the ratio of two units below which no comparison tells them apart."""
+"""Fewer values than this give a warning at most (energies: :data:`FEWEST_ENERGIES`)."""
+FEWEST_ENERGIES = 5
 
 MOST_ATOMS = 1200
 """Atoms that the teacher is asked for, over all files: a few seconds of CHGNet on two cores."""
+MOST_PAIRS = 200_000
+"""The same for pairs of atoms within :data:`SIGHT`, as in so many atoms of diamond; memory grows with them."""
+SIGHT = 6.0
+"""Å; the cutoff of most foundation models."""
 MOST_FRAMES = 24
 """The same for structures, of each file."""
 
-Quantity = Literal["forces", "energies", "stresses"]
-
-UNITS: Mapping[Quantity, Mapping[str, float]] = {
-    "forces": {
-        "eV/Å": 1.0,
-        "Hartree/Bohr": units.Hartree / units.Bohr,
-        "Hartree/Å": units.Hartree,
-        "Ry/Bohr": units.Rydberg / units.Bohr,
-        "kcal/mol/Å": units.kcal / units.mol,
-        "kJ/mol/Å": units.kJ / units.mol,
-        "kJ/mol/nm (or meV/Å)": 0.1 * units.kJ / units.mol,
-    },
-    "energies": {
-        "eV": 1.0,
-        "Hartree": units.Hartree,
-        "Ry": units.Rydberg,
-        "kcal/mol": units.kcal / units.mol,
-        "kJ/mol": units.kJ / units.mol,
-        "meV": 1e-3,
-    },
-    "stresses": {
-        "eV/Å³": 1.0,
-        "GPa": units.GPa,
-        "kbar": 0.1 * units.GPa,
-        "Hartree/Bohr³": units.Hartree / units.Bohr**3,
-    },
-}
-"""Each unit in ours, which is the factor that converts labels."""
-
 KINDS: Mapping[Quantity, str] = {"forces": "force-unit", "energies": "energy-unit", "stresses": "stress-unit"}
-SIGNS: Mapping[Quantity, str] = {
-    "forces": "gradients instead of forces",
-    "energies": "binding energies counted positive",
-    "stresses": "stresses of the other sign convention",
-}
 
 
-@dataclass(frozen=True)
-class Reading:
-    """One way to read labels.
+def judge(
+    data: FileFrames, quantity: Quantity, ways: Sequence[Way], teacher: str, expected: float = TYPICAL
+) -> list[Finding]:
+    """Return what a comparison says about the unit of one quantity: nothing, where it is right.
 
-    Attributes:
-        units: units that they may be in, with the factors, signs included, that convert them to ours.
-        distance: how far the ratio is from what it should then be, as a logarithm.
+    Args:
+        data: the structures.
+        quantity: which of their labels.
+        ways: ways to read them, the right one first; none where they tell nothing.
+        teacher: who predicts.
+        expected: ratio of labels to predictions in the right unit.
     """
-
-    units: Mapping[str, float]
-    distance: float
-
-    @property
-    def factor(self) -> float:
-        """The first factor."""
-        return next(iter(self.units.values()))
-
-    def text(self) -> str:
-        """Return for instance ``27.211 (Hartree/Å) or 25.711 (Ry/Bohr)``."""
-        return " or ".join(f"{factor:.5g} ({unit})" for unit, factor in self.units.items())
-
-
-def readings(comparison: Comparison, quantity: Quantity) -> list[Reading]:
-    """Return the units that would explain the ratio, the likeliest first; the sign is in the factor.
-
-    Units of nearly the same size (:data:`ALIKE`) cannot be told apart and are one reading.
-    """
-    found = []
-    for unit, value in UNITS[quantity].items():
-        ratio = abs(comparison.ratio) * value
-        if LOW <= ratio <= HIGH:
-            distance = abs(float(np.log(ratio / TYPICAL)))
-            found.append(Reading({unit: float(np.copysign(value, comparison.ratio))}, distance))
-    found.sort(key=lambda reading: reading.distance)
-    return _merged(found)
-
-
-def _merged(found: list[Reading]) -> list[Reading]:
-    """Join readings whose factors are alike; the larger factor comes first."""
-    merged: list[Reading] = []
-    for reading in found:
-        alike = [m for m in merged if abs(np.log(reading.factor / m.factor)) < ALIKE]
-        if alike:
-            both = sorted([*alike[0].units.items(), *reading.units.items()], key=lambda item: -abs(item[1]))
-            merged[merged.index(alike[0])] = Reading(dict(both), alike[0].distance)
-        else:
-            merged.append(reading)
-    return merged
-
-
-def judge(data: FileFrames, quantity: Quantity, comparison: Comparison, teacher: str) -> list[Finding]:
-    """Return what a comparison says about the unit of one quantity: nothing, where it is right."""
-    possible = readings(comparison, quantity)
-    right = bool(possible) and possible[0].factor == 1.0
-    energies = quantity == "energies"
-    enough = comparison.values >= (ENERGIES if energies else VALUES)
-    clear = abs(comparison.correlation) >= (CLEAR_ENERGIES if energies else CLEAR)
-    if right and (comparison.correlation >= WEAK or energies):
+    if not ways:
         return []
-    said = (
-        f"{quantity} are {comparison.ratio:.3g} times what {teacher} predicts, with a correlation of "
-        f"{abs(comparison.correlation):.2f}"
-    )
-    if abs(comparison.correlation) < WEAK:
-        if energies and comparison.size < LARGE_ENERGY:
-            return []
-        what = f"{quantity} do not resemble what {teacher} predicts (correlation {comparison.correlation:.2f})"
-        remedy = "Check units, signs and the order of atoms; nothing is wrong if the teacher is poor on this material"
-        return [data.finding("warning", KINDS[quantity], what, remedy)]
+    best = max((way.comparison for way in ways), key=lambda one: abs(one.correlation))
+    possible = readings(ways, expected)
+    usual = any(r.right and (r is possible[0] or r.distance <= EQUAL) for r in possible)
+    energies = quantity == "energies"
+    if usual and (energies or abs(best.correlation) >= WEAK):
+        return []
+    if abs(best.correlation) < WEAK:
+        return _unlike(data, quantity, ways[0].comparison, teacher)
+    said = _said(quantity, ways[0].comparison if not possible or not possible[0].times else best, teacher)
     if not possible:
-        what = f"{said}, which is not a known unit"
-        return [data.finding("warning", KINDS[quantity], what, "Check their unit")]
-    remedy = _remedy(quantity, possible)
-    if clear and enough:
-        return [data.finding("error", KINDS[quantity], f"{said}: {_named(quantity, possible[0])}", remedy)]
-    what = f"{said}: perhaps {_named(quantity, possible[0])}, but that is not clear"
+        return [data.finding("warning", KINDS[quantity], f"{said}, which is not a known unit", "Check their unit")]
+    likely = equally_likely(possible)
+    named, remedy = " or ".join(_named(reading) for reading in likely), _remedy(quantity, possible, likely)
+    enough = best.values >= (FEWEST_ENERGIES if energies else VALUES)
+    clear = abs(best.correlation) >= (CLEAR_ENERGIES if energies else CLEAR)
+    if clear and enough and not any(reading.right for reading in possible):
+        return [data.finding("error", KINDS[quantity], f"{said}: {named}", remedy)]
+    what = f"{said}: perhaps {named}, but that is not clear"
     return [data.finding("warning", KINDS[quantity], what, remedy)]
 
 
-def _named(quantity: Quantity, reading: Reading) -> str:
-    words = [" or ".join(reading.units)] if abs(reading.factor) != 1 else []
-    return ", ".join([*words, SIGNS[quantity]] if reading.factor < 0 else words) or "the right unit"
+def _said(quantity: Quantity, comparison: Comparison, teacher: str) -> str:
+    return (
+        f"{quantity} are {comparison.ratio:.3g} times what {teacher} predicts, with a correlation of "
+        f"{abs(comparison.correlation):.2f}"
+    )
 
 
-def _remedy(quantity: Quantity, possible: list[Reading]) -> str:
-    likely = f"{possible[0].factor:.5g}" if len(possible[0].units) == 1 else possible[0].text()
-    others = f"; less likely by {', '.join(reading.text() for reading in possible[1:])}" if possible[1:] else ""
-    return f"Multiply the {quantity} by {likely}{others}"
-
-
-def judge_stress(data: FileFrames, labels: Frames, predicted: Frames, teacher: str) -> list[Finding]:
-    """Return what stresses say: unit and sign, or a virial under the name of a stress and the other way round."""
-    if labels.stress is None or predicted.stress is None:
+def _unlike(data: FileFrames, quantity: Quantity, comparison: Comparison, teacher: str) -> list[Finding]:
+    """Return that labels have nothing to do with the predictions, unless they are too small to."""
+    if quantity == "energies" and comparison.size < LARGE_ENERGY:
         return []
-    used = np.isfinite(labels.stress).all(axis=(1, 2)) & np.isfinite(predicted.stress).all(axis=(1, 2))
-    if not used.any():
-        return []
-    volumes = labels.volumes[used, None, None]
-    own, theirs = labels.stress[used], predicted.stress[used]
-    plain = compare_stresses(own, theirs)
-    if plain is None:
-        return []
-    best = readings(plain, "stresses")
-    for scale, sign, what, remedy in (
-        (1 / volumes, -1, "virials in eV", "Name their key 'virial', or multiply the stresses by -1/volume"),
-        (1 / volumes, 1, "virials in eV of the other sign", "Multiply the stresses by 1/volume"),
-        (volumes, -1, "stresses in eV/Å³ under a key of virials", "Name their key 'stress'"),
-    ):
-        other = compare_stresses(own * scale, theirs)
-        fits = readings(other, "stresses") if other is not None else []
-        clear = other is not None and abs(other.correlation) >= CLEAR and other.values >= VALUES
-        if other is None or not clear or not fits or fits[0].factor != sign:
-            continue
-        if not best or fits[0].distance < best[0].distance:
-            said = f"stresses look like {what} (correlation {abs(other.correlation):.2f} with {teacher})"
-            return [data.finding("error", "stress-unit", said, remedy)]
-    return judge(data, "stresses", plain, teacher)
+    what = f"{quantity} do not resemble what {teacher} predicts (correlation {comparison.correlation:.2f})"
+    remedy = "Check units, signs and the order of atoms"
+    if not data.frames.pbc.any():
+        remedy += ", and whether a Lattice is missing (a crystal or a liquid is read as a cluster without it)"
+    remedy += "; nothing is wrong if the teacher is poor on this material"
+    return [data.finding("warning", KINDS[quantity], what, remedy)]
 
 
-def check_units(files: list[FileFrames], predict: Predict, teacher: str, pooled: bool = True) -> list[Finding]:
+def _named(reading: Reading) -> str:
+    return " or ".join(reading.units)
+
+
+def _remedy(quantity: Quantity, possible: Sequence[Reading], likely: Sequence[Reading]) -> str:
+    others = [reading for reading in possible if reading not in likely and not reading.right]
+    text = likely[0].short() if len(likely) == 1 else " or ".join(reading.text() for reading in likely)
+    less = f"; less likely by {', '.join(reading.text() for reading in others)}" if others else ""
+    told = "" if len(likely) == 1 else ". The file does not tell which: see how it was written"
+    named = ", or name their key 'virial'" if likely[0].way == VIRIALS else ""
+    return f"Multiply the {quantity} by {text}{named}{less}{told}"
+
+
+def check_units(
+    files: list[FileFrames], predict: Predict, teacher: str, pooled: bool = True, voigt: Collection[str] = ()
+) -> list[Finding]:
     """Compare a few structures of each file with the teacher's predictions.
 
     Forces and stresses are judged file by file, energies, of which there are fewer, of all files together unless
     ``pooled`` is False (for files of different levels of theory). Structures whose elements the teacher does not know
-    must have been left out.
+    must have been left out. ``voigt`` names the files with stresses of six values, whose order is judged too.
 
     Returns:
         findings on units and signs; one of kind ``units-unchecked`` where nothing could be compared.
     """
     chosen = [data.frames[pick(data.frames, MOST_ATOMS // len(files), MOST_FRAMES)] for data in files]
-    some = [(data, labels) for data, labels in zip(files, chosen, strict=True) if len(labels)]
+    some = [FileFrames(labels, data.name) for data, labels in zip(files, chosen, strict=True) if len(labels)]
     if not some:
         what = f"units were not compared with {teacher}: every structure has more than {MOST_ATOMS} atoms"
         return [Finding("info", "units-unchecked", what, ", ".join(data.name for data in files))]
-    predicted = predict(concatenate([labels for _, labels in some]))
+    everything = concatenate([data.frames for data in some])
+    predicted = predict(everything)
     findings: list[Finding] = []
-    start = 0
-    for data, labels in some:
-        theirs = predicted[start : start + len(labels)]
-        start += len(labels)
-        if labels.forces is not None and (forces := compare_forces(labels, theirs)):
-            findings += judge(data, "forces", forces, teacher)
-        findings += judge_stress(data, labels, theirs, teacher)
+    start, ratios = 0, []
+    for data in some:
+        theirs = predicted[start : start + len(data.frames)]
+        start += len(data.frames)
+        ways = force_ways(data.frames, theirs)
+        findings += judge(data, "forces", ways, teacher)
+        ratios += [ratio for way in ways if (ratio := way.usual_ratio(CLEAR)) is not None]
+        findings += _judge_stress(data, theirs, teacher, data.name in voigt)
         if not pooled:
-            findings += _judge_energies(data, labels, theirs, teacher)
+            findings += judge(data, "energies", energy_ways(data.frames, theirs), teacher, _expected(ratios[-1:]))
     if pooled:
-        everything = FileFrames(concatenate([labels for _, labels in some]), ", ".join(data.name for data, _ in some))
-        findings += _judge_energies(everything, everything.frames, predicted, teacher)
+        together = FileFrames(everything, ", ".join(data.name for data in some))
+        findings += judge(together, "energies", energy_ways(everything, predicted), teacher, _expected(ratios))
     return findings
 
 
-def _judge_energies(data: FileFrames, labels: Frames, predicted: Frames, teacher: str) -> list[Finding]:
-    compared = compare_energies(labels, predicted) if labels.energy is not None else None
-    return judge(data, "energies", compared, teacher) if compared else []
+def _expected(ratios: Sequence[float]) -> float:
+    """Return the ratio that energies should have if that of the forces, in the right unit, is known."""
+    return float(np.median(ratios)) if ratios else TYPICAL
+
+
+def _judge_stress(data: FileFrames, predicted: Frames, teacher: str, voigt: bool) -> list[Finding]:
+    order: list[Finding] = []
+    if voigt:
+        order, data = check_order(data, predicted, teacher)
+    return order + judge(data, "stresses", stress_ways(data.frames, predicted, CLEAR), teacher)
+
+
+def pair_counts(frames: Frames) -> Array:
+    """Return about how many pairs of atoms within :data:`SIGHT` each structure has, ``[B]``, from its density."""
+    around = frames.n_atoms - 1.0
+    whole = frames.pbc.all(axis=1) & (frames.volumes > 0)
+    density = frames.n_atoms[whole] / frames.volumes[whole]
+    around[whole] = density * 4 / 3 * np.pi * SIGHT**3
+    return np.asarray(frames.n_atoms * around)
 
 
 def pick(frames: Frames, most_atoms: int, most_frames: int) -> Array:
     """Return at most so many structures, spread over the energies per atom but for their ends, ascending.
 
-    One structure of up to :data:`MOST_ATOMS` atoms is taken even where ``most_atoms`` are fewer.
+    One structure of up to :data:`MOST_ATOMS` atoms is taken even where ``most_atoms`` are fewer; none of more than
+    :data:`MOST_PAIRS` pairs is, and together they have no more.
     """
+    pairs = pair_counts(frames)
     order = np.arange(len(frames)) if frames.energy is None else np.argsort(frames.energy_per_atom, kind="stable")
     fitting = order[frames.n_atoms[order] <= max(most_atoms, int(frames.n_atoms.min()))]
-    fitting = fitting[frames.n_atoms[fitting] <= MOST_ATOMS]
+    fitting = fitting[(frames.n_atoms[fitting] <= MOST_ATOMS) & (pairs[fitting] <= MOST_PAIRS)]
     if not len(fitting):
         return fitting
-    number = max(1, min(most_frames, len(fitting), int(most_atoms / frames.n_atoms[fitting].mean())))
+    most = min(most_atoms / frames.n_atoms[fitting].mean(), MOST_PAIRS / max(pairs[fitting].mean(), 1.0))
+    number = max(1, min(most_frames, len(fitting), int(most)))
     middles = ((np.arange(number) + 0.5) * len(fitting) / number).astype(np.int64)
     return np.sort(fitting[middles])
