@@ -77,7 +77,7 @@ def _magnitude(data: FileFrames) -> Iterator[Finding]:
         yield data.finding("warning", "energy-magnitude", what, remedy)
     elif abs(typical) < SMALL_ENERGY and not set(data.frames.elements) & set(_WEAKLY_BOUND):
         what = f"energies are small ({typical:+.3g} eV/atom in the middle)"
-        remedy = "Check that they are total energies in eV: 1 Hartree is 27.2114 eV, 1 Ry 13.6057 eV"
+        remedy = "Check that they are total energies, not per atom, in eV (1 Hartree is 27.2114 eV, 1 Ry 13.6057 eV)"
         yield data.finding("warning", "energy-magnitude", what, remedy)
 
 
