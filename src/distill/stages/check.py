@@ -161,13 +161,15 @@ class FileData:
     findings: tuple[Finding, ...] = ()
 
 
-def check_file(path: Path, teacher: str = "chgnet-0.3") -> list[Finding]:
+def check_file(path: Path, teacher: str = "chgnet-0.3", predict: Predict | None = None) -> list[Finding]:
     """Check one extended XYZ file by itself, as a training file; the last finding says what was read.
+
+    ``predict`` returns the teacher's predictions, for a caller who has opened it and checks many files.
 
     Raises UserError for a file that cannot be read, has no energies or no forces.
     """
     inputs, settings = {"train": path}, Check.Settings(teacher=teacher)
-    return _examine(_read(inputs, settings), settings, lambda: _zero_shot(settings, inputs))
+    return _examine(_read(inputs, settings), settings, lambda: predict or _zero_shot(settings, inputs))
 
 
 def check_data(inputs: Paths, settings: Check.Settings, seed: int) -> list[Finding]:
@@ -265,7 +267,8 @@ def _divide(data: FileData, settings: Check.Settings, seed: int) -> tuple[dict[s
 def _described(data: FileData, name: str) -> Finding:
     file = data.files[name]
     atoms = f"{len(file.frames)} structures, {len(file.frames.numbers)} atoms of {', '.join(_symbols(file.frames))}"
-    return file.finding("info", "read", f"{atoms}; {data.sources[name].text()}")
+    vacuum = "" if file.frames.pbc.any() else " in vacuum (no periodic cell)"
+    return file.finding("info", "read", f"{atoms}{vacuum}; {data.sources[name].text()}")
 
 
 def _symbols(frames: Frames) -> list[str]:

@@ -18,6 +18,7 @@ from distill.structures.checks.finding import FileFrames, Finding, by_severity
 from distill.structures.checks.geometry import check_cells, check_distances, check_duplicates
 from distill.structures.checks.kinds import FATAL
 from distill.structures.checks.labels import check_energies, check_forces, check_stresses
+from distill.structures.checks.length_units import check_lengths, retry
 from distill.structures.checks.orders import check_order
 from distill.structures.checks.placeholders import check_placeholders
 from distill.structures.checks.sets import check_elements, check_keys, check_leakage, check_unseen
@@ -73,6 +74,17 @@ def check_files(
         predict: returns the zero-shot teacher's predictions; None leaves out what needs them.
     """
     findings = check_keys({files[name].name: source for name, source in sources.items()})
+    lengths = {
+        name: check_lengths(
+            data,
+            predict if len(_known(data, elements).frames) == len(data.frames) else None,
+            teacher,
+            "virial" in (sources[name].stress or "").lower(),
+        )
+        for name, data in files.items()
+    }
+    files = {name: one.data for name, one in lengths.items()}
+    findings += [finding for one in lengths.values() for finding in one.findings]
     for name, data in files.items():
         findings += [data.finding("info", "format", note) for note in sources[name].notes]
         findings += check_frames(data, sources[name].magnetic)
@@ -80,16 +92,33 @@ def check_files(
         findings += check_unseen(data, files["train"].frames.elements)
     for one, other in combinations(files.values(), 2):
         findings += check_leakage(one, other)
-    known = [_known(data, elements) for data in files.values()]
-    complete = all(len(one.frames) == len(data.frames) for one, data in zip(known, files.values(), strict=True))
+    sound = [one.data.without(~one.sound) for one in lengths.values()]
+    known = [_known(data, elements) for data in sound]
+    complete = all(len(one.frames) == len(data.frames) for one, data in zip(known, sound, strict=True))
     voigt = [files[name].name for name, source in sources.items() if source.voigt]
-    levels = check_levels(list(files.values()), predict if complete else None)
+    levels = check_levels(sound, predict if complete else None)
     comparable = [_of_one_level(data) for data in known if len(data.frames)]
     if predict is not None and comparable:
-        findings += check_units(comparable, predict, teacher, pooled=not levels, voigt=voigt)
+        findings += _compared(comparable, predict, teacher, not levels, voigt)
     else:
         findings += [f for data in files.values() if data.name in voigt for f in check_order(data, None, teacher)[0]]
     return by_severity(findings + levels)
+
+
+def _compared(
+    files: list[FileFrames], predict: Predict, teacher: str, pooled: bool, voigt: Collection[str]
+) -> list[Finding]:
+    """Return what the teacher says of units; where forces are unlike its own, it is asked about other lengths too."""
+    findings = check_units(files, predict, teacher, pooled, voigt)
+    doubtful = {finding.where for finding in findings if finding.kind == "force-unit" and finding.severity == "warning"}
+    tried = [retry(data, predict, teacher) if data.name in doubtful else ([], None) for data in files]
+    if not any(lengths for _, lengths in tried):
+        return findings
+    moved = [
+        replace(data, frames=lengths.in_angstrom(data.frames)) if lengths else data
+        for data, (_, lengths) in zip(files, tried, strict=True)
+    ]
+    return [f for found, _ in tried for f in found] + check_units(moved, predict, teacher, pooled, voigt)
 
 
 def _known(data: FileFrames, elements: Collection[int] | None) -> FileFrames:

@@ -1,0 +1,207 @@
+"""In which unit positions and cell are, told by the nearest distances: they are about the sums of covalent radii.
+
+In Bohr they are 1.9 times these sums, in nm 0.1 times; fractional positions lie on top of each other. Tests of geometry
+are cheap: they come before the teacher is asked, and what fails them is not shown to it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from itertools import product
+
+import numpy as np
+from ase import units
+from ase.data import covalent_radii
+from vesin import NeighborList
+
+from distill.base.arrays import Array
+from distill.base.conventions import CLOSEST_RATIO
+from distill.structures.frames import Frames
+
+FAR = 1.45
+"""Nearest distance over the sum of covalent radii above which no two atoms are bound. Close-packed metals have 1.1 to
+1.2, stretched by a tenth 1.3; Bohr read as Å has 1.6 or more."""
+BONDED = (0.7, 1.4)
+"""The same ratio, where the unit is right: of the closest pair of a structure ..."""
+NEIGHBOURED = (0.7, 1.7)
+"""... and of an atom in the middle of all to its nearest one."""
+DENSEST = 1.0
+"""Atoms per Å³; diamond has 0.18, hydrogen at the pressure of a planet's core 0.6."""
+NOBLE = (2, 10, 18, 36, 54, 86)
+"""Elements whose nearest distances are not those of bonds."""
+ROOM = 0.35
+"""Share of a cell that is empty in every direction if the cell alone is in Bohr, 0.47, less the layer of an atom."""
+LEAST = 6
+"""Atoms; fewer leave a cell that empty anyway."""
+LAYER = 3.5
+"""Å; the widest empty layer of condensed matter."""
+SAMPLE = 6
+"""Structures that each explanation is tried on."""
+SMALL = 500
+"""Atoms of the largest of them."""
+FEW = 200
+"""Atoms whose distances are all calculated; a list of neighbours is slow in a cell that is all but empty."""
+FARTHEST = 2.5
+"""Fractional coordinates beyond this are none: atoms of a simulation rarely leave their cell by more."""
+
+LENGTHS = {"Å": 1.0, "Bohr": units.Bohr, "nm": 10.0, "pm": 0.01}
+FRACTIONAL = "fractional"
+
+
+@dataclass(frozen=True)
+class Lengths:
+    """Units of positions (or ``fractional``) and of the cell."""
+
+    positions: str
+    cell: str
+
+    def in_angstrom(self, frames: Frames) -> Frames:
+        """Return structures whose positions and cells are in these units in Å."""
+        cells = frames.cells * LENGTHS[self.cell]
+        if self.positions == FRACTIONAL:
+            moved = np.einsum("ni,nij->nj", frames.positions, cells[frames.structure_of_atom])
+        else:
+            moved = frames.positions * LENGTHS[self.positions]
+        return replace(frames, positions=moved, cells=cells)
+
+    @property
+    def both_wrong(self) -> bool:
+        """Whether positions and cell are in two units, neither of them Å, which is rare."""
+        return self.positions != self.cell and "Å" not in (self.positions, self.cell)
+
+    @property
+    def words(self) -> str:
+        """Return for instance ``positions and cell in Bohr``."""
+        if self.positions == self.cell:
+            return f"positions and cell in {self.cell}"
+        parts = [f"positions in {self.positions}" if self.positions != FRACTIONAL else "fractional positions"]
+        both = [parts[0]] if self.positions != "Å" else []
+        return " and ".join([*both, *([f"a cell in {self.cell}"] if self.cell != "Å" else [])])
+
+    @property
+    def remedy(self) -> str:
+        """Return for instance ``Multiply positions and cell by 0.529177``."""
+        if self.positions == self.cell:
+            return f"Multiply positions and cell by {LENGTHS[self.cell]:.6g}"
+        parts = []
+        if self.cell != "Å":
+            parts.append(f"multiply the cell by {LENGTHS[self.cell]:.6g}")
+        if self.positions == FRACTIONAL:
+            parts.append("multiply the positions by the lattice vectors (ASE: atoms.set_scaled_positions)")
+        elif self.positions != "Å":
+            parts.append(f"multiply the positions by {LENGTHS[self.positions]:.6g}")
+        text = ", then ".join(parts)
+        return text[0].upper() + text[1:]
+
+
+OTHERS = tuple(
+    sorted(
+        (Lengths(p, c) for p, c in product((*LENGTHS, FRACTIONAL), LENGTHS) if (p, c) != ("Å", "Å")),
+        key=lambda one: (one.positions != one.cell, (one.positions, one.cell) != (FRACTIONAL, "Å"), one.both_wrong),
+    )
+)
+"""Everything else that lengths may be in, the usual first: one unit for both, fractional positions, one alone."""
+
+
+def nearest_ratios(frames: Frames) -> Iterator[tuple[float, float]]:
+    """Yield of each structure the ratio of distance to sum of covalent radii: closest pair, and middle of all atoms.
+
+    The latter is the median over atoms of the ratio to the nearest neighbour. Infinite without neighbours within reach,
+    zero for structures too dense to be searched.
+    """
+    offsets = frames.offsets
+    for i in range(len(frames)):
+        atoms = slice(offsets[i], offsets[i + 1])
+        positions, cell, pbc = frames.positions[atoms], frames.cells[i], frames.pbc[i]
+        if _density(positions, cell, pbc) > DENSEST:
+            yield 0.0, 0.0
+            continue
+        radii = covalent_radii[frames.numbers[atoms]]
+        nearest = _nearest(positions, cell, pbc, radii)
+        yield float(nearest.min()), float(np.median(nearest))
+
+
+def _nearest(positions: Array, cell: Array, pbc: Array, radii: Array) -> Array:
+    """Return the smallest ratio of a distance to the sum of radii of every atom, ``[n]``; infinite out of reach."""
+    cutoff = 2 * NEIGHBOURED[1] * float(radii.max())
+    heights = 1 / np.linalg.norm(np.linalg.inv(cell), axis=0) if pbc.all() else np.full(3, np.inf)
+    if len(radii) <= FEW and (pbc.all() or not pbc.any()) and heights.min() > 2 * cutoff:
+        difference = positions[:, None] - positions
+        if pbc.all():  # the nearest image, which a cell so wide determines up to the cutoff
+            difference -= np.rint(difference @ np.linalg.inv(cell)) @ cell
+        ratios = np.linalg.norm(difference, axis=2) / (radii[:, None] + radii)
+        np.fill_diagonal(ratios, np.inf)
+        return np.asarray(ratios.min(axis=1))
+    search = NeighborList(cutoff=cutoff, full_list=True)
+    one, other, distance = search.compute(positions, cell, pbc, "ijd")
+    nearest = np.full(len(radii), np.inf)
+    np.minimum.at(nearest, one, distance / (radii[one] + radii[other]))
+    return nearest
+
+
+def _density(positions: Array, cell: Array, pbc: Array) -> float:
+    """Return the atoms per Å³ of the cell or of the box around them, whichever is more."""
+    box = float(np.maximum(np.ptp(positions, axis=0), 2.0).prod())
+    volume = abs(float(np.linalg.det(cell))) if pbc.all() else np.inf
+    return len(positions) / max(min(box, volume), 1e-12)
+
+
+def impossible(frames: Frames) -> Array:
+    """Return which structures ``[B]`` no material has: atoms on top of each other, or none near another.
+
+    Noble gases, single atoms and pairs without a period are never too far apart.
+    """
+    closest = np.array([ratio for ratio, _ in nearest_ratios(frames)]).reshape(-1)
+    noble = np.logical_or.reduceat(np.isin(frames.numbers, NOBLE), frames.offsets[:-1])
+    alone = ~frames.pbc.any(axis=1) & (frames.n_atoms <= 2)
+    return np.asarray((closest < CLOSEST_RATIO) | ((closest > FAR) & ~noble & ~alone))
+
+
+def explanations(frames: Frames) -> list[Lengths]:
+    """Return the units in which positions and cells would be those of a material, the likeliest first.
+
+    Those without empty layers are likelier, since matter is more often condensed than not; then the usual ones.
+    """
+    order = np.argsort(frames.n_atoms, kind="stable")
+    few = frames[order[frames.n_atoms[order] <= SMALL][:SAMPLE]]
+    found = []
+    for rank, lengths in enumerate(OTHERS if len(few) else ()):
+        if not few.pbc.any() and lengths.positions != lengths.cell:
+            continue
+        if lengths.positions == FRACTIONAL and np.abs(few.positions).max() > FARTHEST:
+            continue
+        tried = lengths.in_angstrom(few)
+        if all(_possible(*ratios) for ratios in nearest_ratios(tried)):
+            empty = float(np.median(np.maximum(_gaps(tried) - LAYER, 0).sum(axis=1)))
+            found.append((round(empty / LAYER) + 3 * lengths.both_wrong, rank, lengths))
+    return [lengths for _, _, lengths in sorted(found, key=lambda one: one[:2])]
+
+
+def _possible(closest: float, middle: float) -> bool:
+    return BONDED[0] <= closest <= BONDED[1] and NEIGHBOURED[0] <= middle <= NEIGHBOURED[1]
+
+
+def half_empty(frames: Frames) -> bool:
+    """Return whether the atoms of every structure lie in one corner, as if the cell alone was in Bohr."""
+    if not frames.pbc.all() or not len(frames) or frames.n_atoms.min() < LEAST:
+        return False
+    heights = 1 / np.linalg.norm(np.linalg.inv(frames.cells), axis=1)  # [B, 3]
+    gaps = _gaps(frames)
+    filled = ((gaps - (1 - LENGTHS["Bohr"]) * heights) < LAYER).sum(axis=1) >= 2
+    return bool((gaps / heights > ROOM).all() and filled.all())
+
+
+def _gaps(frames: Frames) -> Array:
+    """Return the widest empty layer in Å along each lattice vector, ``[B, 3]``; 0 without a cell."""
+    gaps = np.zeros((len(frames), 3))
+    offsets = frames.offsets
+    for i in range(len(frames)):
+        cell = frames.cells[i]
+        if not frames.pbc[i].all() or abs(np.linalg.det(cell)) < 1e-12:
+            continue
+        inverse = np.linalg.inv(cell)
+        fractional = np.sort((frames.positions[offsets[i] : offsets[i + 1]] @ inverse) % 1.0, axis=0)
+        layers = np.diff(np.vstack([fractional, fractional[:1] + 1]), axis=0).max(axis=0)
+        gaps[i] = layers / np.linalg.norm(inverse, axis=0)
+    return gaps
