@@ -21,6 +21,7 @@ from distill.base.arrays import Array
 from distill.base.random import stream
 from distill.potentials.interface.potential import Potential
 from distill.potentials.interface.saving import load, save
+from distill.potentials.interface.smoothness import rough_crystals
 from distill.structures.frames import Frames, concatenate
 
 STEP = 1e-5
@@ -36,7 +37,8 @@ SINGLE = 2e-4
 def check_potential(potential: Potential) -> list[str]:
     """Return what is wrong with ``potential``, one sentence each; nothing when all is well.
 
-    Checked are forces and stress against finite differences of the energy, extensivity, invariance to translation,
+    Checked are forces and stress against finite differences of the energy, that force constants of perfect crystals do
+    not depend on the displacement, extensivity, invariance to translation,
     rotation, permutation and lattice translation, batches against single structures, isolated atoms, molecules without
     a cell, and that a saved and loaded potential predicts the same to the last bit. Laws that a potential says it
     violates (``Potential.violated_symmetries``) are left out.
@@ -44,6 +46,7 @@ def check_potential(potential: Potential) -> list[str]:
     frames = example_frames(potential.elements)
     checks: list[Callable[[Potential, Frames], Iterator[str]]] = [
         check_derivatives,
+        check_smoothness,
         check_extensivity,
         check_symmetry,
         check_batching,
@@ -54,7 +57,7 @@ def check_potential(potential: Potential) -> list[str]:
 
 
 def keeps(potential: Potential, law: str) -> bool:
-    """Return whether the potential claims a law: ``derivatives``, ``rotation`` or ``separation``."""
+    """Return whether the potential claims a law: ``derivatives``, ``smoothness``, ``rotation`` or ``separation``."""
     return law not in potential.violated_symmetries
 
 
@@ -124,6 +127,12 @@ def compare(what: str, expected: Labels, found: Labels) -> Iterator[str]:
         size = max(float(np.abs(np.nan_to_num(a)).max(initial=0.0)), 1.0)
         if not np.allclose(a, b, rtol=0, atol=SINGLE * size, equal_nan=True):
             yield f"{what} changes the {name} by {np.nanmax(np.abs(a - b)):.3g}"
+
+
+def check_smoothness(potential: Potential, frames: Frames) -> Iterator[str]:
+    """Compare force constants of perfect crystals at small and large displacements, in double precision."""
+    if keeps(potential, "smoothness"):
+        yield from rough_crystals(copy.deepcopy(potential).double().evaluate, *map(int, frames.numbers[[0, -1]]))
 
 
 def check_extensivity(potential: Potential, frames: Frames) -> Iterator[str]:

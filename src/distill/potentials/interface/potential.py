@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import torch
@@ -56,15 +56,15 @@ class Potential(nn.Module):
         settings: the settings it was built with.
         origin: where published weights are from: file, SHA-256, licence; empty for students.
         attachments: files, by name, that are saved with it because its settings do not describe it.
-        violated_symmetries: laws of ``check_potential`` that it does not keep by construction: derivatives, rotation,
-            separation.
+        violated_symmetries: laws of ``check_potential`` that it does not keep by construction: derivatives, smoothness,
+            rotation, separation.
         compiled: ``"fit"`` or ``"use"`` while computed with a compiled network, see :meth:`compile_for`; else ``"no"``.
         memory_per_atom: bytes that one atom takes in evaluation, roughly; sizes the first batch on a GPU.
     """
 
     predicts_stress = True
     memory_per_atom = 4_000_000
-    violated_symmetries: ClassVar[tuple[str, ...]] = ()
+    violated_symmetries: tuple[str, ...] = ()
 
     def __init__(
         self, cutoff: float, *, elements: tuple[int, ...] | None = None, learn_reference_energies: bool

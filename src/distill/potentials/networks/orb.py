@@ -15,7 +15,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from itertools import pairwise
-from typing import ClassVar
 
 import torch
 from ase.data import covalent_radii
@@ -265,11 +264,13 @@ class OrbPotential(Potential):
     """
 
     reference: Tensor
-    violated_symmetries: ClassVar[tuple[str, ...]] = ("rotation", "separation")
+    violated_symmetries: tuple[str, ...] = ("rotation", "separation")
 
     def __init__(self, network: OrbNetwork, head: int, *, neighbours: int, elements: tuple[int, ...]) -> None:
         super().__init__(CUTOFF, elements=elements, learn_reference_energies=False)
         self.neighbours = neighbours
+        if neighbours < USUAL_NEIGHBOURS:  # which of several neighbours at one distance are seen is chance
+            self.violated_symmetries = (*self.violated_symmetries, "smoothness")
         self.memory_per_atom = BYTES_PER_EDGE * min(neighbours, USUAL_NEIGHBOURS)
         self.network = network
         self.energy_head = Head(network, head, 1)

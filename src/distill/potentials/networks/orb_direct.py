@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -21,7 +20,7 @@ class OrbDirect(OrbPotential):
     energy, and the minimum of its energy is not exactly where its forces vanish.
     """
 
-    violated_symmetries: ClassVar[tuple[str, ...]] = ("derivatives", "rotation", "separation")
+    violated_symmetries = ("derivatives", "rotation", "separation")
 
     def __init__(self, network: OrbNetwork, head: int, *, neighbours: int, elements: tuple[int, ...]) -> None:
         super().__init__(network, head, neighbours=neighbours, elements=elements)

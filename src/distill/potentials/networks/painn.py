@@ -1,6 +1,8 @@
 """PaiNN (Schütt, Unke, Gastegger, arXiv:2102.03150), evaluated on edges.
 
-The function is that of graph-pes' PaiNN (a test compares them); what differs is the order of work. Distances and radial
+The function is that of graph-pes' PaiNN (a test compares them) but for the lengths of vectors, which are smooth here:
+at sites of high symmetry all vectors vanish, and a length itself has the tip of a cone there, so that force constants
+of a perfect crystal would depend on the displacement. What differs besides is the order of work. Distances and radial
 filters are computed once for each pair instead of for both directions, vectors are stored as ``(N, 3, D)`` so that
 linear maps need no transposition, the first layer skips the vectors that are still zero, the last one those that nobody
 reads.
@@ -9,6 +11,7 @@ reads.
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -20,6 +23,13 @@ from distill.potentials.networks.silu import silu
 from distill.potentials.networks.student import Student
 
 ENVELOPE_POWER = 6
+
+SOFTENING = 0.01
+"""ε of the smooth length sqrt(|v|² + ε): its square root is the length below which a vector counts by its square.
+Vectors of silicon are 0.01 long where atoms are displaced by 0.01 Å, 0.1 by 0.1 Å."""
+
+FORMER_SOFTENING = 1e-8
+"""ε of models that were saved before lengths were smooth; it is that of graph-pes."""
 
 
 class TwoLayerPerceptron(nn.Module):
@@ -97,17 +107,25 @@ class Interaction(nn.Module):
 class Update(nn.Module):
     """Scalars and vectors of an atom change each other (figure 2c of the paper)."""
 
+    softening: Tensor
+
     def __init__(self, channels: int) -> None:
         super().__init__()
+        self.register_buffer("softening", torch.tensor(SOFTENING))
         self.uv = nn.Linear(channels, 2 * channels, bias=False)
         self.mlp = TwoLayerPerceptron(2 * channels, channels, 3 * channels)
+
+    def _load_from_state_dict(self, state_dict: dict[str, Tensor], prefix: str, *rest: Any) -> None:
+        """Load weights; those saved without a softening have the former one."""
+        state_dict.setdefault(f"{prefix}softening", torch.tensor(FORMER_SOFTENING))
+        super()._load_from_state_dict(state_dict, prefix, *rest)
 
     def forward(self, s: Tensor, v: Tensor, vectors_needed: bool) -> tuple[Tensor, Tensor]:
         """Return scalars ``(N, D)`` and vectors ``(N, 3, D)``; the vectors unchanged where they are not needed."""
         width = s.shape[1]
         u, w = self.uv(v).split(width, dim=-1)  # (N, 3, D): U v and V v of the paper
-        norm = (w.square().sum(1) + 1e-8).sqrt()  # (N, D)
-        a, b, c = self.mlp(torch.cat([s, norm], dim=-1)).split(width, dim=-1)  # (N, D)
+        length = (w.square().sum(1) + self.softening).sqrt()  # (N, D)
+        a, b, c = self.mlp(torch.cat([s, length], dim=-1)).split(width, dim=-1)  # (N, D)
         s = s + b + c * (u * w).sum(1)
         return s, v + u * a.unsqueeze(1) if vectors_needed else v
 

@@ -8,8 +8,10 @@ import torch
 from distill.potentials.interface.batch import Batch
 from distill.potentials.interface.conformance import check_potential
 from distill.potentials.interface.potential import Potential
-from distill.potentials.networks.painn import PaiNNPotential
+from distill.potentials.interface.smoothness import force_constants, perfect_crystals
+from distill.potentials.networks.painn import FORMER_SOFTENING, PaiNNPotential
 from distill.potentials.students.painn import PaiNN
+from distill.structures.frames import Frames
 
 
 def neighbours(batch: Batch) -> torch.Tensor:
@@ -57,3 +59,24 @@ def test_a_fault_is_found(painn: Potential, fault: str, word: str, monkeypatch: 
 def test_a_loss_in_saving_is_found(painn: Potential) -> None:
     painn.settings = PaiNN.Settings(channels=8, layers=2, radial_features=6, cutoff=4.0)
     assert any("saving" in failure for failure in check_potential(painn))
+
+
+def test_the_tip_of_a_cone_is_found(painn: Potential) -> None:
+    """Lengths of vectors as they are published: their tip is at every symmetric site."""
+    for update in painn.updates:
+        update.softening.fill_(FORMER_SOFTENING)
+    found = check_potential(painn)
+    assert {name for name in ("diamond", "fcc", "bcc", "rocksalt") for f in found if f" of {name} depends" in f}, found
+    assert all("depends on the displacement" in failure for failure in found)
+
+
+def test_force_constants_are_those_of_springs() -> None:
+    """An atom on springs of 3 eV/Å² along x and 5 across: the direction chosen mixes them by its squares."""
+    crystal = perfect_crystals(14, 14)["bcc"]
+
+    def springs(frames: Frames) -> Frames:
+        moved = frames.positions.reshape(len(frames), -1, 3) - crystal.positions
+        return frames.with_labels(None, (-moved * [3.0, 5.0, 5.0]).reshape(-1, 3), None)
+
+    expected = 3.0 * 0.6**2 + 5.0 * (0.48**2 + 0.64**2)
+    assert force_constants(springs, crystal) == pytest.approx(expected, rel=1e-9)

@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+import copy
+import json
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
 from ase import Atoms
 from ase.build import bulk, molecule
 from ase.data import covalent_radii
+from safetensors.torch import load_file, save_file
 
+from distill.base.files import hash_file
 from distill.potentials.interface.batch import Batch
 from distill.potentials.interface.potential import Potential
-from distill.potentials.networks.zbl import INNER, OUTER, ZBLRepulsion, switch
+from distill.potentials.interface.saving import load, save
+from distill.potentials.networks.painn import FORMER_SOFTENING
+from distill.potentials.networks.zbl import FORMER_RANGE, INNER, OUTER, ZBLRepulsion, switch
 from distill.structures.frames import Frames
 
 
@@ -35,7 +43,7 @@ def test_is_the_universal_potential_below_the_inner_radius(painn: Potential, sym
 def test_the_switch_is_twice_differentiable() -> None:
     for edge, value in ((INNER, 1.0), (OUTER, 0.0)):
         x = torch.tensor([edge - 1e-6, edge + 1e-6], dtype=torch.float64, requires_grad=True)
-        y = switch(x)
+        y = switch(x, torch.tensor([INNER, OUTER], dtype=torch.float64))
         (derivative,) = torch.autograd.grad(y.sum(), x, create_graph=True)
         (curvature,) = torch.autograd.grad(derivative.sum(), x)
         # the third derivative is 60 / (OUTER − INNER)³ at most, so that 1e-6 away the second is below 0.005
@@ -43,12 +51,16 @@ def test_the_switch_is_twice_differentiable() -> None:
         assert derivative.abs().max() < 1e-6 and curvature.abs().max() < 5e-3
 
 
-def test_falls_with_distance_and_vanishes_at_bonds(painn: Potential) -> None:
+def test_falls_with_distance_and_vanishes_at_bonds_and_in_crystals(painn: Potential) -> None:
     energies = [repulsion(painn, Atoms("Si2", positions=[[0, 0, 0], [d, 0, 0]])) for d in np.linspace(0.3, 1.7, 40)]
-    assert (np.diff(energies) <= 0).all() and energies[-1] == 0
-    bonded = [molecule(name) for name in ("H2", "N2", "C2H2", "CO", "HCN", "H2O")]
-    for atoms in [*bonded, bulk("Si"), bulk("NaCl", "rocksalt", a=5.64), bulk("C")]:
-        assert repulsion(painn, atoms) == 0
+    assert (np.diff(energies) < 0).all() and energies[-1] > 0
+    bonded = [molecule(name) for name in ("H2", "H2O", "CH4", "C2H6")]
+    metals = [bulk(name) for name in ("Fe", "Al", "Cu", "Na")]
+    salts = [bulk("NaCl", "rocksalt", a=5.64), bulk("MgO", "rocksalt", a=4.21)]
+    for atoms in [*bonded, *metals, *salts, bulk("Si"), bulk("C")]:
+        assert repulsion(painn, atoms) == 0, atoms
+    for atoms in (bulk("W"), bulk("Ta"), molecule("N2"), molecule("C2H4")):  # large radii, multiple bonds: a little
+        assert 0 < repulsion(painn, atoms) < 10, atoms
 
 
 def test_all_pairs_give_what_the_close_ones_give(painn: Potential) -> None:
@@ -66,3 +78,23 @@ def test_all_pairs_give_what_the_close_ones_give(painn: Potential) -> None:
     assert float(found[0][0].detach().sum()) > 1.0
     for one, other in zip(*found, strict=True):
         torch.testing.assert_close(one, other, rtol=1e-6, atol=1e-6)
+
+
+def test_models_saved_without_a_range_have_the_former_one(painn: Potential, tmp_path: Path) -> None:
+    """The repulsion acted below 0.75 of the sum of the radii then: a model's predictions must not change."""
+    former = copy.deepcopy(painn)
+    former.short_range_repulsion.range.copy_(torch.tensor(FORMER_RANGE))
+    for update in former.updates:
+        update.softening.fill_(FORMER_SOFTENING)
+    save(former, tmp_path, {})
+    weights = load_file(tmp_path / "weights.safetensors")
+    kept = {name: value for name, value in weights.items() if not name.endswith((".range", ".softening"))}
+    assert len(weights) - len(kept) == 1 + len(former.updates)
+    save_file(kept, tmp_path / "weights.safetensors")
+    description = json.loads((tmp_path / "model.json").read_text())
+    description["sha256"] = hash_file(tmp_path / "weights.safetensors")
+    (tmp_path / "model.json").write_text(json.dumps(description))
+    pair = [Atoms("Si2", positions=[[0, 0, 0], [d, 0, 0]]) for d in (1.5, 1.9)]
+    loaded = load(tmp_path).evaluate(pair)
+    assert np.array_equal(loaded.energy, former.evaluate(pair).energy)
+    assert not np.allclose(loaded.energy, painn.evaluate(pair).energy, rtol=0, atol=1e-4)
