@@ -126,6 +126,39 @@ def energy_volume_curve(frames: Frames, evaluate: Callable[[Frames], Frames]) ->
     return EnergyVolumeCurve(energies, fit_energy_volume(frames.volumes / frames.n_atoms, energies))
 
 
+COMPRESSED = (1.0, 0.9, 0.8, 0.7, 0.6, 0.5, 0.45, 0.4, 0.35)
+"""Volumes, relative to that of equilibrium, at which a potential is looked at for holes."""
+
+WELL_BELOW = 0.9
+"""Relative volume from which on matter is compressed, wherever exactly the minimum of its energy is."""
+
+
+def compressed_copies(atoms: Atoms, volume: float) -> Frames:
+    """Return copies of a structure, scaled evenly from ``volume``, in Å³, to the volumes of :data:`COMPRESSED`."""
+    copies = []
+    for relative in COMPRESSED:
+        copy = atoms.copy()
+        copy.set_cell(atoms.cell * np.cbrt(relative * volume / atoms.get_volume()), scale_atoms=True)
+        copies.append(copy)
+    return Frames.from_atoms(copies)
+
+
+def falls_at(relative_volumes: Array, energies: Array) -> float | None:
+    """Return the largest relative volume at which the energy is below that of a larger one, or None.
+
+    The energy of compressed matter rises without end; where a potential's does not, it has a hole.
+
+    Args:
+        relative_volumes: ``[P]``, in any order; those above :data:`WELL_BELOW` only compare.
+        energies: ``[P]`` eV, per whatever; what is not finite is a hole.
+    """
+    order = np.argsort(-np.asarray(relative_volumes))
+    volumes, values = np.asarray(relative_volumes)[order], np.asarray(energies)[order]
+    highest = np.maximum.accumulate(np.where(np.isfinite(values), values, -np.inf))
+    falls = ~(values[1:] >= highest[:-1]) & (volumes[1:] <= WELL_BELOW)
+    return float(volumes[1:][falls][0]) if falls.any() else None
+
+
 def _minimum(energy: Polynomial, low: float, high: float) -> float | None:
     """Return where the cubic has its minimum, or None where that is not strictly between ``low`` and ``high``."""
     first, curvature = energy.deriv(1), energy.deriv(2)

@@ -1,4 +1,4 @@
-"""Join grown structures, seeds and dimers, all labelled by the teacher, and keep whole families for validation.
+"""Join grown structures, seeds, dimers and compressions, all labelled by the teacher, and keep families together.
 
 Trees that grew from the DFT validation structures become the students' validation set, so that no family has members on
 both sides.
@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
+
+from pydantic import Field
 
 from distill.stages.base import InputSpecs, Job, Paths, Stage, StageSettings, Summary
 
@@ -24,6 +26,9 @@ class Label(Stage):
 
         dimers: bool = True
         """Add dimers of each pair of elements, so that students know isolated pairs."""
+        compressions: int = Field(16, ge=0)
+        """Add so many compressed and sheared copies of the lowest structure of each composition, down to 0.4 of its
+        volume, so that students have no hole there; 0 adds none."""
         include_seeds: bool = True
         """Add the DFT structures themselves, with the teacher's labels."""
         atomic_energies: bool = False
@@ -32,7 +37,7 @@ class Label(Stage):
         """Note one row of the teacher's Hessian for each structure, for students whose loss weighs them; each costs two
         evaluations."""
 
-    version: ClassVar[int] = 3
+    version: ClassVar[int] = 4
     section: ClassVar[str] = "synthetic"
     inputs: ClassVar[InputSpecs] = {
         "teacher": "finetune.model",
@@ -53,20 +58,19 @@ class Label(Stage):
         import numpy as np
 
         from distill.potentials.interface.saving import load
-        from distill.sampling.dimers import dimers
-        from distill.structures.frames import Frames, concatenate
+        from distill.structures.frames import concatenate
         from distill.structures.read import read_frames
         from distill.structures.write import write_frames
 
-        grown = read_frames(inputs["structures"])[0]
-        parts = [grown]
-        if settings.include_seeds:
-            parts.append(self._seeds(inputs["seeds"]))
-        pairs = dimers(grown.elements) if settings.dimers else Frames.empty()
-        if len(pairs):
-            with job.progress.phase("labelling", len(pairs), "structure") as phase:
-                labelled = load(inputs["teacher"], job.device).evaluate(pairs, progress=phase)
-            parts.append(labelled.with_info(split=["train"] * len(pairs)))
+        grown, seeds = read_frames(inputs["structures"])[0], read_frames(inputs["seeds"])[0]
+        made = self._made(grown.elements, seeds, settings, job.seed)
+        with job.progress.phase("labelling", sum(map(len, made.values())), "structure") as phase:
+            teacher = load(inputs["teacher"], job.device)
+            made = {name: teacher.evaluate(frames, progress=phase) for name, frames in made.items() if len(frames)}
+        if "compressions" in made:
+            made["compressions"] = self._believed(made["compressions"], job)
+        parts = [grown, *[self._seeds(seeds)] * settings.include_seeds]
+        parts += [frames.with_info(split=["train"] * len(frames)) for frames in made.values()]
         labelled = concatenate(parts)
         side = np.array(labelled.labels("split"))
         train, valid = labelled[side == "train"], labelled[side == "valid"]
@@ -78,7 +82,8 @@ class Label(Stage):
             "structures": len(labelled),
             "train": len(train),
             "valid": len(valid),
-            "dimers": len(pairs),
+            "dimers": len(made.get("dimers", ())),
+            "compressions": len(made.get("compressions", ())),
             "headline": f"{len(train)} structures to train on, {len(valid)} of unseen families to validate",
         }
 
@@ -102,9 +107,31 @@ class Label(Stage):
             )
 
     @staticmethod
-    def _seeds(path: Path) -> Frames:
-        from distill.structures.read import read_frames
+    def _made(elements: tuple[int, ...], seeds: Frames, settings: Settings, seed: int) -> dict[str, Frames]:
+        """Return what is made besides the trees, without labels; of the validation structures nothing is."""
+        import numpy as np
 
-        seeds = read_frames(path)[0]
+        from distill.sampling.compressions import compressions
+        from distill.sampling.dimers import dimers
+
+        made = {}
+        if settings.dimers:
+            made["dimers"] = dimers(elements)
+        if settings.compressions:
+            train = seeds[np.array(seeds.labels("split")) == "train"]
+            made["compressions"] = compressions(train, settings.compressions, seed)
+        return made
+
+    @staticmethod
+    def _believed(labelled: Frames, job: Job) -> Frames:
+        """Return the compressed structures without those on which the teacher errs for certain."""
+        from distill.sampling.compressions import repelling
+
+        kept, said = repelling(labelled)
+        job.warnings += said
+        return labelled[kept]
+
+    @staticmethod
+    def _seeds(seeds: Frames) -> Frames:
         none = [0] * len(seeds)
         return seeds.with_info(tree=range(len(seeds)), generation=none, parent=[-1] * len(seeds))

@@ -122,6 +122,7 @@ class Simulate(Stage):
         run: Run
         """With its ``kind``: ``langevin`` or ``energy_volume``."""
 
+    version: ClassVar[int] = 2
     section: ClassVar[str] = "simulate"
     each: ClassVar[str] = "train"
     inputs: ClassVar[InputSpecs] = {"model": "train.model", "teacher": "finetune.model", "frames": "check.train"}
@@ -152,7 +153,10 @@ class Simulate(Stage):
         if isinstance(run, Langevin):
             result = langevin(atoms, student, run, job)
         else:
-            result = energy_volume(atoms, {"student": student, "teacher": load(inputs["teacher"], job.device)}, run)
+            models = {"student": student, "teacher": load(inputs["teacher"], job.device)}
+            result = energy_volume(atoms, models, run)
+            if run.structure.crystal is not None:
+                job.warnings += probe(atoms, models, result)
         write_json(job.out / "result.json", result)
         return brief(result)
 
@@ -232,6 +236,41 @@ def energy_volume(atoms: Atoms, models: dict[str, Potential], run: EnergyVolume)
         "volumes": (frames.volumes / frames.n_atoms).tolist(),
         "curves": curves,
     }
+
+
+def probe(atoms: Atoms, models: dict[str, Potential], result: dict[str, Any]) -> list[str]:
+    """Add what each model says of the crystal compressed and of one atom displaced; return what is wrong with it.
+
+    Compression begins at the model's own equilibrium volume, or where it has none at the given one. Force constants
+    are those of an atom and its images, in double precision.
+    """
+    import copy
+
+    import numpy as np
+
+    from distill.analysis.energy_volume import COMPRESSED, compressed_copies, falls_at
+    from distill.potentials.interface.smoothness import DISPLACEMENTS, force_constants, is_smooth
+
+    wrong = []
+    for name, model in models.items():
+        curve = result["curves"][name]
+        volume = (curve["fit"]["volume"] or atoms.get_volume() / len(atoms)) * len(atoms)
+        energies = model.evaluate(compressed_copies(atoms, volume), stress=False).energy_per_atom
+        constants = force_constants(copy.deepcopy(model).double().evaluate, atoms)
+        curve["compressed"] = {"relative_volumes": list(COMPRESSED), "energies": energies.tolist()}
+        curve["force_constants"] = {"displacements": list(DISPLACEMENTS), "values": constants.tolist()}
+        if (hole := falls_at(np.array(COMPRESSED), energies)) is not None:
+            wrong.append(
+                f"the {name}'s energy of {result['structure']} falls when it is compressed to {hole:g} of its volume: "
+                "dynamics that gets there collapses"
+            )
+        if not is_smooth(constants):
+            text = ", ".join(f"{k:.1f} at {u:g} Å" for u, k in zip(DISPLACEMENTS, constants, strict=True))
+            wrong.append(
+                f"the {name}'s force constant of an atom of {result['structure']} depends on the displacement "
+                f"({text}; eV/Å²): its phonons and relaxations near symmetric sites cannot be trusted"
+            )
+    return wrong
 
 
 def brief(result: dict[str, Any]) -> dict[str, Any]:

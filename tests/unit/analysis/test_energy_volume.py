@@ -6,7 +6,7 @@ from ase.eos import EquationOfState
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from distill.analysis.energy_volume import EnergyVolumeFit, birch_murnaghan, fit_energy_volume
+from distill.analysis.energy_volume import EnergyVolumeFit, birch_murnaghan, falls_at, fit_energy_volume
 from distill.base.conventions import EV_PER_A3_IN_GPA
 
 
@@ -76,3 +76,12 @@ def test_order_of_the_points_does_not_matter():
     # 1e-9: sums in another order
     shuffled, plain = fit_energy_volume(volumes[order], energies[order]), fit_energy_volume(volumes, energies)
     assert shuffled.volume == pytest.approx(plain.volume, rel=1e-9)
+
+
+def test_a_hole_is_the_first_volume_at_which_the_energy_falls() -> None:
+    volumes = np.array([0.4, 1.0, 0.6, 0.8, 0.5])
+    assert falls_at(volumes, np.array([9.0, 0.0, 3.0, 1.0, 5.0])) is None
+    assert falls_at(volumes, np.array([9.0, 0.0, 3.0, 1.0, 2.0])) == 0.5
+    assert falls_at(volumes, np.array([-9.0, 0.0, 3.0, 1.0, np.nan])) == 0.5, "what is not finite is a hole"
+    assert falls_at(np.array([1.0, 0.95, 0.8]), np.array([0.0, -0.1, 1.0])) is None, "an expanded crystal"
+    assert falls_at(volumes, np.array([3.5, 0.0, 3.0, 1.0, 2.0])) == 0.5, "also where it rises again"
