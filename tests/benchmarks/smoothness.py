@@ -1,7 +1,7 @@
 """Force constants of PaiNN as published (graph-pes) and as distill has it, trained alike, beside their teacher's.
 
 Both learn from the synthetic structures of a finished run, with the same sizes, steps, optimiser and seed. A table
-gives force errors on the run's test set, force constants of one atom of diamond silicon at displacements from 0.001 to 0.1 Å,
+gives force errors on the test set, force constants of one atom of diamond silicon at displacements of 0.001 to 0.1 Å,
 and a frequency that a cone makes imaginary; the figure is that of docs/students.md.
 
     python tests/benchmarks/smoothness.py --run runs/quickstart --figure docs/images/smoothness.png
