@@ -105,7 +105,10 @@ class Check(Stage):
         "function": "teacher.function",
         "environment": "teacher.environment",
     }
-    inputs: ClassVar[InputSpecs] = {name: f"recipe:data.{name}" for name in SPLITS} | {"teacher": "recipe:teacher.file"}
+    inputs: ClassVar[InputSpecs] = {name: f"recipe:data.{name}" for name in SPLITS} | {
+        "teacher": "recipe:teacher.file",
+        "replay": "recipe:teacher.finetune.replay.file",
+    }
     outputs: ClassVar[Mapping[str, str]] = {
         "train": "train.xyz",
         "valid": "valid.xyz",
@@ -136,7 +139,12 @@ class Check(Stage):
         findings = _examine(data, settings, lambda: predict)
         write_json(job.out / "findings.json", [finding.as_json() for finding in findings])
         _refuse(findings)
-        sets, available, drawn = _divide(data, settings, job.seed)
+        files, available, drawn = _divide(data, settings, job.seed)
+        judged = _judge_division(data, files, settings)
+        _refuse(judged)
+        findings = [*findings, *judged]
+        write_json(job.out / "findings.json", [finding.as_json() for finding in findings])
+        sets = {name: file.frames for name, file in files.items()}
         for name in SPLITS:
             write_frames(job.out / f"{name}.xyz", sets[name])
         write_json(job.out / "isolated_atoms.json", data.isolated_atoms)
@@ -152,12 +160,14 @@ class FileData:
         files: structures by the name of their split, without isolated atoms.
         sources: the label keys of each.
         isolated_atoms: energies of isolated atoms, from files and recipe, eV by symbol.
+        replay: structures of other materials to replay in fine-tuning, or None.
         findings: what was noticed while the labels that are meant were told from those that are not.
     """
 
     files: dict[str, FileFrames]
     sources: dict[str, LabelSource]
     isolated_atoms: dict[str, float]
+    replay: FileFrames | None = None
     findings: tuple[Finding, ...] = ()
 
 
@@ -177,21 +187,23 @@ def check_data(inputs: Paths, settings: Check.Settings, seed: int) -> list[Findi
 
     Raises UserError for a file that cannot be read, has no energies or no forces.
     """
-    from distill.structures.checks.finding import Finding
+    from distill.structures.checks.finding import Finding, by_severity
 
     data = _read(inputs, settings)
     findings = _examine(data, settings, lambda: _zero_shot(settings, inputs))
     if all(finding.severity != "error" for finding in findings):
         try:
-            _divide(data, settings, seed)
+            files, _, _ = _divide(data, settings, seed)
         except UserError as error:
             return [Finding.of_error(error, "cannot-draw", data.files["train"].name), *findings]
+        return by_severity([*findings, *_judge_division(data, files, settings)])
     return findings
 
 
 def _read(inputs: Paths, settings: Check.Settings) -> FileData:
     """Read each file and take isolated atoms out."""
     from distill.structures.checks.finding import FileFrames
+    from distill.structures.checks.sets import check_keys
     from distill.structures.isolated import join_energies, take_isolated
     from distill.structures.read import LabelKeys, read_frames
     from distill.structures.validity import meant_labels
@@ -206,7 +218,14 @@ def _read(inputs: Paths, settings: Check.Settings) -> FileData:
             findings += found
             files[name], energies = take_isolated(FileFrames(frames, str(inputs[name])))
             atoms.append((energies, files[name].name))
-    return FileData(files, sources, join_energies(atoms), tuple(findings))
+    replay = None
+    if inputs.get("replay") is not None:
+        name = str(inputs["replay"])
+        frames, source = read_frames(inputs["replay"], labels="optional")
+        frames, found = meant_labels(frames, name)
+        findings += [*check_keys({name: source}), *found]
+        replay = FileFrames(frames, name)
+    return FileData(files, sources, join_energies(atoms), replay, tuple(findings))
 
 
 def _examine(data: FileData, settings: Check.Settings, teacher: Callable[[], Predict]) -> list[Finding]:
@@ -215,16 +234,27 @@ def _examine(data: FileData, settings: Check.Settings, teacher: Callable[[], Pre
     A ``teacher`` that cannot be opened or asked is a finding.
     """
     from distill.structures.check import accepted, check_files
+    from distill.structures.checks.atoms import check_atoms
     from distill.structures.checks.finding import Finding, by_severity
+    from distill.structures.replay import check_replay
 
     known, unchecked = TeacherSource(settings.teacher).row.elements, []
+
+    def check_all(predict: Predict | None = None) -> list[Finding]:
+        found = check_files(data.files, data.sources, known, settings.teacher, predict)
+        if data.replay is None:
+            return found
+        judged = {name: file for name, file in data.files.items() if name != "train"}
+        return found + check_replay(data.replay, judged, known, settings.teacher, predict)
+
     try:
-        found = check_files(data.files, data.sources, known, settings.teacher, teacher())
+        found = check_all(teacher())
     except DistillError as error:  # of the teacher, which could not be opened or asked
         what = f"units were not compared with {settings.teacher}: {error}"
         unchecked = [Finding("info", "units-unchecked", what, ", ".join(f.name for f in data.files.values()))]
-        found = check_files(data.files, data.sources, known, settings.teacher)
-    found = accepted(by_severity([*found, *data.findings]), settings.accept)
+        found = check_all()
+    atoms = check_atoms(list(data.files.values()), data.isolated_atoms)
+    found = accepted(by_severity([*found, *data.findings, *atoms]), settings.accept)
     return [*found, *unchecked, *(_described(data, name) for name in data.files)]
 
 
@@ -251,7 +281,7 @@ def _refuse(findings: Sequence[Finding]) -> None:
     raise UserError(first.what, first.place, remedy)
 
 
-def _divide(data: FileData, settings: Check.Settings, seed: int) -> tuple[dict[str, Frames], int, list[str]]:
+def _divide(data: FileData, settings: Check.Settings, seed: int) -> tuple[dict[str, FileFrames], int, list[str]]:
     """Return the structures of every split, how many there are to train on, and in words what was drawn."""
     from distill.structures.divide import complete_splits, keep_subset
 
@@ -261,7 +291,25 @@ def _divide(data: FileData, settings: Check.Settings, seed: int) -> tuple[dict[s
     if settings.n_train is not None:
         files, more = keep_subset(files, settings.n_train, settings.subset, seed)
         sentences += more
-    return {name: file.frames for name, file in files.items()}, available, sentences
+    return files, available, sentences
+
+
+def _judge_division(data: FileData, files: Mapping[str, FileFrames], settings: Check.Settings) -> list[Finding]:
+    """Return what is wrong with the splits as they will be used: drawn ones are checked as given ones are."""
+    from itertools import combinations
+
+    from distill.structures.check import accepted
+    from distill.structures.checks.sets import check_labelled, check_leakage, check_unseen
+
+    findings = []
+    for name, file in files.items():
+        findings += check_labelled(file, name)
+        if name != "train":
+            findings += check_unseen(file, files["train"].frames.elements)
+    for (name, one), (other_name, other) in combinations(files.items(), 2):
+        if not {name, other_name} <= set(data.files):
+            findings += check_leakage(one, other)
+    return accepted(findings, settings.accept)
 
 
 def _described(data: FileData, name: str) -> Finding:

@@ -253,11 +253,12 @@ def _replay(
 ) -> Frames | None:
     """Return the labelled structures of other materials to mix in, or None."""
     from distill.structures.read import read_frames
+    from distill.structures.validity import meant_labels
     from distill.training.forgetting import to_replay
 
     if settings.replay is None:
         return None
-    given = read_frames(file, labels="optional")[0] if file else None
+    given = meant_labels(read_frames(file, labels="optional")[0], str(file))[0] if file else None
     return to_replay(teacher, given, shift, train)
 
 

@@ -1,7 +1,8 @@
 """Draw validation and test structures so that nothing in them has a close relative in the training set.
 
 Structures are drawn in whole groups (neighbours of a trajectory together with all near-duplicates), in an order that
-takes from each ``config_type`` its share; what is drawn depends on the seed and on nothing else.
+takes from each ``config_type`` its share; what is drawn depends on the seed and on nothing else. The last group with an
+element is never drawn.
 """
 
 from __future__ import annotations
@@ -15,8 +16,11 @@ from scipy.sparse.csgraph import connected_components
 from distill.base.arrays import Array
 from distill.base.errors import UserError
 from distill.base.random import stream
+from distill.structures.composition import element_counts
 from distill.structures.duplicates import close_pairs
 from distill.structures.frames import Frames
+
+NAME_FILES = "Name files of their own for validation and test, or give more structures"
 
 BLOCKS = 10
 """A run of consecutive structures of one ``config_type`` is cut into at most so many blocks, of at least two."""
@@ -51,11 +55,14 @@ def split_by_group(
         )
     families: Array = np.array(frames.labels("config_type"))[first]
     places = np.arange(len(frames)) if places is None else places
+    has = np.zeros((len(first), len(frames.elements)), dtype=np.bool_)  # groups × elements
+    np.logical_or.at(has, groups, element_counts(frames) > 0)
     left, parts, sentences = np.arange(len(frames)), {}, []
     for position, (purpose, share) in enumerate(shares.items(), start=1):
         kinds, own = np.unique(groups[left], return_inverse=True)
         rest = len(shares) - position
-        drawn = _draw(own, families[kinds], share * len(frames), stream(seed, "split", purpose), keep=rest + 1)
+        rng = stream(seed, "split", purpose)
+        drawn = _draw(own, families[kinds], share * len(frames), rng, keep=rest + 1, elements=has[kinds])
         parts[purpose], left = left[drawn], left[~drawn]
         sentences.append(
             f"no {purpose} file is named: {drawn.sum()} of {len(frames)} structures ({len(np.unique(own[drawn]))} of "
@@ -87,9 +94,16 @@ def _neighbours(frames: Frames) -> Array:
 
 
 def _draw(
-    groups: Array, strata: Sequence[str] | Array, target: float, rng: np.random.Generator, keep: int = 1
+    groups: Array,
+    strata: Sequence[str] | Array,
+    target: float,
+    rng: np.random.Generator,
+    keep: int = 1,
+    elements: Array | None = None,
 ) -> Array:
     """Return which structures ``[B]`` are drawn, in whole groups, coming as near to ``target`` structures as it goes.
+
+    ``elements`` says which elements every group has, ``[groups, elements]``: what is left has them all.
 
     The groups of a stratum get evenly spaced, shuffled ranks between 0 and 1; groups are taken by rank, so that every
     stratum gives its share and one with a single group gives it last. At least one group is drawn, ``keep`` are left.
@@ -103,9 +117,17 @@ def _draw(
     order = np.lexsort((rng.random(len(ranks)), ranks))
     drawn: list[int] = []
     total = 0
+    has = np.zeros((len(sizes), 0), dtype=np.bool_) if elements is None else elements
+    owners = has.sum(axis=0)
+    order = np.array([group for group in order if not (has[group] & (owners == 1)).any()], dtype=np.int64)
     for group in order:
+        if (has[group] & (owners == 1)).any():
+            continue
         if len(drawn) < len(sizes) - keep and abs(total + sizes[group] - target) < abs(total - target):
             drawn.append(int(group))
             total += int(sizes[group])
+            owners = owners - has[group]
+    if not drawn and not len(order):
+        raise UserError("no group can be drawn: each of them is the only one with some element", remedy=NAME_FILES)
     drawn = drawn or [int(order[np.argmin(sizes[order])])]
     return np.isin(groups, drawn)

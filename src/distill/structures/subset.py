@@ -1,7 +1,8 @@
 """Draw a few structures of many, so that larger draws contain smaller ones.
 
 All structures are put into one order, of which the first n are taken: 1, 5 and 25 structures are comparable because
-each set holds the one before. The order depends on the seed and the structures alone.
+each set holds the one before. The order depends on the seed and the structures alone. Structures that together have all
+elements come first, since nothing can be learnt of an element that is not there.
 """
 
 from __future__ import annotations
@@ -9,10 +10,12 @@ from __future__ import annotations
 from typing import Literal
 
 import numpy as np
+from ase.data import chemical_symbols
 
 from distill.base.arrays import Array
 from distill.base.errors import UserError
 from distill.base.random import stream
+from distill.structures.composition import element_counts
 from distill.structures.fingerprint import fingerprints
 from distill.structures.frames import Frames
 
@@ -30,7 +33,7 @@ def draw_subset(frames: Frames, n: int, method: Method, seed: int, name: str = "
             message.
 
     Raises:
-        UserError: there are fewer than ``n`` structures.
+        UserError: there are fewer than ``n`` structures, or so few cannot have all elements.
     """
     if n > len(frames):
         raise UserError(
@@ -38,10 +41,36 @@ def draw_subset(frames: Frames, n: int, method: Method, seed: int, name: str = "
             where=name or None,
             remedy=f"Lower data.n_train to at most {len(frames)}, or leave it out to use all",
         )
-    order = (
-        stratified_order(frames.labels("config_type"), seed) if method == "stratified" else farthest(frames, n, seed)
-    )
+    if method == "stratified":
+        order = stratified_order(frames.labels("config_type"), seed)
+        first = with_all_elements(frames, order)
+        order = np.concatenate([first, order[~np.isin(order, first)]])
+    else:
+        order, first = farthest(frames, n, seed)
+    if n < len(first):
+        lost = set(frames.elements) - set(frames[first[:n]].elements)
+        raise UserError(
+            f"{n} training structure{'s' if n > 1 else ''} cannot have all elements: "
+            f"{', '.join(chemical_symbols[z] for z in sorted(lost))} would not be trained on",
+            where=name or None,
+            remedy=f"Raise data.n_train to {len(first)}, or leave structures of these elements out of all files",
+        )
     return np.sort(order[:n])
+
+
+def with_all_elements(frames: Frames, order: Array) -> Array:
+    """Return the first structures, of an order of all, that together have all elements.
+
+    Each is the earliest of those that have most of the elements still missing (the greedy cover of Chvátal, Math. Oper.
+    Res. 4, 233, 1979).
+    """
+    has = element_counts(frames)[order] > 0
+    missing = np.ones(has.shape[1], dtype=np.bool_)
+    first: list[int] = []
+    while missing.any():
+        first.append(int((has & missing).sum(axis=1).argmax()))
+        missing = missing & ~has[first[-1]]
+    return np.asarray(order[first])
 
 
 def stratified_order(strata: list[str], seed: int) -> Array:
@@ -71,8 +100,10 @@ def stratified_order(strata: list[str], seed: int) -> Array:
     return np.array(order)
 
 
-def farthest(frames: Frames, n: int, seed: int) -> Array:
-    """Return ``n`` structures in the order in which farthest-point sampling finds them, from a random one on.
+def farthest(frames: Frames, n: int, seed: int) -> tuple[Array, Array]:
+    """Return ``n`` structures in the order in which farthest-point sampling finds them, and the first of that order.
+
+    The first are random ones that have all elements.
 
     Each next one has the largest distance, of fingerprints, to the nearest of those before (Gonzalez, Theor. Comput.
     Sci. 38, 293, 1985).
@@ -80,9 +111,11 @@ def farthest(frames: Frames, n: int, seed: int) -> Array:
     rng = stream(seed, "subset", "farthest")
     shuffled = rng.permutation(len(frames))
     prints = fingerprints(frames)[shuffled]
-    order, distances = [0], np.full(len(frames), np.inf)
+    first = with_all_elements(frames, shuffled)
+    order = [int(np.flatnonzero(shuffled == i)[0]) for i in first]
+    distances = np.min([np.linalg.norm(prints - prints[i], axis=1) for i in order], axis=0)
     while len(order) < n:
-        distances = np.minimum(distances, np.linalg.norm(prints - prints[order[-1]], axis=1))
         distances[order] = -1
         order.append(int(distances.argmax()))
-    return shuffled[np.array(order)]
+        distances = np.minimum(distances, np.linalg.norm(prints - prints[order[-1]], axis=1))
+    return shuffled[np.array(order)], first

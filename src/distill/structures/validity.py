@@ -132,9 +132,9 @@ def _not_a_number(data: FileFrames) -> Iterator[Finding]:
         yield data.finding("warning", "missing-label", "have no energy (NaN)", remedy, np.isnan(frames.energy))
     if frames.forces is None:
         return
-    lacking = np.isnan(frames.forces).any(axis=1)
-    chosen = np.bincount(frames.structure_of_atom, lacking, len(frames)) > 0
-    chosen &= frames.n_atoms > 1  # the force on a single atom is zero by symmetry
+    lacking: Array = np.isnan(frames.forces).any(axis=1)
+    chosen: Array = np.bincount(frames.structure_of_atom, lacking, len(frames)) > 0
+    chosen = chosen & (frames.n_atoms > 1)  # the force on a single atom is zero by symmetry
     if chosen.any():
         n = int(lacking[chosen[frames.structure_of_atom]].sum())
         yield data.finding("warning", "missing-label", f"{n} atoms have no forces (NaN)", remedy, chosen)

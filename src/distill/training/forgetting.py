@@ -17,6 +17,7 @@ from distill.base.errors import UserError
 from distill.potentials.interface.potential import Potential
 from distill.structures.frames import Frames
 from distill.structures.materials import ordinary_materials
+from distill.structures.replay import REMEDY, UNLABELLED
 
 
 @dataclass(frozen=True)
@@ -77,8 +78,7 @@ def to_replay(potential: Potential, given: Frames | None, shift: Mapping[str, fl
     if given.energy is None and given.forces is None:
         return potential.evaluate(given)
     if given.energy is None or given.forces is None:
-        where, remedy = "teacher.finetune.replay.file", "Give both, or neither to have the teacher label them"
-        raise UserError("there are energies or forces, but not both", where, remedy)
+        raise UserError(UNLABELLED, "teacher.finetune.replay.file", REMEDY)
     potential.check(given)
     by_number = np.array([shift.get(symbol, 0.0) for symbol in chemical_symbols])
     moved = np.bincount(given.structure_of_atom, weights=by_number[given.numbers], minlength=len(given))

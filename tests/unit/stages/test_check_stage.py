@@ -15,9 +15,11 @@ import pytest
 from pydantic import ValidationError
 
 from distill.base.errors import UserError
+from distill.potentials import POTENTIALS
 from distill.stages.base import Job
 from distill.stages.check import Check, Data, Keys, check_data, check_file
 from distill.structures.frames import Frames, concatenate
+from distill.structures.materials import ordinary_materials
 from distill.structures.read import LabelKeys, read_frames
 from distill.structures.write import write_frames
 
@@ -233,3 +235,43 @@ def test_bad_input_is_found_within_seconds(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"big\.xyz, frame 2999 \(counted from 0\), line 54000, key 'forces'"):
         run(tmp_path / "out", {**FILES, "train": big})
     assert time.process_time() - start < 5
+
+
+REPLAY = {"energy": (-3.0, 1.0, "replay-level"), "forces": (0.0, -1.0, "force-unit")}
+
+
+@pytest.mark.parametrize("label", REPLAY)
+def test_structures_to_replay_are_checked_before_anything_is_spent(label: str, tmp_path: Path) -> None:
+    """Labelled by the teacher itself there is nothing to find; of another level of theory, or sign, there is."""
+    row = POTENTIALS["chgnet-0.3"]
+    right = row.build(row.Settings(), 0).evaluate(ordinary_materials("replay", (12, 8, 13, 11, 17)))
+    by, factor, kind = REPLAY[label]
+    assert right.energy is not None and right.forces is not None
+    wrong = right.with_labels(right.energy + by * right.n_atoms, factor * right.forces, right.stress)
+    found = {}
+    for name, frames in (("right", right), ("wrong", wrong)):
+        write_frames(tmp_path / f"{name}.xyz", frames)
+        findings = check_data({**FILES, "replay": tmp_path / f"{name}.xyz"}, Check.Settings(), 0)
+        found[name] = [f.kind for f in findings if f.severity == "error"]
+    assert found == {"right": [], "wrong": [kind]}
+
+
+def test_elements_that_would_not_be_learnt(tmp_path: Path) -> None:
+    """In the test file alone it is an error; the draw of a few structures keeps one with each element."""
+    frames = read_frames(FILES["train"])[0]
+    numbers = np.array(frames.numbers)
+    numbers[: 16 * 2 : 8] = 32
+    mixed = replace(frames, numbers=numbers)
+    write_frames(tmp_path / "mixed.xyz", mixed)
+    findings = check_data({**FILES, "test": tmp_path / "mixed.xyz"}, Check.Settings(), 0)
+    assert ("unseen-element", (0, 1)) in [(f.kind, f.frames) for f in findings if f.severity == "error"]
+    summary, _ = run(tmp_path / "out", {**FILES, "train": tmp_path / "mixed.xyz"}, n_train=1, accept=("leakage",))
+    assert summary["elements"] == ["Ge", "Si"]
+    assert set(read_frames(tmp_path / "out" / "train.xyz")[0].numbers.tolist()) == {14, 32}
+
+
+def test_a_split_without_any_energy_is_refused(tmp_path: Path) -> None:
+    frames = read_frames(FILES["valid"])[0]
+    write_frames(tmp_path / "valid.xyz", frames.with_labels(np.full(len(frames), np.nan), frames.forces, frames.stress))
+    with pytest.raises(UserError, match="no energy is there in any of the 5 structures for valid"):
+        run(tmp_path / "out", {**FILES, "valid": tmp_path / "valid.xyz"})

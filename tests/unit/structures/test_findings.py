@@ -203,7 +203,7 @@ def test_elements(thermal: Make) -> None:
     assert finding.severity == "error"
     assert "x.xyz, frame 2 (counted from 0): O is not known to the teacher t" in finding.text()
     finding = only(check_unseen(data, thermal(1).elements))
-    assert finding.severity == "warning" and "H, O" in finding.what
+    assert finding.severity == "error" and "H, O" in finding.what
 
 
 def test_keys_of_files_that_belong_together() -> None:

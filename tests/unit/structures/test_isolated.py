@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from ase import Atoms
+from ase import Atoms, units
 from ase.build import bulk, molecule
 
 from distill.base.errors import UserError
+from distill.structures.checks.atoms import check_atoms
 from distill.structures.checks.finding import FileFrames
 from distill.structures.frames import Frames
 from distill.structures.isolated import are_isolated, join_energies, take_isolated
@@ -54,3 +55,38 @@ def test_contradictions() -> None:
         join_energies([({"O": -432.0}, "a"), ({"O": -2041.0}, "b")])
     with pytest.raises(UserError, match="'Hy' is not a chemical element"):
         join_energies([({"Hy": -13.6}, "data.isolated_atoms")])
+
+
+WATER = frames(molecule("H2O"), molecule("H2O"), energy=[-467.9, -466.5])
+
+
+@pytest.mark.parametrize(
+    ("atoms", "words"),
+    [
+        ({"H": -13.6, "O": -2041.84}, "above its isolated atoms (H -13.6 eV, O -2041.84 eV)"),
+        ({"H": 13.6, "O": 432.1}, "below its isolated atoms"),
+        ({"H": -0.5, "O": -15.88}, "in Hartree"),
+        ({"H": -1.0, "O": -31.77}, "in Ry"),
+        ({"O": -2041.84}, "above its isolated atoms (O -2041.84 eV)"),
+    ],
+)
+def test_atoms_of_another_code_sign_or_unit(atoms: dict[str, float], words: str) -> None:
+    """Right are 13.6 and 432.1 eV below zero; a molecule of water is then bound by 3 eV/atom."""
+    (finding,) = check_atoms([FileFrames(WATER, "x.xyz")], atoms)
+    assert finding.severity == "error" and "x.xyz, frame 0" in finding.place and "-467.9 eV" in finding.what
+    assert words in finding.what + finding.remedy
+    for word, factor in (("in Hartree", units.Hartree), ("in Ry", units.Rydberg), ("of the wrong sign", -1)):
+        if word in finding.remedy:  # the remedy mends it
+            mended = {symbol: factor * energy for symbol, energy in atoms.items()}
+            assert check_atoms([FileFrames(WATER, "x.xyz")], mended) == []
+
+
+@pytest.mark.parametrize("atoms", [{}, {"H": -13.6, "O": -432.1}, {"H": -13.6}, {"O": -432.1}, {"Si": -7900.0}])
+def test_atoms_that_go_with_the_structures(atoms: dict[str, float]) -> None:
+    assert check_atoms([FileFrames(WATER, "x.xyz")], atoms) == []
+
+
+def test_weakly_bound_and_unbound_structures_are_right() -> None:
+    """Argon's binding is 0.09 eV/atom; of a dissociation curve only the most strongly bound point is asked."""
+    dimers = frames(molecule("H2"), molecule("H2"), bulk("Ar"), energy=[-31.7, -5.0, -20.09])
+    assert check_atoms([FileFrames(dimers, "x.xyz")], {"H": -13.6, "Ar": -20.0}) == []

@@ -113,3 +113,15 @@ def test_few_structures(thermal: Make) -> None:
         split_by_group(concatenate([thermal(1)] * 9), {"validation": 0.2}, 0)
     with pytest.raises(UserError, match="cannot be held out"):
         split_by_group(thermal(20), {"test": 0.5, "validation": 0.5}, 0)
+
+
+def test_the_last_structures_with_an_element_are_not_drawn(thermal: Make) -> None:
+    frames = thermal(12, config_type="a")
+    numbers = np.array(frames.numbers)
+    numbers[16 * 6] = 32  # germanium in one structure
+    mixed = replace(frames, numbers=numbers)
+    for seed in range(12):
+        left, _, _ = split_by_group(mixed, {"test": 0.3, "validation": 0.3}, seed)
+        assert 6 in left
+    with pytest.raises(UserError, match="each of them is the only one with some element"):
+        _draw(np.arange(3), ["a"] * 3, 1, np.random.default_rng(0), elements=np.eye(3, dtype=bool))

@@ -78,10 +78,29 @@ def test_what_is_kept_is_said(silicon: Frames) -> None:
     train = concatenate([silicon[:9].with_labels(None, None, None), water])
     files = {"train": FileFrames(train, "train.xyz", np.arange(10) + 5), "test": FileFrames(train, "test.xyz")}
     kept, sentences = keep_subset(files, 2, "stratified", 0)
+    assert len(sentences) == 1
     assert len(kept["train"].frames) == 2 and kept["test"] is files["test"]
     assert sentences[0].startswith("2 of 10 training structures are used (stratified): frames ")
     assert min(kept["train"].place([0, 1])) >= 5
-    assert 14 in kept["train"].place([0, 1]) or "H, O is not known to the training set" in sentences[1]
+    assert 14 in kept["train"].place([0, 1]), "the only one with H and O"
+    with pytest.raises(
+        UserError, match=r"train\.xyz: 1 training structure cannot have all elements: Si would not"
+    ) as e:
+        keep_subset(files, 1, "stratified", 0)
+    assert "Raise data.n_train to 2" in str(e.value), "as was just done"
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_every_element_stays_and_sets_are_nested(method: Method) -> None:
+    """Metals and one oxide of each: the oxides come first, in an order that the seed decides."""
+    crystals = [bulk("Mg"), bulk("Al")] * 10 + [bulk("MgO", "rocksalt", a=4.2), bulk("AlN", "zincblende", a=4.4)]
+    frames = Frames.from_atoms(crystals)
+    for seed in range(5):
+        drawn = {n: draw_subset(frames, n, method, seed) for n in (2, 5, 9)}
+        assert all(frames[one].elements == frames.elements for one in drawn.values())
+        assert set(drawn[2]) < set(drawn[5]) < set(drawn[9])
+    with pytest.raises(UserError, match=r"Raise data\.n_train to 2"):
+        draw_subset(frames, 1, method, 0)
 
 
 def test_fingerprints_know_the_structure_alone() -> None:

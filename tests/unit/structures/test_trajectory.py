@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from itertools import combinations
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,7 @@ from ase.md.velocitydistribution import MaxwellBoltzmannDistribution
 
 from distill.structures.checks.finding import FileFrames
 from distill.structures.checks.sets import check_leakage
+from distill.structures.divide import complete_splits
 from distill.structures.frames import Frames
 from distill.structures.read import read_frames
 from distill.structures.trajectory import find_neighbours
@@ -49,6 +51,19 @@ def test_a_trajectory_split_at_random(copper: Frames) -> None:
     (finding,) = check_leakage(FileFrames(train, "a"), FileFrames(test, "b"))
     assert (finding.severity, finding.kind, finding.where) == ("warning", "trajectory-leakage", "b")
     assert finding.frames == tuple(pairs[:, 1].tolist())
+
+
+def test_drawn_parts_of_a_trajectory_keep_a_gap(copper: Frames) -> None:
+    """No structure that is learnt from is the neighbour in time of one that judges; few are given up for it."""
+    frames = copper[:60]
+    for seed in range(3):
+        files, sentences = complete_splits({"train": FileFrames(frames, "x")}, {"valid": 0.2, "test": 0.2}, seed)
+        assert not any(check_leakage(a, b) for a, b in combinations(files.values(), 2))
+        assert all(len(files[name].frames) >= 4 for name in ("valid", "test")) and len(files["train"].frames) >= 20
+        places = {name: file.place(range(len(file.frames))) for name, file in files.items()}
+        left_out = 60 - sum(map(len, places.values()))
+        assert left_out > 0 and f"{left_out} structures are left out" in sentences[-1]
+        assert min(abs(a - b) for a in places["train"] for b in (*places["valid"], *places["test"])) > 1
 
 
 def test_a_trajectory_split_in_blocks(copper: Frames) -> None:

@@ -16,7 +16,7 @@ KINDS: dict[str, str] = {
     "unlabelled": "structures without any label",
     "placeholder": "labels of exactly zero in part of the frames",
     "constrained-forces": "forces of fixed atoms that a constraint has set to zero",
-    "isolated-atoms": "isolated atoms were taken out of the structures",
+    "isolated-atoms": "energies of isolated atoms that do not go with those of the structures",
     "length-unit": "unit of positions and cell, or a lattice that is missing",
     "force-unit": "unit or sign of the forces",
     "energy-unit": "unit or sign of the energies",
@@ -24,6 +24,7 @@ KINDS: dict[str, str] = {
     "stress-order": "order of six values of a stress",
     "units-unchecked": "units could not be compared with the teacher",
     "mixed-levels": "structures of one composition come from different levels of theory",
+    "replay-level": "replayed structures whose energies are not of the teacher's level of theory",
     "energy-outlier": "an energy far from the others of its composition",
     "energy-per-atom": "energies that do not grow with the number of atoms",
     "energy-magnitude": "energies too small or of the wrong sign to be total energies in eV",
@@ -53,5 +54,5 @@ KINDS: dict[str, str] = {
 }
 """Code to what it is about."""
 
-FATAL = frozenset({"unreadable", "empty", "cannot-draw", "unknown-element", "unlabelled"})
+FATAL = frozenset({"unreadable", "empty", "cannot-draw", "unknown-element", "unseen-element", "unlabelled"})
 """Errors that cannot be accepted, because nothing can go on after them."""

@@ -32,10 +32,10 @@ def check_elements(data: FileFrames, allowed: Collection[int] | None, owner: str
 
 
 def check_unseen(data: FileFrames, train: Collection[int]) -> list[Finding]:
-    """Find structures with elements other than ``train``, those of the training structures."""
+    """Find structures with elements other than ``train``, those of the training structures: students cannot do them."""
     found = check_elements(data, train, "the training set")
-    remedy = "Errors on these structures say nothing about the potential: remove them, or train on such structures too"
-    return [replace(f, severity="warning", kind="unseen-element", remedy=remedy) for f in found]
+    remedy = "Students know the elements that they are trained on alone: remove these structures, or train on such too"
+    return [replace(f, kind="unseen-element", remedy=remedy) for f in found]
 
 
 def check_leakage(a: FileFrames, b: FileFrames) -> list[Finding]:
@@ -95,3 +95,13 @@ def check_keys(sources: Mapping[str, LabelSource]) -> list[Finding]:
             remedy = "Name the keys in the recipe (data.keys) to use others"
             findings.append(Finding("info", "unused-keys", what, name, remedy))
     return findings
+
+
+def check_labelled(data: FileFrames, name: str) -> list[Finding]:
+    """Find that a split, called ``name``, has no energy or no force at all that could be learnt or compared."""
+    frames = data.frames
+    lacking = [label for label in ("energy", "forces") if not np.isfinite(np.asarray(getattr(frames, label))).any()]
+    if not lacking:
+        return []
+    what = f"no {' and no '.join(lacking)} is there in any of the {len(frames)} structures for {name}"
+    return [data.finding("error", "unlabelled", what, "Label some of them, or name other files")]
