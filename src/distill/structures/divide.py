@@ -13,6 +13,8 @@ from distill.structures.split import split_by_group
 from distill.structures.subset import Method, draw_subset
 from distill.structures.trajectory import find_neighbours
 
+SPLITS: tuple[str, ...] = ("train", "valid", "test")
+"""What is drawn from one file, that which gives way to the others first."""
 _PURPOSES = {"test": "test", "valid": "validation"}
 
 
@@ -43,13 +45,12 @@ def complete_splits(
     left, parts, sentences = split_by_group(train.frames, wanted, seed, places)
     drawn = {"train": left} | {missing[purpose]: part for purpose, part in parts.items()}
     parts_of = {name: _part(train, part) for name, part in drawn.items()}
-    serial = serial_places(train)
-    kept = keep_gaps([parts_of[name] for name in ("train", "valid", "test") if name in parts_of], serial)
+    order = [name for name in SPLITS if name in parts_of]
+    kept = keep_gaps([parts_of[name] for name in order], serial_places(train))
     gaps = sum(len(part.frames) for part in parts_of.values()) - sum(len(part.frames) for part in kept)
     if gaps:
         sentences.append(f"{gaps} structures are left out, since they are neighbours in a trajectory of drawn ones")
-    named = dict(zip([name for name in ("train", "valid", "test") if name in parts_of], kept, strict=True))
-    return {**files, **named}, sentences
+    return {**files, **dict(zip(order, kept, strict=True))}, sentences
 
 
 def serial_places(file: FileFrames) -> Array:

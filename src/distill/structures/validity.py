@@ -132,7 +132,7 @@ def _not_a_number(data: FileFrames) -> Iterator[Finding]:
         yield data.finding("warning", "missing-label", "have no energy (NaN)", remedy, np.isnan(frames.energy))
     if frames.forces is None:
         return
-    lacking: Array = np.isnan(frames.forces).any(axis=1)
+    lacking = np.asarray(np.isnan(frames.forces).any(axis=1))
     chosen: Array = np.bincount(frames.structure_of_atom, lacking, len(frames)) > 0
     chosen = chosen & (frames.n_atoms > 1)  # the force on a single atom is zero by symmetry
     if chosen.any():
