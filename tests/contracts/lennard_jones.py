@@ -65,7 +65,7 @@ class LennardJones(Architecture):
                 sixth = (self.sigma**2 / squares) ** 3
                 energies = 4 * self.epsilon * (sixth**2 - sixth) * (1 - x) ** 2 * (1 + 2 * x)
                 halves = (energies / 2).repeat(2)  # one for each atom of a pair
-                return batch.positions.new_zeros(len(batch.numbers)).index_add(0, batch.centres, halves)
+                return squares.new_zeros(len(batch.numbers)).index_add(0, batch.centres, halves)
 
         return LennardJonesPotential()
 

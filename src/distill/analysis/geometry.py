@@ -10,11 +10,10 @@ from dataclasses import dataclass
 
 import numpy as np
 from ase.data import covalent_radii
-from ase.geometry import complete_cell
-from vesin import NeighborList
 
 from distill.base.arrays import Array
 from distill.structures.frames import Frames
+from distill.structures.neighbours import NeighbourSearch
 
 
 @dataclass(frozen=True)
@@ -53,17 +52,12 @@ class Closest:
 
 def find_pairs(frames: Frames, cutoff: float) -> Pairs:
     """Return all pairs of atoms closer than ``cutoff`` Å, an atom's own periodic images included."""
-    search = NeighborList(cutoff=cutoff, full_list=False)
+    search = NeighbourSearch(cutoff)
     structure, numbers, distance = [], [], []
     for index, one in enumerate(frames):
         if not len(one.numbers):
             continue
-        i, j, d = search.compute(
-            points=np.array(one.positions),
-            box=complete_cell(one.cells[0]),
-            periodic=np.array(one.pbc[0]),
-            quantities="ijd",
-        )
+        i, j, d = search.pairs(one.positions, one.cells[0], one.pbc[0], "ijd")
         structure.append(np.full(len(d), index))
         numbers.append(np.sort(one.numbers[np.stack([i, j], axis=1).astype(np.int64)], axis=1))
         distance.append(d)

@@ -68,6 +68,7 @@ def judge(
     min_distance: Array,
     min_ratio: Array,
     n_atoms: int,
+    degrees_of_freedom: int,
     target_temperature: float,
     planned_fs: float,
     allowed_ratio: float = CLOSEST_RATIO,
@@ -75,10 +76,10 @@ def judge(
     """Judge a run at constant temperature from ``T`` samples of it.
 
     The run survived if it reached its planned time with finite numbers, no two atoms came closer than
-    ``allowed_ratio``, the temperature agrees with the canonical ensemble, whose standard deviation for N atoms is
-    sigma = T sqrt(2 / 3N) (e.g. Frenkel & Smit, Understanding Molecular Simulation, 2nd ed., eq. 6.1.1), and the
-    potential energy per atom changed over the second half by less than k_B T / 2, or by less than three standard
-    errors of that change.
+    ``allowed_ratio``, the temperature agrees with the canonical ensemble, whose standard deviation for f degrees of
+    freedom is sigma = T sqrt(2 / f) (e.g. Frenkel & Smit, Understanding Molecular Simulation, 2nd ed., eq. 6.1.1, for
+    N free atoms: f = 3N), and the potential energy per atom changed over the second half by less than k_B T / 2, or by
+    less than three standard errors of that change.
 
     Args:
         time_fs: ``[T]`` fs, ascending.
@@ -86,14 +87,15 @@ def judge(
         potential_energy: of all atoms, ``[T]`` eV.
         min_distance: shortest distance between two atoms, ``[T]`` Å.
         min_ratio: smallest distance in units of the sum of covalent radii, ``[T]``.
-        n_atoms: number of atoms N.
+        n_atoms: number of atoms.
+        degrees_of_freedom: components that are free to move, f.
         target_temperature: K.
         planned_fs: time that the run was meant to reach; a shorter one did not survive.
         allowed_ratio: smallest ``min_ratio`` that is accepted.
     """
     columns = [np.asarray(c, dtype=float) for c in (time_fs, temperature, potential_energy, min_distance, min_ratio)]
     time, temperature, energy, distance, ratio = columns
-    sigma = target_temperature * np.sqrt(2 / (3 * n_atoms))
+    sigma = target_temperature * np.sqrt(2 / degrees_of_freedom)
     settled = temperature[time >= EQUILIBRATION * planned_fs]
     drift, drift_error, change = _trend(time, energy / n_atoms)
     reasons = [

@@ -11,6 +11,7 @@ import csv
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -23,6 +24,7 @@ from ase.md.verlet import VelocityVerlet
 
 from distill.base.errors import UserError
 from distill.potentials.interface.batch_size import out_of_memory
+from distill.structures.guard import UnphysicalResult, UnphysicalStructure
 
 if TYPE_CHECKING:
     from distill.potentials.interface.potential import Potential
@@ -98,7 +100,8 @@ def measure(
     if compiled and potential.can_compile:
         first = structure.copy()
         first.calc = potential.calculator(compiled=True)
-        first.get_forces()
+        with suppress(UnphysicalResult):  # the steps below will see it too
+            first.get_forces()
     begin, timings = time.perf_counter(), list[Timing]()
     for atoms in supercells(structure):
         n = len(atoms)
@@ -109,7 +112,7 @@ def measure(
             return Speed(tuple(timings), f"{n} atoms would have exceeded the time")
         try:
             timing = time_steps(potential, atoms, temperature, timestep_fs, rng, SHARE * seconds)
-        except _Broken:
+        except (_Broken, UnphysicalStructure, UnphysicalResult):
             return Speed(tuple(timings), f"the dynamics of {n} atoms broke", broke=True)
         except (RuntimeError, MemoryError) as error:
             if not (isinstance(error, MemoryError) or out_of_memory(error)):

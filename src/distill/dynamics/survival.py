@@ -96,9 +96,12 @@ def judged_langevin(
         min_distance=closest.distance,
         min_ratio=closest.ratio,
         n_atoms=len(atoms),
+        degrees_of_freedom=atoms.get_number_of_degrees_of_freedom(),
         target_temperature=temperature,
         planned_fs=steps * timestep_fs,
     )
+    if trajectory.broke:
+        verdict = replace(verdict, survived=False, reasons=(trajectory.broke, *verdict.reasons))
     if trajectory.grade is not None:
         series["grade"] = trajectory.grade
         if trajectory.grade[-1] > most:

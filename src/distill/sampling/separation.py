@@ -6,12 +6,12 @@ from collections.abc import Mapping
 
 import numpy as np
 from ase.data import atomic_numbers, covalent_radii
-from vesin import NeighborList
 
 from distill.base.arrays import Array
 from distill.base.conventions import CLOSEST_RATIO
 from distill.base.errors import UserError
 from distill.sampling.rules import Distances
+from distill.structures.neighbours import NeighbourSearch
 
 REACH = 1.0
 """How far beyond the largest limit pairs are looked at, Å: their clearance saves looking again."""
@@ -39,7 +39,7 @@ class Separation:
         elif minimum is not None:
             self._table[:] = minimum
         largest = float(self._table[np.ix_(elements, elements)].max())
-        self._neighbours = NeighborList(cutoff=largest + REACH, full_list=False) if largest > 0 else None
+        self._neighbours = NeighbourSearch(largest + REACH) if largest > 0 else None
 
     def closest(self, numbers: Array, positions: Array, cell: Array, pbc: Array) -> tuple[int, int, float] | None:
         """Return the pair of atoms (i, j, distance in Å) that falls furthest below its limit, or None.
@@ -63,7 +63,7 @@ class Separation:
         """Return atoms i and j, distances and distances above the limit of all pairs that are near their limit."""
         if self._neighbours is None:
             return (np.zeros(0),) * 4
-        i, j, distance = self._neighbours.compute(positions, cell, pbc, "ijd")
+        i, j, distance = self._neighbours.pairs(positions, cell, pbc, "ijd")
         i, j = i.astype(np.int64), j.astype(np.int64)
         return i, j, distance, distance - self._table[numbers[i], numbers[j]]
 

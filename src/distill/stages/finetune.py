@@ -136,7 +136,7 @@ class Finetune(Stage):
                 raise ValueError("finetune.lora is fitted on one device: set trainer.devices: 1, or leave lora out")
             return self
 
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 3
     section: ClassVar[str] = "teacher"
     shared: ClassVar[Mapping[str, type[StageSettings]]] = {"trainer": TrainerSettings}
     reads: ClassVar[Mapping[str, str]] = {"trainer": "trainer"}

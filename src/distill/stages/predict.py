@@ -24,6 +24,7 @@ class Predict(Stage):
     class Settings(StageSettings):
         """There are none."""
 
+    version: ClassVar[int] = 2
     section: ClassVar[str] = "students"
     inputs: ClassVar[InputSpecs] = {
         "test": "check.test",

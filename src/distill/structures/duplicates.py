@@ -9,10 +9,11 @@ from __future__ import annotations
 from itertools import product
 
 import numpy as np
-from ase.geometry import complete_cell
 
 from distill.base.arrays import Array
 from distill.structures.frames import Frames
+from distill.structures.guard import refuse_unphysical
+from distill.structures.periodic import whole_cells
 
 SAME = 1e-3
 """Structures whose atoms differ by less than this (root mean square, Å) are the same one, rounded."""
@@ -37,7 +38,11 @@ def close_pairs(frames: Frames, threshold: float = NEAR) -> tuple[Array, Array]:
     and a strain of the cell of up to 0.5 % undone. Found are pairs with the same order of atoms below ``threshold``,
     and below :data:`SAME` also with another order, wrapped, or rotated together with the cell. The same crystal
     in another choice of cell, and a rotated molecule, are not found.
+
+    Raises:
+        UnphysicalStructure: positions or a cell are not finite, or a cell is degenerate.
     """
+    refuse_unphysical(frames)
     cells = _cells(frames)
     fractional = np.einsum("ni,nij->nj", frames.positions, np.linalg.inv(cells)[frames.structure_of_atom])
     offsets = frames.offsets
@@ -77,12 +82,7 @@ def close_cells(frames: Frames, rows: Array, columns: Array) -> Array:
 
 def _cells(frames: Frames) -> Array:
     """Return cells ``[B, 3, 3]`` whose vectors along directions without a period are orthogonal to the others."""
-    cells = np.array(frames.cells)
-    for i in np.flatnonzero(~frames.pbc.all(axis=1)):
-        cells[i][~frames.pbc[i]] = 0
-        cells[i] = complete_cell(cells[i])
-        cells[i][~frames.pbc[i]] *= _BOX
-    return cells
+    return whole_cells(frames.cells, frames.pbc) * np.where(frames.pbc, 1.0, _BOX)[:, :, None]
 
 
 def _by_composition(frames: Frames) -> list[Array]:

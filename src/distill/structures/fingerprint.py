@@ -11,10 +11,10 @@ from __future__ import annotations
 from itertools import combinations_with_replacement
 
 import numpy as np
-from vesin import NeighborList
 
 from distill.base.arrays import Array
 from distill.structures.frames import Frames
+from distill.structures.neighbours import NeighbourSearch
 
 CUTOFF = 6.0
 """Å; the first two or three shells."""
@@ -36,12 +36,12 @@ def fingerprints(frames: Frames) -> Array:
     table = np.zeros((119, 119), dtype=np.int64)
     for a, b in pairs:
         table[a, b] = table[b, a] = column[a, b]
-    search = NeighborList(cutoff=CUTOFF, full_list=True)
+    search = NeighbourSearch(CUTOFF, full=True)
     offsets = frames.offsets
     result = np.zeros((len(frames), len(pairs), len(CENTRES)))
     for i in range(len(frames)):
         atoms = slice(offsets[i], offsets[i + 1])
-        one, other, r = search.compute(frames.positions[atoms], frames.cells[i], frames.pbc[i], "ijd")
+        one, other, r = search.pairs(frames.positions[atoms], frames.cells[i], frames.pbc[i], "ijd")
         numbers = frames.numbers[atoms]
         cutoff = 0.5 * (1 + np.cos(np.pi * np.minimum(r / CUTOFF, 1)))
         smooth = np.exp(-((r[:, None] - CENTRES) ** 2) / (2 * WIDTH**2)) * cutoff[:, None]  # (P, K)

@@ -70,11 +70,11 @@ def make_targets(
 
 def atomic_energies_of(potential: Potential, frames: Frames, phase: Phase) -> Array:
     """Return the energy of each atom, the energy of its element included, ``[N]`` eV."""
-    if type(potential).atomic_energies is Potential.atomic_energies:
+    if not potential.predicts_atomic_energies:
         raise UserError(
             f"{potential.architecture} gives no energies of atoms",
             where="synthetic.atomic_energies",
-            remedy="Leave it out, or use a teacher that runs in this environment",
+            remedy="Leave it out, or use a teacher that has them",
         )
     found = []
     for one in frames:

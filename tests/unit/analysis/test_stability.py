@@ -20,6 +20,7 @@ def canonical(seed: int = 0, samples: int = 500) -> dict:
         "min_distance": np.full(samples, 2.2),
         "min_ratio": np.full(samples, 1.0),
         "n_atoms": N_ATOMS,
+        "degrees_of_freedom": 3 * N_ATOMS,
         "target_temperature": TARGET,
         "planned_fs": 5000.0,
     }
@@ -37,6 +38,18 @@ def test_canonical_runs_survive(seed):
     # the mean of 400 independent samples of 10 % scatter: 5 standard errors
     assert verdict.mean_temperature == pytest.approx(TARGET, rel=5 * 0.102 / 20)
     assert verdict.temperature_band == pytest.approx(2 * TARGET * np.sqrt(2 / 192), rel=1e-12)
+
+
+def test_a_structure_with_fixed_atoms_fluctuates_more() -> None:
+    """Of 64 atoms all but four are fixed: the temperature follows chi² with 12 degrees of freedom."""
+    run = canonical() | {
+        "degrees_of_freedom": 12,
+        "temperature": TARGET * np.random.default_rng(3).chisquare(12, 500) / 12,
+    }
+    verdict = judge(**run)
+    assert verdict.survived, verdict.reasons
+    assert verdict.temperature_band == pytest.approx(2 * TARGET * np.sqrt(2 / 12), rel=1e-12)
+    assert not judge(**run | {"degrees_of_freedom": 3 * N_ATOMS}).survived  # as 64 free atoms it would be far too hot
 
 
 def with_change(**changes) -> list[str]:

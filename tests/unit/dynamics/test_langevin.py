@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import warnings
+
 import numpy as np
 import pytest
 from ase import Atoms, units
 from ase.build import bulk
 from ase.calculators.calculator import Calculator, all_changes
+from ase.constraints import FixAtoms, FixCartesian
 
+from distill.base.errors import UserError
 from distill.base.progress import Phase, Progress, Record
 from distill.dynamics.langevin import EXPLODED, Trajectory, is_sane, run_langevin
+from distill.structures.guard import UnphysicalResult
 
 CRYSTAL = bulk("Si", cubic=True)
 
@@ -33,21 +38,68 @@ class Springs(Calculator):
         }
 
 
-def run(calculator: Calculator | None = None, **changes: object) -> Trajectory:
+def run(calculator: Calculator | None = None, atoms: Atoms = CRYSTAL, **changes: object) -> Trajectory:
     how: dict = {"temperature": 300.0, "steps": 20, "timestep_fs": 2.0, "friction_per_ps": 20.0, "sample_every": 5}
-    return run_langevin(CRYSTAL, calculator or Springs(CRYSTAL), **how | {"rng": np.random.default_rng(0)} | changes)
+    return run_langevin(atoms, calculator or Springs(CRYSTAL), **how | {"rng": np.random.default_rng(0)} | changes)
 
 
-@pytest.mark.slow
-def test_kinetic_and_potential_energies_are_those_of_the_bath() -> None:
-    """Equipartition of 24 oscillators: each of them has kT/2 of either kind."""
-    found = run(steps=6_000, sample_every=10, temperature=600.0)
+def fixed(kind: str) -> Atoms:
+    """The crystal, whole or with some of its components held."""
+    atoms = CRYSTAL.copy()
+    if kind != "free":
+        atoms.set_constraint([FixAtoms([0, 1, 2, 3]), FixCartesian([4], (True, False, True))])
+    return atoms
+
+
+@pytest.mark.parametrize(("kind", "freedom"), [("free", 24), ("fixed", 10)])
+def test_the_temperature_is_canonical(kind: str, freedom: int) -> None:
+    """Equipartition: each free component has kT/2 of either kind, and the kinetic energy fluctuates as chi² does."""
+    assert fixed(kind).get_number_of_degrees_of_freedom() == freedom
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", FutureWarning)  # ASE says so where the ensemble would not be canonical
+        found = run(atoms=fixed(kind), steps=2_000, timestep_fs=5.0, sample_every=10, friction_per_ps=40.0)
     settled = found.time_fs > 500
-    # friction of 20/ps over 11.5 ps: some 200 independent samples, each with a spread of sqrt(2 / 24): 10 % are five
-    # standard errors; the centre of mass, an eighth of the freedom, does not move
-    assert found.temperature[settled].mean() == pytest.approx(600, rel=0.2)
-    half = 0.5 * units.kB * 600
-    assert found.potential_energy[settled].mean() == pytest.approx(24 * half, rel=0.2)
+    temperature = found.temperature[settled] / 300  # 190 samples
+    # A velocity forgets within 1/friction (25 fs), a kinetic energy, its square, within half of that: samples 50 fs
+    # apart are independent, each with a variance of 2/f. Steps of 5 fs shift the mean by (ω dt)²/12 < 0.2 %.
+    assert abs(temperature.mean() - 1) < 4 * np.sqrt(2 / freedom / len(temperature))
+    # The variance of a variance from n independent samples of chi² with f degrees: (2 + 12 / f) / n relative.
+    spread = np.sqrt((2 + 12 / freedom) / len(temperature))
+    assert temperature.var() == pytest.approx(2 / freedom, rel=4 * spread)
+    # A potential energy forgets more slowly: blocks of 500 fs, 17 times the 29 fs of friction / (2 ω²), say its error.
+    potential = found.potential_energy[settled] / (0.5 * units.kB * 300 * freedom)
+    blocks = potential.reshape(-1, 10).mean(axis=1)
+    assert abs(potential.mean() - 1) < 4 * blocks.std(ddof=1) / np.sqrt(len(blocks))
+
+
+def test_what_is_fixed_does_not_move_and_nothing_but_fixed_atoms_is_refused() -> None:
+    atoms = fixed("fixed")
+    found = run(atoms=atoms).frames.positions.reshape(-1, 8, 3)
+    assert np.array_equal(found[-1][:4], CRYSTAL.positions[:4])
+    assert np.array_equal(found[-1][4] == CRYSTAL.positions[4], [True, False, True])
+    assert (found[-1][5:] != CRYSTAL.positions[5:]).all()
+    atoms.set_constraint(FixAtoms(range(8)))
+    with pytest.raises(UserError, match="every atom is fixed"):
+        run(atoms=atoms)
+
+
+class BreaksAt(Springs):
+    """Refuses a structure once an atom has moved so far, as the calculator of a potential does."""
+
+    def calculate(self, atoms=None, properties=("energy",), system_changes=all_changes):  # type: ignore[no-untyped-def]
+        super().calculate(atoms, properties, system_changes)
+        if not np.isfinite(self.results["energy"]):
+            raise UnphysicalResult("energy, forces or stress are not finite")
+
+
+def test_a_calculator_that_refuses_ends_the_run_and_loses_nothing() -> None:
+    plain = run(Springs(CRYSTAL, breaks=0.02), steps=1000, sample_every=1)
+    found = run(BreaksAt(CRYSTAL, breaks=0.02), steps=1000, sample_every=1)
+    assert not plain.broke and found.broke.endswith("energy, forces or stress are not finite")
+    assert np.array_equal(found.potential_energy[:-1], plain.potential_energy[:-1])
+    assert np.isnan(found.potential_energy[-1]) and np.isnan(found.temperature[-1])
+    at_once = run(BreaksAt(CRYSTAL, breaks=-1.0))
+    assert at_once.time_fs.tolist() == [0.0] and np.isnan(at_once.potential_energy).all() and at_once.broke
 
 
 def test_samples_are_taken_at_the_start_at_intervals_and_at_the_end() -> None:

@@ -169,6 +169,7 @@ def _dynamics(rng, of: Model, target: float) -> Dynamics:
         min_distance=distance,
         min_ratio=distance / 2.22,
         n_atoms=64,
+        degrees_of_freedom=192,
         target_temperature=target,
         planned_fs=5000,
     )

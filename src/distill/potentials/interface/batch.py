@@ -2,6 +2,9 @@
 
 Neighbours are a half list: each pair of them is one of the ``edges``, from i to j. A network that sends messages both
 ways takes the edges forward and then backward; what depends on the distance alone is computed for one half only.
+
+Positions are in double precision, and vectors become single precision only once they are differences: in a cell of
+100 Å, single precision would already lose 4e-6 Å.
 """
 
 from __future__ import annotations
@@ -12,12 +15,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from ase.geometry import complete_cell
 from torch import Tensor
-from vesin import NeighborList
 
 from distill.base.arrays import Array
 from distill.structures.frames import Frames
+from distill.structures.guard import SAME_PLACE, refuse_unphysical
+from distill.structures.neighbours import NeighbourSearch
 
 
 @dataclass
@@ -26,12 +29,13 @@ class Batch:
 
     Attributes:
         numbers: atomic numbers, ``[N]`` int64.
-        positions: ``[N, 3]`` Å.
-        cells: lattice vectors as rows, ``[B, 3, 3]`` Å; zero where there is none.
+        positions: ``[N, 3]`` float64 Å, relative to the first atom of each structure and wrapped around it.
+        cells: lattice vectors as rows, ``[B, 3, 3]`` float64 Å; zero where there is none.
         periodic: whether each repeats in all three directions, ``[B]`` bool; only then it has a stress.
         edges: atoms i and j, ``[2, P]`` int64; each pair of neighbours once.
-        shifts: lattice translations of atom j, ``[P, 3]``: r = R[j] + shift @ cell − R[i].
+        shifts: lattice translations of atom j, ``[P, 3]`` float64: r = R[j] + shift @ cell − R[i].
         structure: index of the structure of each atom, ``[N]`` int64.
+        dtype: what the network computes in; vectors are given, and forces expected, in it.
         extra: what a model needs besides, by name.
         energy: labels, ``[B]`` float64 eV, or None.
         forces: ``[N, 3]`` eV/Å, or None.
@@ -45,6 +49,7 @@ class Batch:
     edges: Tensor
     shifts: Tensor
     structure: Tensor
+    dtype: torch.dtype = torch.float32
     extra: dict[str, Tensor] = field(default_factory=dict)
     energy: Tensor | None = None
     forces: Tensor | None = None
@@ -79,7 +84,8 @@ class Batch:
         else:
             cells = self.cells.reshape(-1, 9).index_select(0, self.structure.index_select(0, i)).view(-1, 3, 3)
             translation = torch.bmm(self.shifts.unsqueeze(1), cells).squeeze(1)
-        return self.positions.index_select(0, j) - self.positions.index_select(0, i) + translation
+        vectors = self.positions.index_select(0, j) - self.positions.index_select(0, i) + translation
+        return vectors.to(self.dtype)
 
     def to(self, device: torch.device | str) -> Batch:
         """Return this batch on another device."""
@@ -118,21 +124,31 @@ def half_neighbour_list(frames: Frames, cutoff: float) -> tuple[Array, Array]:
     Returns:
         Atoms i and j as indices into ``frames.numbers``, ``[2, P]`` int64, and the lattice translations of atom j,
         ``[P, 3]`` int32.
+
+    Raises:
+        UnphysicalStructure: positions or a cell are not finite, or a cell is degenerate or too dense.
     """
-    search = NeighborList(cutoff=cutoff, full_list=False)
+    refuse_unphysical(frames, cutoff)
+    search = NeighbourSearch(cutoff)
     edges, shifts = [np.zeros((0, 2), dtype=np.int64)], [np.zeros((0, 3), dtype=np.int32)]
     for k, (first, end) in enumerate(pairwise(frames.offsets)):
-        cell, pbc = frames.cells[k], frames.pbc[k]
-        box = cell if pbc.all() else complete_cell(cell)
-        found = search.compute(frames.positions[first:end], box=box, periodic=pbc, quantities="PS", copy=True)
+        found = search.guarded(frames.positions[first:end], frames.cells[k], frames.pbc[k], "PS")
         edges.append(found[0].astype(np.int64) + first)
         shifts.append(found[1])
     return np.ascontiguousarray(np.concatenate(edges).T), np.concatenate(shifts)
 
 
+def distances(frames: Frames, edges: Array, shifts: Array) -> Array:
+    """Return the lengths of edges that ``half_neighbour_list`` gave, ``[P]`` Å."""
+    i, j = edges
+    cells = frames.cells[frames.structure_of_atom[i]]
+    vectors = frames.positions[j] - frames.positions[i] + np.einsum("pi,pij->pj", shifts, cells)
+    return np.asarray(np.linalg.norm(vectors, axis=1))
+
+
 def with_labels(batch: Batch, frames: Frames) -> Batch:
     """Return the batch, on the CPU, with the labels of its structures."""
-    dtype = batch.positions.dtype
+    dtype = batch.dtype
     if frames.energy is not None:
         batch.energy = torch.tensor(frames.energy)
     if frames.forces is not None:
@@ -141,6 +157,21 @@ def with_labels(batch: Batch, frames: Frames) -> Batch:
         stress = torch.tensor(frames.stress, dtype=dtype)
         batch.stress = torch.where(batch.periodic.view(-1, 1, 1), stress, torch.nan)
     return batch
+
+
+@torch.no_grad()
+def without_coincident(prediction: Prediction, batch: Batch) -> Prediction:
+    """Return the prediction with NaN for structures that have two atoms at one place.
+
+    What a network gives for a distance of 1e-15 Å may be finite, but it means nothing.
+    """
+    same = batch.vectors().square().sum(1) < SAME_PLACE**2
+    of_edge = batch.structure.index_select(0, batch.edges[0])
+    bad = batch.structure.new_zeros(batch.n_structures).index_add(0, of_edge, same.long()) > 0
+    energy = torch.where(bad, torch.nan, prediction.energy)
+    forces = torch.where(bad.index_select(0, batch.structure).unsqueeze(1), torch.nan, prediction.forces)
+    stress = None if prediction.stress is None else torch.where(bad.view(-1, 1, 1), torch.nan, prediction.stress)
+    return Prediction(energy, forces, stress)
 
 
 def strained(batch: Batch, strain: Tensor | None) -> Batch:
@@ -156,5 +187,5 @@ def strained(batch: Batch, strain: Tensor | None) -> Batch:
 def divide_by_volume(virial: Tensor, batch: Batch) -> Tensor:
     """Return the stress from dE/dε, ``[B, 3, 3]``; NaN for structures that are not periodic in three directions."""
     periodic = batch.periodic.view(-1, 1, 1)
-    volume = torch.linalg.det(batch.cells).abs().view(-1, 1, 1)
+    volume = torch.linalg.det(batch.cells).abs().to(virial.dtype).view(-1, 1, 1)
     return torch.where(periodic, virial / torch.where(periodic, volume, 1.0), torch.nan)

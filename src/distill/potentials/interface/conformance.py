@@ -34,14 +34,19 @@ SINGLE = 2e-4
 """Relative error allowed in single precision, several thousand roundings."""
 
 
+PLACE = 1e-5
+"""Relative error allowed of the same structure elsewhere: positions are the same to ten digits, and what is left are
+sums of a network in another order. Positions rounded to single precision would be off by 1e-3 Å."""
+
+
 def check_potential(potential: Potential) -> list[str]:
     """Return what is wrong with ``potential``, one sentence each; nothing when all is well.
 
     Checked are forces and stress against finite differences of the energy, that force constants of perfect crystals do
-    not depend on the displacement, extensivity, invariance to translation,
-    rotation, permutation and lattice translation, batches against single structures, isolated atoms, molecules without
-    a cell, and that a saved and loaded potential predicts the same to the last bit. Laws that a potential says it
-    violates (``Potential.violated_symmetries``) are left out.
+    not depend on the displacement, extensivity, invariance to translation, rotation, permutation and lattice
+    translation, also far from the origin, batches against single structures, isolated atoms, molecules without a cell,
+    and that a saved and loaded potential predicts the same to the last bit. Laws that a potential says it violates
+    (``Potential.violated_symmetries``) are left out.
     """
     frames = example_frames(potential.elements)
     checks: list[Callable[[Potential, Frames], Iterator[str]]] = [
@@ -49,6 +54,7 @@ def check_potential(potential: Potential) -> list[str]:
         check_smoothness,
         check_extensivity,
         check_symmetry,
+        check_place,
         check_batching,
         check_isolated,
         check_saving,
@@ -121,11 +127,11 @@ def labels(potential: Potential, frames: Frames) -> Labels:
     return np.asarray(found.energy), np.asarray(found.forces), np.asarray(found.stress)
 
 
-def compare(what: str, expected: Labels, found: Labels) -> Iterator[str]:
+def compare(what: str, expected: Labels, found: Labels, allowed: float = SINGLE) -> Iterator[str]:
     """Say where predictions differ by more than rounding in single precision explains."""
     for name, a, b in zip(("energy", "forces", "stress"), expected, found, strict=True):
         size = max(float(np.abs(np.nan_to_num(a)).max(initial=0.0)), 1.0)
-        if not np.allclose(a, b, rtol=0, atol=SINGLE * size, equal_nan=True):
+        if not np.allclose(a, b, rtol=0, atol=allowed * size, equal_nan=True):
             yield f"{what} changes the {name} by {np.nanmax(np.abs(a - b)):.3g}"
 
 
@@ -157,6 +163,17 @@ def check_symmetry(potential: Potential, frames: Frames) -> Iterator[str]:
         yield from compare("a rotation", turned, labels(potential, deform(one, rotation)))
     swapped = replace(one, positions=one.positions[::-1], numbers=one.numbers[::-1])
     yield from compare("a permutation", (energy, forces[::-1], stress), labels(potential, swapped))
+
+
+def check_place(potential: Potential, frames: Frames) -> Iterator[str]:
+    """Put structures 10 000 Å away, and unwrap their atoms by up to 1 000 cells."""
+    expected = labels(potential, frames)
+    moved = replace(frames, positions=frames.positions + np.array([1e4, -3e3, 7e3]))
+    yield from compare("a place far from the origin", expected, labels(potential, moved), PLACE)
+    cells = stream(0, "check place").integers(-1000, 1001, size=frames.positions.shape)
+    by = np.einsum("ni,nij->nj", cells * frames.pbc[frames.structure_of_atom], frames.cells[frames.structure_of_atom])
+    unwrapped = replace(frames, positions=frames.positions + by)
+    yield from compare("unwrapping", expected, labels(potential, unwrapped), PLACE)
 
 
 def check_batching(potential: Potential, frames: Frames) -> Iterator[str]:

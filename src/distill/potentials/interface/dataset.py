@@ -49,7 +49,7 @@ class Dataset:
             raise ValueError("a dataset has at least one structure")
         self.n_atoms = _counts(g.numbers for g in graphs)
         self.n_edges = np.array([g.edges.shape[1] for g in graphs])
-        self.dtype = graphs[0].positions.dtype
+        self.dtype = graphs[0].dtype
         self.extras = tuple(graphs[0].extra)
         self.increments = {"edges": self.n_atoms}
         for name in increments[0]:
@@ -72,7 +72,7 @@ class Dataset:
 
         Args:
             name: its name.
-            values: one for each atom, ``[N, ...]``; energies stay in double precision, others take that of positions.
+            values: one for each atom, ``[N, ...]``; energies stay in double precision, others take that of the network.
             counts: how many labelled numbers each structure has of it, ``[S]``; by default it is not counted.
         """
         tensor = torch.tensor(values, dtype=None if name == "atomic_energy" else self.dtype, device=self.device)
@@ -191,8 +191,9 @@ class Dataset:
             cells=taken["cells"],
             periodic=taken["periodic"],
             edges=taken["edges"].T.contiguous(),
-            shifts=taken["shifts"].to(self.dtype),
+            shifts=taken["shifts"].double(),
             structure=of_atom,
+            dtype=self.dtype,
             extra={name: taken[name] for name in self.extras},
             energy=taken.get("energy"),
             forces=taken.get("forces"),

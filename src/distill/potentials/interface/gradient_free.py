@@ -16,6 +16,7 @@ from distill.potentials.interface.calculator import PotentialCalculator
 from distill.potentials.interface.dataset import Dataset
 from distill.potentials.interface.potential import Potential
 from distill.structures.frames import Frames
+from distill.structures.guard import UnphysicalResult
 
 
 class WorkerFailure(Protocol):
@@ -62,6 +63,11 @@ class GradientFree(Potential):
         """Return an ASE calculator that asks :meth:`predict`, reference energies included."""
         return GradientFreeCalculator(self)
 
+    @property
+    def predicts_atomic_energies(self) -> bool:
+        """No: only the energies of structures are asked for."""
+        return False
+
     def forward(self, batch: Batch, stress: bool = True) -> Prediction:
         """Refuse: there are no gradients."""
         self._refuse()
@@ -76,8 +82,8 @@ class GradientFree(Potential):
 
     def error(self, failure: WorkerFailure, where: str | None = None) -> DistillError:
         """Return the error that the user sees, with the traceback of what refused as a note."""
-        kind = UserError if failure.kind == "input" else WorkError
-        error = kind(failure.what, where or self.where, failure.remedy or None)
+        kinds: dict[str, type[DistillError]] = {"input": UserError, "result": UnphysicalResult}
+        error = kinds.get(failure.kind, WorkError)(failure.what, where or self.where, failure.remedy or None)
         for note in getattr(failure, "__notes__", []):
             error.add_note(note)
         return error
@@ -97,8 +103,8 @@ class GradientFreeCalculator(PotentialCalculator):
 
     potential: GradientFree
 
-    def _predict(self, frames: Frames) -> Prediction:
+    def _predict(self, frames: Frames) -> tuple[Prediction, Tensor | None]:
         self.potential.check(frames)
         found = self.potential.predict(frames)
         is_known = found.stress is not None and bool(torch.isfinite(found.stress).all())
-        return found if is_known else found._replace(stress=None)
+        return found if is_known else found._replace(stress=None), None

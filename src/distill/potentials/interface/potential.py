@@ -23,10 +23,12 @@ from distill.potentials import POTENTIALS
 from distill.potentials.interface.batch import (
     Batch,
     Prediction,
+    distances,
     divide_by_volume,
     half_neighbour_list,
     strained,
     with_labels,
+    without_coincident,
 )
 from distill.potentials.interface.batch_size import BatchSize, out_of_memory
 from distill.potentials.interface.calculator import PotentialCalculator
@@ -34,6 +36,8 @@ from distill.potentials.interface.dataset import Dataset
 from distill.potentials.interface.neighbour_cache import cached_neighbour_list
 from distill.potentials.settings import PotentialSettings
 from distill.structures.frames import Frames
+from distill.structures.guard import refuse_coincident, refuse_unphysical
+from distill.structures.periodic import anchored
 
 if TYPE_CHECKING:
     from ase import Atoms
@@ -86,6 +90,11 @@ class Potential(nn.Module):
         """Return the energy of each atom without its E0, ``[N]`` eV, differentiable in positions and cells."""
         raise NotImplementedError
 
+    @property
+    def predicts_atomic_energies(self) -> bool:
+        """Whether the energies of single atoms mean something, and not only their sum."""
+        return type(self).atomic_energies is not Potential.atomic_energies
+
     def add_features(self, batch: Batch) -> Batch:
         """Add to ``batch.extra`` what the model needs besides edges, on the device of the batch."""
         return batch
@@ -134,21 +143,25 @@ class Potential(nn.Module):
                 the cutoff found.
 
         Raises:
-            UserError: an element that the potential does not know, or periodicity without a lattice vector.
+            UserError: an element that the potential does not know, or a structure that is not physical.
         """
         if neighbours is None:
             self.check(frames)
             neighbours = half_neighbour_list(frames, self.cutoff)
-        edges, shifts = neighbours
-        dtype = self.dtype
+        edges, shifts = (torch.as_tensor(found) for found in neighbours)
+        positions, taken_off = anchored(frames)
+        if taken_off.any():
+            of_i, of_j = torch.as_tensor(taken_off, device=edges.device)[edges]
+            shifts = shifts + of_j - of_i
         batch = Batch(
             numbers=torch.tensor(frames.numbers),
-            positions=torch.tensor(frames.positions, dtype=dtype),
-            cells=torch.tensor(frames.cells, dtype=dtype),
+            positions=torch.tensor(positions),
+            cells=torch.tensor(frames.cells),
             periodic=torch.tensor(frames.pbc.all(-1) & (frames.volumes > 0)),
-            edges=torch.as_tensor(edges),
-            shifts=torch.as_tensor(shifts, dtype=dtype),
+            edges=edges,
+            shifts=shifts.double(),
             structure=torch.tensor(frames.structure_of_atom),
+            dtype=self.dtype,
         )
         return self.add_features(batch.to(self.device))
 
@@ -162,10 +175,12 @@ class Potential(nn.Module):
             device: where to keep them.
 
         Raises:
-            UserError: an element that the potential does not know, or periodicity without a lattice vector.
+            UserError: an element that the potential does not know, or a structure that is not physical: not finite,
+                degenerate, too dense, or with two atoms at one place.
         """
         self.check(frames)
         edges, shifts = cached_neighbour_list(frames, self.cutoff)
+        refuse_coincident(frames, edges, distances(frames, edges, shifts))
         bounds = np.searchsorted(frames.structure_of_atom[edges[0]], np.arange(len(frames) + 1))
         graphs = []
         for one, first, begin, end in zip(frames, frames.offsets, bounds, bounds[1:], strict=False):
@@ -196,7 +211,7 @@ class Potential(nn.Module):
         """Return the energy of each atom ``[N]``, and the derivatives of their sum by positions ``[N, 3]`` and strain.
 
         The latter is symmetric, ``[B, 3, 3]``, or None where no stress is wanted. In training mode all can be
-        differentiated once more.
+        differentiated once more. They are in the precision of the network.
         """
         strain = batch.cells.new_zeros(batch.cells.shape, requires_grad=True) if stress else None
         positions = batch.positions.detach().requires_grad_()
@@ -209,12 +224,16 @@ class Potential(nn.Module):
             )
         else:  # nothing depends on the positions: no atom has a neighbour
             gradients = tuple(torch.zeros_like(leaf) for leaf in leaves)
-        return atomic, gradients[0], gradients[1] if stress else None
+        by_positions, *by_strain = (gradient.to(batch.dtype) for gradient in gradients)
+        return atomic, by_positions, by_strain[0] if stress else None
 
     def predict(self, frames: Frames, stress: bool = True) -> Prediction:
-        """Return what the potential says of structures evaluated together, without a check of their elements."""
-        prediction: Prediction = self(self.batch(frames, half_neighbour_list(frames, self.cutoff)), stress)
-        return prediction
+        """Return what the potential says of structures evaluated together, without a check of their elements.
+
+        It is NaN for structures in which two atoms are at one place.
+        """
+        batch = self.batch(frames, half_neighbour_list(frames, self.cutoff))
+        return without_coincident(self(batch, stress), batch)
 
     def _sum(self, per_atom: Tensor, batch: Batch) -> Tensor:
         """Return the sum over the atoms of each structure in double precision, ``[B]``."""
@@ -229,7 +248,7 @@ class Potential(nn.Module):
         stress: bool = True,
         progress: Phase | None = None,
     ) -> Frames:
-        """Return the structures with predicted labels, in their order.
+        """Return the structures with predicted labels, in their order; NaN where two atoms are at one place.
 
         Structures of similar size are evaluated together; when memory runs out, batches are halved, also those of later
         calls.
@@ -241,7 +260,7 @@ class Potential(nn.Module):
             progress: counts structures.
 
         Raises:
-            UserError: an element that the potential does not know, or periodicity without a lattice vector.
+            UserError: an element that the potential does not know, or a structure that is not physical.
             WorkError: memory does not suffice for one structure alone.
         """
         frames = structures if isinstance(structures, Frames) else Frames.from_atoms(structures)
@@ -334,7 +353,7 @@ class Potential(nn.Module):
         return PotentialCalculator(self)
 
     def check(self, frames: Frames) -> None:
-        """Refuse structures that the potential cannot describe."""
+        """Refuse structures that the potential cannot describe, or nothing can: see :mod:`distill.structures.guard`."""
         unknown = sorted(set(frames.elements) - set(self.elements)) if self.elements is not None else []
         if unknown:
             symbols = ", ".join(chemical_symbols[z] for z in unknown)
@@ -343,10 +362,4 @@ class Potential(nn.Module):
                 where=f"potential {self.architecture}",
                 remedy="Use a potential that was trained on all elements of the data",
             )
-        flat = (frames.pbc & (np.abs(frames.cells).sum(-1) == 0)).any(-1)
-        if flat.any():
-            raise UserError(
-                "periodic in a direction in which the cell has no lattice vector",
-                where=f"frame {int(np.flatnonzero(flat)[0])}",
-                remedy="Give the cell, or set pbc to F in that direction",
-            )
+        refuse_unphysical(frames, self.cutoff)

@@ -11,12 +11,13 @@ import warnings
 
 import numpy as np
 import torch
-from ase.geometry import complete_cell
 from torch import Tensor
 from vesin import NeighborList
 
 from distill.potentials.interface.batch import half_neighbour_list
 from distill.structures.frames import Frames
+from distill.structures.guard import SAME_PLACE, refuse_coincident, refuse_unphysical
+from distill.structures.periodic import whole_cells
 
 
 class VerletList:
@@ -52,7 +53,13 @@ class VerletList:
         return bool(moved.max(initial=0.0) < (self.skin / 2) ** 2)
 
     def rebuild(self, frames: Frames) -> None:
-        """List the edges of this structure up to the cutoff plus the skin."""
+        """List the edges of this structure up to the cutoff plus the skin.
+
+        Raises:
+            UnphysicalStructure: positions or the cell are not finite, the cell is degenerate or too dense, or two atoms
+                are at one place.
+        """
+        self._listed = None  # what fails below leaves no list behind
         reach = self.cutoff + self.skin
         if self.device.type == "cuda":
             self._edges, self._shifts = half_neighbour_list_on_gpu(frames, reach, self.device)
@@ -60,6 +67,9 @@ class VerletList:
             self._edges, self._shifts = (torch.from_numpy(found) for found in half_neighbour_list(frames, reach))
         cell = torch.tensor(frames.cells[0], device=self.device)
         self._translations = self._shifts.double() @ cell
+        squares = self._squares(frames)
+        if bool((squares < SAME_PLACE**2).any()):
+            refuse_coincident(frames, self._edges.cpu().numpy(), squares.sqrt().cpu().numpy())
         self._listed = frames
         self.rebuilt += 1
 
@@ -68,11 +78,15 @@ class VerletList:
 
         Each edge stands there once. Distances are compared in double precision.
         """
+        near = (self._squares(frames) < self.cutoff**2).nonzero().squeeze(1)
+        return self._edges.index_select(1, near), self._shifts.index_select(0, near)
+
+    def _squares(self, frames: Frames) -> Tensor:
+        """Return the squared lengths of the listed edges in this structure, ``[P]`` float64 Å²."""
         positions = torch.tensor(frames.positions, device=self.device)  # a copy: frames are read-only
         i, j = self._edges
         vectors = positions.index_select(0, j) - positions.index_select(0, i) + self._translations
-        near = (vectors.square().sum(1) < self.cutoff**2).nonzero().squeeze(1)
-        return self._edges.index_select(1, near), self._shifts.index_select(0, near)
+        return vectors.square().sum(1)
 
 
 def half_neighbour_list_on_gpu(frames: Frames, cutoff: float, device: torch.device) -> tuple[Tensor, Tensor]:
@@ -80,10 +94,9 @@ def half_neighbour_list_on_gpu(frames: Frames, cutoff: float, device: torch.devi
 
     Where the GPU cannot list so many neighbours, the processor does.
     """
-    box, pbc = frames.cells[0], frames.pbc[0]
-    if not pbc.all():
-        box = complete_cell(box)
-    arrays = (torch.tensor(array, device=device) for array in (frames.positions, box, pbc))
+    refuse_unphysical(frames, cutoff)
+    box = whole_cells(frames.cells, frames.pbc)[0]
+    arrays = (torch.tensor(array, device=device) for array in (frames.positions, box, frames.pbc[0]))
     search = NeighborList(cutoff=cutoff, full_list=False)
     try:
         edges, shifts = search.compute(*arrays, quantities="PS", copy=True)

@@ -141,11 +141,11 @@ def derivatives(network: EdgeNetwork, batch: Batch, stress: bool) -> tuple[Tenso
         repulsion, of_repulsion = _short_range_repulsion(network.short_range_repulsion, batch, vectors)
         atomic, by_vectors = atomic + repulsion, by_vectors + of_repulsion
     i, j = batch.edges
-    by_positions = torch.zeros_like(batch.positions).index_add(0, j, by_vectors).index_add(0, i, -by_vectors)
+    by_positions = by_vectors.new_zeros(batch.positions.shape).index_add(0, j, by_vectors).index_add(0, i, -by_vectors)
     if not stress:
         return atomic, by_positions, None
     outer = vectors.unsqueeze(2) * by_vectors.unsqueeze(1)  # (P, 3, 3)
-    virial = torch.zeros_like(batch.cells).index_add(0, batch.structure.index_select(0, i), outer)
+    virial = by_vectors.new_zeros(batch.cells.shape).index_add(0, batch.structure.index_select(0, i), outer)
     return atomic, by_positions, (virial + virial.transpose(1, 2)) / 2
 
 

@@ -162,10 +162,10 @@ def atomic_graph(batch: Batch, cutoff: float) -> AtomicGraph:
     counts = batch.atoms_per_structure()
     return AtomicGraph(
         Z=batch.numbers,
-        R=batch.positions,
-        cell=batch.cells,
+        R=batch.positions.to(batch.dtype),
+        cell=batch.cells.to(batch.dtype),
         neighbour_list=torch.stack([batch.centres, batch.neighbours]),
-        neighbour_cell_offsets=torch.cat([batch.shifts, -batch.shifts]),
+        neighbour_cell_offsets=torch.cat([batch.shifts, -batch.shifts]).to(batch.dtype),
         properties={},
         cutoff=cutoff,
         other={},

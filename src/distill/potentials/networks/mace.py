@@ -73,18 +73,21 @@ class MACEPotential(Potential):
         return energies
 
     def inputs(self, batch: Batch) -> dict[str, Tensor]:
-        """Return the batch as the package's network reads it, differentiable in the same positions and cells."""
+        """Return the batch as the package's network reads it, differentiable in the same positions and cells.
+
+        The network adds the difference of two positions to a shift. Here the shift is the whole vector of the edge,
+        because positions in single precision would lose digits.
+        """
         counts = batch.atoms_per_structure()
-        cells = batch.cells.index_select(0, batch.structure.index_select(0, batch.edges[0]))
-        translations = torch.bmm(batch.shifts.unsqueeze(1), cells).squeeze(1)
+        vectors = batch.vectors()
         species = self.species.index_select(0, batch.numbers)
         return {
-            "positions": batch.positions,
-            "cell": batch.cells,
-            "node_attrs": nn.functional.one_hot(species, len(self.elements or ())).to(batch.positions.dtype),
+            "positions": vectors.new_zeros(batch.positions.shape),
+            "cell": batch.cells.to(batch.dtype),
+            "node_attrs": nn.functional.one_hot(species, len(self.elements or ())).to(batch.dtype),
             "edge_index": torch.stack([batch.centres, batch.neighbours]),
-            "shifts": torch.cat([translations, -translations]),
-            "unit_shifts": torch.cat([batch.shifts, -batch.shifts]),
+            "shifts": torch.cat([vectors, -vectors]),
+            "unit_shifts": torch.cat([batch.shifts, -batch.shifts]).to(batch.dtype),
             "batch": batch.structure,
             "ptr": torch.cat([counts.new_zeros(1), counts.cumsum(0)]),
             "head": torch.full_like(counts, self.head),

@@ -277,6 +277,11 @@ class OrbPotential(Potential):
         self.repulsion = PairRepulsion() if network.version == 3 else None
         self.register_buffer("reference", torch.zeros(MAX_Z + 1, dtype=torch.float64))
 
+    @property
+    def predicts_atomic_energies(self) -> bool:
+        """No: the network gives the mean over the atoms, and every atom is given an equal share."""
+        return False
+
     def add_features(self, batch: Batch) -> Batch:
         """Add which directed edges are kept, ``kept_edges``: twice the pair, plus one where it is taken backward."""
         centres = batch.edges.t().reshape(-1)

@@ -58,6 +58,7 @@ class OrbDirect(OrbPotential):
         graph = Edges(strained(replace(batch, positions=positions), strain))
         energy = self._sum(repulsion(batch.numbers, graph), batch)
         by_position, by_strain = torch.autograd.grad(energy.sum(), [positions, strain])
+        by_position, by_strain = by_position.to(batch.dtype), by_strain.to(batch.dtype)
         return energy.detach(), -by_position, divide_by_volume(by_strain, batch)
 
 
@@ -70,8 +71,7 @@ def removed_torque(forces: Tensor, batch: Batch) -> Tensor:
     free = (batch.cells == 0).flatten(1).all(-1)
     if not free.any():
         return forces
-    r = batch.positions.double()
-    r = r - mean(r, batch).index_select(0, batch.structure)
+    r = batch.positions - mean(batch.positions, batch).index_select(0, batch.structure)
     torque = total(torch.linalg.cross(r, forces.double()), batch)
     outer = total((r.unsqueeze(-1) * r.unsqueeze(-2)).flatten(1), batch).view(-1, 3, 3)
     trace = outer.diagonal(dim1=1, dim2=2).sum(-1).view(-1, 1, 1)

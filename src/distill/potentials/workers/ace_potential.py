@@ -15,7 +15,7 @@ import torch
 from ase.data import atomic_masses, atomic_numbers, chemical_symbols
 
 from distill.base.arrays import Array
-from distill.base.errors import UserError, WorkError
+from distill.base.errors import UserError
 from distill.potentials import POTENTIALS
 from distill.potentials.interface.batch import Prediction
 from distill.potentials.interface.batch_size import BatchSize
@@ -26,6 +26,7 @@ from distill.potentials.workers.environments import interpreter
 from distill.potentials.workers.process import Worker
 from distill.potentials.workers.protocol import WorkerError
 from distill.structures.frames import Frames
+from distill.structures.guard import UnphysicalResult
 
 if TYPE_CHECKING:
     from types import ModuleType
@@ -118,12 +119,14 @@ class ACEPotential(GradientFree):
 
         Raises:
             UserError: interpreter or package is missing.
-            WorkError: the evaluator failed or gave something that is not finite, or its process died twice.
+            UnphysicalResult: an energy or a force is not finite.
+            WorkError: the evaluator failed, or its process died twice.
         """
         answer = self._ask({"do": "evaluate", **arrays(frames)})
         energy, forces = answer["energy"] + self.sum_of_reference_energies(frames), answer["forces"]
         if not (np.isfinite(energy).all() and np.isfinite(forces).all()):
-            raise WorkError("an energy or a force is not finite", self.where, "Look for atoms that are too close")
+            what, remedy = "an energy or a force is not finite", "Look for atoms that are too close"
+            raise UnphysicalResult(what, self.where, remedy)
         volumes = frames.volumes
         volumes = np.where(frames.pbc.all(-1) & (volumes > 0), volumes, np.nan)
         stresses = torch.from_numpy(answer["virial"] / volumes[:, None, None]) if stress else None

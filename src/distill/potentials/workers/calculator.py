@@ -208,7 +208,7 @@ def evaluate(calculator: Any, batch: dict[str, Any]) -> dict[str, Any]:
             if not (np.isfinite(value).all() or (name == "stress" and np.isnan(value).all()))
         ]
         if infinite:
-            raise WorkerError("structure", f"the {infinite[0]} that the calculator gave is not finite", structure=k)
+            raise WorkerError("result", f"the {infinite[0]} that the calculator gave is not finite", structure=k)
     return {"energy": energy, "forces": forces, "stress": stress}
 
 

@@ -18,6 +18,7 @@ from distill.potentials.workers import calculator as calculator_worker
 from distill.potentials.workers.process import CalculatorWorker
 from distill.potentials.workers.protocol import WorkerError
 from distill.structures.frames import Frames
+from distill.structures.periodic import anchored
 
 
 class Engine(Protocol):
@@ -134,11 +135,17 @@ class ExternalPotential(GradientFree):
     def predict(self, frames: Frames, stress: bool = True) -> Prediction:
         """Return what the calculator says of structures, one after another; all of it is float64 on the CPU.
 
+        Published networks compute in single precision: they get positions that are near the origin. What a function of
+        the user's does with positions is not known (it may need whole molecules, or have a field): it gets them as
+        they are.
+
         Raises:
             UserError: file, function, interpreter or package is missing or not what it should be.
             WorkError: the calculator failed on a structure or gave something that is not finite; the worker died twice.
         """
         batch = arrays(frames) | {"stress": stress}
+        if not self.place.function:
+            batch["positions"] = anchored(frames)[0]
         try:
             answer = self.engine().evaluate(batch)
         except WorkerError as failure:
@@ -149,7 +156,7 @@ class ExternalPotential(GradientFree):
     def _error(self, failure: WorkerError, frames: Frames | None = None) -> DistillError:
         """Return the error that the user sees, with the traceback of the calculator as a note."""
         where = self.where
-        if failure.kind == "structure" and frames is not None:
+        if failure.kind in ("structure", "result") and frames is not None:
             formula = frames[failure.structure].to_atoms()[0].get_chemical_formula()
             where += f", structure {formula} ({failure.structure + 1} of a batch of {len(frames)})"
         return self.error(failure, where)

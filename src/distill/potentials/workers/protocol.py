@@ -37,7 +37,8 @@ class WorkerError(Exception):
 
     Args:
         kind: ``"input"`` (what was asked for is wrong), ``"missing"`` (``what`` is the package that is not installed),
-            ``"structure"`` (the calculator failed on one structure) or ``"work"`` (anything else).
+            ``"structure"`` (the calculator failed on one structure), ``"result"`` (what it gave for one is not finite)
+            or ``"work"`` (anything else).
         what: what is wrong, one clause.
         remedy: what can be done about it.
         structure: which structure of the batch.

@@ -6,13 +6,13 @@ from collections.abc import Iterator
 
 import numpy as np
 from ase.data import covalent_radii
-from vesin import NeighborList
 
 from distill.base.arrays import Array
 from distill.base.conventions import CLOSEST_RATIO
 from distill.structures.checks.finding import FileFrames, Finding
 from distill.structures.duplicates import NEAR, SAME, close_pairs
 from distill.structures.frames import Frames
+from distill.structures.neighbours import NeighbourSearch
 
 COINCIDENT = 0.2
 """Å; no two nuclei are as close as this."""
@@ -40,11 +40,11 @@ def closest_atoms(frames: Frames) -> tuple[Array, Array]:
     """
     lengths, ratios = np.full((2, len(frames)), np.inf)
     radii = covalent_radii[frames.numbers]
-    search = NeighborList(cutoff=2 * CLOSEST_RATIO * float(radii.max()), full_list=False)
+    search = NeighbourSearch(2 * CLOSEST_RATIO * float(radii.max()))
     offsets = frames.offsets
     for i in range(len(frames)):
         atoms = slice(offsets[i], offsets[i + 1])
-        one, other, distance = search.compute(frames.positions[atoms], frames.cells[i], frames.pbc[i], "ijd")
+        one, other, distance = search.pairs(frames.positions[atoms], frames.cells[i], frames.pbc[i], "ijd")
         if len(distance):
             lengths[i] = distance.min()
             ratios[i] = (distance / (radii[atoms][one] + radii[atoms][other])).min()

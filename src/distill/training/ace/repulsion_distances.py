@@ -6,7 +6,7 @@ import numpy as np
 from ase.data import chemical_symbols
 
 from distill.base.arrays import Array
-from distill.potentials.interface.batch import half_neighbour_list
+from distill.potentials.interface.batch import distances, half_neighbour_list
 from distill.structures.frames import Frames
 
 
@@ -36,11 +36,10 @@ def closer_than(frames: Frames, limits: dict[str, float], reach: float) -> Array
 
 def _pairs(frames: Frames, reach: float) -> tuple[Array, Array, Array]:
     """Return the elements of each pair of neighbours as text, its length in Å, and its structure."""
-    (i, j), shifts = half_neighbour_list(frames, reach)
-    structure = frames.structure_of_atom[i]
-    vectors = frames.positions[j] - frames.positions[i] + np.einsum("pi,pij->pj", shifts, frames.cells[structure])
+    edges, shifts = half_neighbour_list(frames, reach)
+    i, j = edges
     symbols = np.array(chemical_symbols)
     first, second = symbols[frames.numbers[i]], symbols[frames.numbers[j]]
     swap = first > second
     first, second = np.where(swap, second, first), np.where(swap, first, second)
-    return np.char.add(np.char.add(first, " "), second), np.linalg.norm(vectors, axis=1), structure
+    return np.char.add(np.char.add(first, " "), second), distances(frames, edges, shifts), frames.structure_of_atom[i]

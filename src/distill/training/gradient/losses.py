@@ -78,7 +78,7 @@ def residuals(prediction: Prediction, batch: Batch) -> dict[str, Tensor]:
     if batch.forces is not None:
         found["forces"] = _difference(prediction.forces, batch.forces, batch.forces.isfinite())
     if batch.stress is not None and prediction.stress is not None:
-        volume_per_atom = (torch.linalg.det(batch.cells).abs() / atoms).view(-1, 1, 1)
+        volume_per_atom = (torch.linalg.det(batch.cells).abs() / atoms).to(batch.dtype).view(-1, 1, 1)
         labelled = torch.isfinite(batch.stress).all(dim=-1).all(dim=-1).view(-1, 1, 1)
         found["virial"] = _difference(prediction.stress, batch.stress, labelled) * volume_per_atom
     return found

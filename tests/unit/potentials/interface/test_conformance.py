@@ -24,7 +24,7 @@ def faulty(batch: Batch, fault: str) -> torch.Tensor:
     """Return a term that breaks one law."""
     if fault == "direction":
         return neighbours(batch).detach() * 0.5
-    if fault == "translation":
+    if fault == "place":
         return 0.01 * batch.positions[:, 0]
     if fault == "rotation":
         across = batch.vectors()[:, 0].square() * torch.exp(-batch.vectors().square().sum(-1))
@@ -40,7 +40,7 @@ def faulty(batch: Batch, fault: str) -> torch.Tensor:
     ("fault", "word"),
     [
         ("direction", "the forces say"),
-        ("translation", "a lattice vector"),
+        ("place", "a rotation"),
         ("rotation", "a rotation"),
         ("doubling the cell", "doubling the cell"),
         ("batching", "batching"),
