@@ -122,6 +122,7 @@ def evaluate(
         WorkError: a structure does not fit into the memory.
     """
     from distill.analysis.errors import error_table
+    from distill.structures.guard import refuse_unphysical
     from distill.workflow.machine import resolve_device
 
     model, data = Path(model), Path(data)
@@ -132,6 +133,7 @@ def evaluate(
     frames, findings = _judged(frames, source, data)
     potential = _load(model, device)
     _check_elements(frames, potential, data)
+    refuse_unphysical(frames, potential.cutoff, file=str(data))
     begin = time.monotonic()
     with (progress or Progress()).phase("evaluating", len(frames), "structure") as phase:
         predicted = potential.graded(potential.evaluate(frames, progress=phase))

@@ -58,7 +58,8 @@ def refuse_unphysical(frames: Frames, cutoff: float = 0.0, file: str = "") -> No
 
     Args:
         frames: the structures.
-        cutoff: up to which neighbours will be listed, Å; infinite where nobody lists them.
+        cutoff: up to which neighbours will be listed, Å; infinite where it is not known. With 0, no list is meant, and
+            structures only have to be finite, with cells that span a volume.
         file: that they were read from; messages then name the frame.
     """
     found = first_fault(frames.positions, frames.cells, frames.pbc, frames.n_atoms, cutoff)
@@ -107,8 +108,9 @@ def _faults(positions: Array, cells: Array, pbc: Array, n_atoms: Array, cutoff: 
     whole = whole_cells(cells, pbc)
     volumes = np.abs(np.linalg.det(whole))
     yield from _flat(whole, volumes, pbc)
-    yield from _dense(volumes, pbc, n_atoms)
-    if np.isfinite(cutoff) and cutoff > 0:
+    if cutoff > 0:
+        yield from _dense(volumes, pbc, n_atoms)
+    if 0 < cutoff < np.inf:
         yield from _apart(positions, whole, pbc, n_atoms, cutoff)
         yield from _many(positions, whole, volumes, pbc, n_atoms, cutoff)
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
-from ase.geometry import complete_cell
-from vesin import NeighborList
 
 from distill.base.arrays import Array
 from distill.structures.frames import Frames
+from distill.structures.guard import UnphysicalStructure
+from distill.structures.neighbours import NeighbourSearch
 
 REACH = 6.0
 """Å; what is further away is not looked at, so that a symmetry that it breaks counts as kept."""
@@ -21,15 +21,19 @@ def forces_allowed(frames: Frames) -> Array:
     """Return for which atoms ``[N]`` the surroundings single out a direction, so that a force of zero is a coincidence.
 
     Sums over neighbours of unit vectors, weighted by distance and element, transform as a force does: where a symmetry
-    forbids a force all of them are zero. Where all of them are zero the force is called forbidden.
+    forbids a force all of them are zero. Where all of them are zero the force is called forbidden, also in
+    structures too dense to be searched.
     """
     if not len(frames):
         return np.zeros(0, dtype=np.bool_)
-    search = NeighborList(cutoff=REACH, full_list=True)
+    search = NeighbourSearch(REACH, full=True)
     found = []
     for one in frames:
-        box = one.cells[0] if one.pbc[0].all() else complete_cell(one.cells[0])
-        i, j, distance, vector = search.compute(one.positions, box, one.pbc[0], "ijdD")
+        try:
+            i, j, distance, vector = search.pairs(one.positions, one.cells[0], one.pbc[0], "ijdD")
+        except UnphysicalStructure:
+            found.append(np.zeros(len(one.numbers), dtype=np.bool_))
+            continue
         directions = vector / np.maximum(distance, 1e-6)[:, None]
         sums = np.zeros((len(one.numbers), len(WIDTHS), 3))
         for k, width in enumerate(WIDTHS):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,7 +11,6 @@ from ase.build import bulk, fcc111, molecule
 from ase.data import atomic_numbers, chemical_symbols, reference_states
 
 from distill.analysis.geometry import closest_pairs
-from distill.base.errors import UserError
 from distill.potentials.interface.batch import half_neighbour_list
 from distill.sampling.separation import Separation
 from distill.structures.checks.geometry import closest_atoms
@@ -20,7 +18,7 @@ from distill.structures.duplicates import close_pairs
 from distill.structures.fingerprint import fingerprints
 from distill.structures.frames import Frames
 from distill.structures.guard import CLOSEST, MOST_PAIRS, SMALLEST_VOLUME, UnphysicalStructure, refuse_unphysical
-from distill.structures.read import read_frames
+from distill.structures.symmetry import forces_allowed
 
 SILICON = bulk("Si", cubic=True)
 KNOWN = ("fcc", "bcc", "diamond", "hcp")
@@ -61,7 +59,6 @@ def test_it_is_refused_before_every_list_and_named(name: str) -> None:
     lists = (
         lambda: half_neighbour_list(frames, 5.0),
         lambda: closest_pairs(frames),
-        lambda: closest_atoms(frames),
         lambda: fingerprints(frames),
         lambda: Separation(None, (14,)).closest(atoms.numbers, atoms.positions, atoms.cell.array, atoms.pbc),
     )
@@ -70,19 +67,20 @@ def test_it_is_refused_before_every_list_and_named(name: str) -> None:
             ask()
     with pytest.raises(UnphysicalStructure, match=rf"structure 1 \(counted from 0\), Si[28]: .*{what}"):
         refuse_unphysical(frames, 5.0)
-    if name not in ("a thin layer", "an atom that flew away"):  # nobody lists neighbours there
+    if name not in ("a thin layer", "an atom that flew away", "a collapsed cell"):  # nobody lists neighbours there
         with pytest.raises(UnphysicalStructure, match=what):
             close_pairs(frames)
 
 
-def test_a_file_is_refused_with_its_frame(tmp_path: Path) -> None:
-    path = tmp_path / "data.xyz"
-    path.write_text(
-        '1\nProperties=species:S:1:pos:R:3\nSi 0 0 0\n2\nLattice="0.3 0 0 0 0.3 0 0 0 0.3" pbc="T T T" '
-        "Properties=species:S:1:pos:R:3\nSi 0 0 0\nSi 1 1 1\n"
-    )
-    with pytest.raises(UserError, match=r"data\.xyz, frame 1 \(counted from 0\): 0.013 Å³ an atom, denser"):
-        read_frames(path, labels="none")
+def test_files_and_what_is_not_listed() -> None:
+    frames = Frames.from_atoms([SILICON, REFUSED["a collapsed cell"][0]])
+    with pytest.raises(UnphysicalStructure, match=r"data\.xyz, frame 1 \(counted from 0\): .*denser"):
+        refuse_unphysical(frames, np.inf, file="data.xyz")
+    refuse_unphysical(frames)  # no list is made: duplicates are looked for at any density
+    assert len(close_pairs(frames)[0]) == 0
+    lengths, ratios = closest_atoms(frames)
+    assert lengths[0] == np.inf and (lengths[1], ratios[1]) == (0.0, 0.0)  # a finding, with its frame
+    assert not forces_allowed(frames)[8:].any()
 
 
 def test_nothing_is_refused_that_exists() -> None:

@@ -12,6 +12,7 @@ from distill.base.conventions import CLOSEST_RATIO
 from distill.structures.checks.finding import FileFrames, Finding
 from distill.structures.duplicates import NEAR, SAME, close_pairs
 from distill.structures.frames import Frames
+from distill.structures.guard import UnphysicalStructure
 from distill.structures.neighbours import NeighbourSearch
 
 COINCIDENT = 0.2
@@ -36,7 +37,8 @@ def check_distances(data: FileFrames) -> Iterator[Finding]:
 def closest_atoms(frames: Frames) -> tuple[Array, Array]:
     """Return per structure ``[B]`` the smallest distance in Å, and the smallest ratio to the sum of covalent radii.
 
-    Both are infinite where no two atoms are within :data:`CLOSEST_RATIO` of that sum.
+    Both are infinite where no two atoms are within :data:`CLOSEST_RATIO` of that sum, and zero for structures too dense
+    to be searched.
     """
     lengths, ratios = np.full((2, len(frames)), np.inf)
     radii = covalent_radii[frames.numbers]
@@ -44,7 +46,11 @@ def closest_atoms(frames: Frames) -> tuple[Array, Array]:
     offsets = frames.offsets
     for i in range(len(frames)):
         atoms = slice(offsets[i], offsets[i + 1])
-        one, other, distance = search.pairs(frames.positions[atoms], frames.cells[i], frames.pbc[i], "ijd")
+        try:
+            one, other, distance = search.pairs(frames.positions[atoms], frames.cells[i], frames.pbc[i], "ijd")
+        except UnphysicalStructure:
+            lengths[i] = ratios[i] = 0.0
+            continue
         if len(distance):
             lengths[i] = distance.min()
             ratios[i] = (distance / (radii[atoms][one] + radii[atoms][other])).min()

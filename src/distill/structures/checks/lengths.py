@@ -13,11 +13,11 @@ from itertools import product
 import numpy as np
 from ase import units
 from ase.data import covalent_radii
-from vesin import NeighborList
 
 from distill.base.arrays import Array
 from distill.base.conventions import CLOSEST_RATIO
 from distill.structures.frames import Frames
+from distill.structures.neighbours import NeighbourSearch
 
 FAR = 1.45
 """Nearest distance over the sum of covalent radii above which no two atoms are bound. Close-packed metals have 1.1 to
@@ -133,8 +133,7 @@ def _nearest(positions: Array, cell: Array, pbc: Array, radii: Array) -> Array:
         ratios = np.linalg.norm(difference, axis=2) / (radii[:, None] + radii)
         np.fill_diagonal(ratios, np.inf)
         return np.asarray(ratios.min(axis=1))
-    search = NeighborList(cutoff=cutoff, full_list=True)
-    one, other, distance = search.compute(positions, cell, pbc, "ijd")
+    one, other, distance = NeighbourSearch(cutoff, full=True).pairs(positions, cell, pbc, "ijd")
     nearest = np.full(len(radii), np.inf)
     np.minimum.at(nearest, one, distance / (radii[one] + radii[other]))
     return nearest
