@@ -18,6 +18,7 @@ from distill.structures.checks.finding import FileFrames, Finding, by_severity
 from distill.structures.checks.geometry import check_cells, check_distances, check_duplicates
 from distill.structures.checks.kinds import FATAL
 from distill.structures.checks.labels import check_energies, check_forces, check_stresses
+from distill.structures.checks.lattices import check_lattices
 from distill.structures.checks.length_units import check_lengths, retry
 from distill.structures.checks.orders import check_order
 from distill.structures.checks.placeholders import check_placeholders
@@ -45,6 +46,7 @@ def check_frames(data: FileFrames, magnetic: Collection[int] = ()) -> list[Findi
         return [data.finding("error", "empty", "holds no structures", "Give at least one labelled structure")]
     checks: tuple[Callable[[FileFrames], Iterable[Finding]], ...] = (
         check_distances,
+        check_lattices,
         check_duplicates,
         check_energies,
         check_forces,
@@ -97,12 +99,23 @@ def check_files(
     complete = all(len(one.frames) == len(data.frames) for one, data in zip(known, sound, strict=True))
     voigt = [files[name].name for name, source in sources.items() if source.voigt]
     levels = check_levels(sound, predict if complete else None)
-    comparable = [_of_one_level(data) for data in known if len(data.frames)]
+    comparable = [data for data in known if len(data.frames)]
+    if predict is not None and levels and _of_other_unit(comparable, predict, teacher):
+        levels = []
+    if levels:
+        comparable = [_of_one_level(data) for data in comparable]
     if predict is not None and comparable:
         findings += _compared(comparable, predict, teacher, not levels, voigt)
     else:
         findings += [f for data in files.values() if data.name in voigt for f in check_order(data, None, teacher)[0]]
     return by_severity(findings + levels)
+
+
+def _of_other_unit(files: list[FileFrames], predict: Predict, teacher: str) -> bool:
+    """Return whether energies are far apart because of their unit: all of them together then fit the teacher's."""
+    plain = [replace(data, frames=replace(data.frames, forces=None, stress=None)) for data in files]
+    found = check_units(plain, predict, teacher)
+    return any(finding.kind == "energy-unit" and finding.severity == "error" for finding in found)
 
 
 def _compared(

@@ -12,7 +12,15 @@ from ase.build import bulk, fcc111, molecule
 
 from distill.structures.checks.finding import FileFrames
 from distill.structures.checks.length_units import check_lengths
-from distill.structures.checks.lengths import FRACTIONAL, LENGTHS, OTHERS, Lengths, explanations, half_empty, impossible
+from distill.structures.checks.lengths import (
+    FRACTIONAL,
+    LENGTHS,
+    OTHERS,
+    Lengths,
+    explanations,
+    impossible,
+    in_a_corner,
+)
 from distill.structures.frames import Frames, concatenate
 from distill.structures.read import read_frames
 
@@ -77,13 +85,13 @@ def test_right_lengths(name: str) -> None:
 def test_condensed_matter_in_every_unit(name: str, lengths: Lengths) -> None:
     """The unit is among what is named wherever the structures, as they are read, are none of matter.
 
-    They are possible, but half empty, if the cell alone is in Bohr; a cell 100 times too large is told as vacuum, and
+    They are possible, but in a corner, if the cell alone is in Bohr; a cell 100 times too large is told as vacuum, and
     positions 100 times too large fall back into the cell anywhere.
     """
     frames = CONDENSED[name]()
     wrong = written(frames, lengths)
     if not impossible(wrong).all():
-        assert "pm" in (lengths.positions, lengths.cell) or half_empty(wrong)
+        assert "pm" in (lengths.positions, lengths.cell) or in_a_corner(wrong)
         return
     assert lengths in explanations(wrong)
     judged = check_lengths(FileFrames(wrong, "x"), None, "")

@@ -10,8 +10,9 @@ import numpy as np
 from distill.base.arrays import Array
 from distill.structures.checks.compare import compare_forces
 from distill.structures.checks.finding import FileFrames, Finding
-from distill.structures.checks.lengths import Lengths, explanations, half_empty, impossible, nearest_ratios
+from distill.structures.checks.lengths import Lengths, explanations, impossible, in_a_corner, nearest_ratios
 from distill.structures.checks.units import CLEAR, WEAK, Predict, pick
+from distill.structures.checks.ways import stress_ways
 from distill.structures.frames import Frames, concatenate
 
 BETTER = 0.15
@@ -55,8 +56,12 @@ def check_lengths(data: FileFrames, predict: Predict | None, teacher: str, viria
         if lengths:
             frames = _with(frames, some, _rescaled(frames[some], lengths, virial))
             return Judged(found, replace(data, frames=frames), ~impossible(frames))
-    elif predict and half_empty(frames):
-        found, lengths = retry(data, predict, teacher)
+    elif in_a_corner(frames):
+        found, lengths = retry(data, predict, teacher) if predict else ([], None)
+        if not lengths and Lengths("Å", "Bohr") in explanations(frames):
+            what = "the atoms of every structure lie in one corner of the cell, as if the cell alone was in Bohr"
+            remedy = "Multiply the cell by 0.529177, if it is; nothing is wrong with a cluster in vacuum"
+            found = [data.finding("warning", "length-unit", what, remedy)]
         if lengths:
             frames = _rescaled(frames, lengths, virial)
             return Judged(found, replace(data, frames=frames), ~impossible(frames))
@@ -100,10 +105,11 @@ def retry(data: FileFrames, predict: Predict, teacher: str) -> tuple[list[Findin
     as_read = Lengths("Å", "Å")
     possible = [as_read, *explanations(data.frames)[:TRIED]]
     fits = correlations(data.frames, possible, predict)
+    stress = possible[1:2] == [Lengths("Å", "Bohr")] and _stress_tells(data.frames, possible[1], predict)
     if len(possible) < 2 or np.isnan(fits[0]) or np.isnan(fits[1:]).all():
         return [], None
     best = 1 + int(np.nanargmax(fits[1:]))
-    if fits[best] < max(CLEAR, fits[0] + BETTER):
+    if fits[best] < CLEAR or (fits[best] < fits[0] + BETTER and not stress):
         return [], None
     what = f"forces correlate {fits[0]:.2f} with {teacher}, but {fits[best]:.2f} with {possible[best].words}"
     return [data.finding("error", "length-unit", what, possible[best].remedy)], possible[best]
@@ -124,6 +130,16 @@ def correlations(frames: Frames, possible: Sequence[Lengths], predict: Predict |
         compared = compare_forces(one, theirs) if len(one) else None
         fits[i] = abs(compared.correlation) if compared else np.nan
     return fits
+
+
+def _stress_tells(frames: Frames, lengths: Lengths, predict: Predict) -> bool:
+    """Return whether stresses have a usual size in these units alone; forces within molecules do not see the cell."""
+    usual = []
+    for one in (frames, lengths.in_angstrom(frames)):
+        some = one[pick(one, ATOMS, TRIED)]
+        ways = stress_ways(some, predict(some), CLEAR) if len(some) else []
+        usual.append(bool(ways) and ways[0].usual_ratio(CLEAR) is not None)
+    return usual == [False, True]
 
 
 def _rescaled(frames: Frames, lengths: Lengths, virial: bool) -> Frames:

@@ -30,8 +30,9 @@ DENSEST = 1.0
 """Atoms per Å³; diamond has 0.18, hydrogen at the pressure of a planet's core 0.6."""
 NOBLE = (2, 10, 18, 36, 54, 86)
 """Elements whose nearest distances are not those of bonds."""
-ROOM = 0.35
-"""Share of a cell that is empty in every direction if the cell alone is in Bohr, 0.47, less the layer of an atom."""
+CORNER = 0.17
+"""Share of a cell, in the mean over directions, by which the middle of the atoms may be away from 0.26, where it is if
+the cell alone is in Bohr; a cluster in the middle of its cell is 0.24 away."""
 LEAST = 6
 """Atoms; fewer leave a cell that empty anyway."""
 LAYER = 3.5
@@ -181,14 +182,29 @@ def _possible(closest: float, middle: float) -> bool:
     return BONDED[0] <= closest <= BONDED[1] and NEIGHBOURED[0] <= middle <= NEIGHBOURED[1]
 
 
-def half_empty(frames: Frames) -> bool:
-    """Return whether the atoms of every structure lie in one corner, as if the cell alone was in Bohr."""
+def in_a_corner(frames: Frames) -> bool:
+    """Return whether the atoms of every structure lie in the corner that they fill if the cell alone is in Bohr."""
     if not frames.pbc.all() or not len(frames) or frames.n_atoms.min() < LEAST:
         return False
-    heights = 1 / np.linalg.norm(np.linalg.inv(frames.cells), axis=1)  # [B, 3]
-    gaps = _gaps(frames)
-    filled = ((gaps - (1 - LENGTHS["Bohr"]) * heights) < LAYER).sum(axis=1) >= 2
-    return bool((gaps / heights > ROOM).all() and filled.all())
+    filled = LENGTHS["Bohr"]
+    for one in frames:
+        inverse = np.linalg.inv(one.cells[0])
+        below, above = _widest(one.positions @ inverse)
+        width = filled - (below + 1 - above)  # of the layer that is then left empty, as a share of the cell
+        middle = (above - 1 + below) / 2
+        apart = np.abs((middle - filled / 2 + 0.5) % 1.0 - 0.5)
+        heights = 1 / np.linalg.norm(inverse, axis=0)
+        if apart.mean() > CORNER or (width < -0.02).any() or np.median(width * heights) > LAYER:
+            return False
+    return True
+
+
+def _widest(fractional: Array) -> tuple[Array, Array]:
+    """Return where the widest empty layer along each lattice vector begins, ``[3]`` in [0, 1), and where it ends."""
+    ordered = np.sort(fractional % 1.0, axis=0)
+    ordered = np.vstack([ordered, ordered[:1] + 1])
+    widest = np.diff(ordered, axis=0).argmax(axis=0)
+    return ordered[widest, np.arange(3)], ordered[widest + 1, np.arange(3)]
 
 
 def _gaps(frames: Frames) -> Array:
@@ -200,7 +216,6 @@ def _gaps(frames: Frames) -> Array:
         if not frames.pbc[i].all() or abs(np.linalg.det(cell)) < 1e-12:
             continue
         inverse = np.linalg.inv(cell)
-        fractional = np.sort((frames.positions[offsets[i] : offsets[i + 1]] @ inverse) % 1.0, axis=0)
-        layers = np.diff(np.vstack([fractional, fractional[:1] + 1]), axis=0).max(axis=0)
-        gaps[i] = layers / np.linalg.norm(inverse, axis=0)
+        below, above = _widest(frames.positions[offsets[i] : offsets[i + 1]] @ inverse)
+        gaps[i] = (above - below) / np.linalg.norm(inverse, axis=0)
     return gaps

@@ -27,6 +27,8 @@ EQUAL = 0.41
 """Labels whose ratio is as near (as a logarithm) to what is expected are right, even if another unit comes nearer:
 energies of silicon are 0.7 to 1.4 times what the ratio of the forces says. Readings of different ways (total or per
 atom) whose distances differ by less explain a ratio equally well."""
+NEAR = 0.3
+"""The same for units of one way, such as eV/Bohr for forces."""
 WORSE = 0.05
 """A way of reading whose correlation is lower than the best by more than this is left out."""
 
@@ -193,8 +195,14 @@ def _merged(found: list[Reading]) -> list[Reading]:
 
 def equally_likely(possible: Sequence[Reading]) -> list[Reading]:
     """Return the first reading and those of other ways that explain the ratio as well; a sign alone where it can."""
-    first = next((r for r in possible if not r.way and abs(r.factor) == 1 and r.distance <= EQUAL), possible[0])
+    first = next((r for r in possible if not r.way and abs(r.factor) == 1 and is_usual(r, possible)), possible[0])
     if abs(first.factor) == 1:
         return [first]
-    others = (reading for reading in possible[1:] if reading.way != first.way)
-    return [first, *(reading for reading in others if reading.distance <= first.distance + EQUAL)]
+    others = (r for r in possible if r.way != first.way or abs(r.factor) == 1)
+    return [first, *(r for r in others if r is not first and r.distance <= first.distance + EQUAL and not r.right)]
+
+
+def is_usual(reading: Reading, possible: Sequence[Reading]) -> bool:
+    """Return whether a reading is as near to what is expected as those of right labels, or nearer than any other."""
+    same = possible[0].way == reading.way
+    return reading is possible[0] or reading.distance <= (NEAR if same else EQUAL)

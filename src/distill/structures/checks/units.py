@@ -16,12 +16,12 @@ from distill.structures.checks.compare import Comparison
 from distill.structures.checks.finding import FileFrames, Finding
 from distill.structures.checks.orders import check_order
 from distill.structures.checks.readings import (
-    EQUAL,
     TYPICAL,
     Quantity,
     Reading,
     Way,
     equally_likely,
+    is_usual,
     readings,
 )
 from distill.structures.checks.ways import VIRIALS, energy_ways, force_ways, stress_ways
@@ -71,19 +71,21 @@ def judge(
         return []
     best = max((way.comparison for way in ways), key=lambda one: abs(one.correlation))
     possible = readings(ways, expected)
-    usual = any(r.right and (r is possible[0] or r.distance <= EQUAL) for r in possible)
+    usual = any(reading.right and is_usual(reading, possible) for reading in possible)
     energies = quantity == "energies"
     if usual and (energies or abs(best.correlation) >= WEAK):
         return []
     if abs(best.correlation) < WEAK:
         return _unlike(data, quantity, ways[0].comparison, teacher)
+    enough = best.values >= (FEWEST_ENERGIES if energies else VALUES)
+    clear = abs(best.correlation) >= (CLEAR_ENERGIES if energies else CLEAR)
+    if energies and not enough and not clear:  # two or three values agree with anything
+        return []
     said = _said(quantity, ways[0].comparison if not possible or not possible[0].times else best, teacher)
     if not possible:
         return [data.finding("warning", KINDS[quantity], f"{said}, which is not a known unit", "Check their unit")]
     likely = equally_likely(possible)
     named, remedy = " or ".join(_named(reading) for reading in likely), _remedy(quantity, possible, likely)
-    enough = best.values >= (FEWEST_ENERGIES if energies else VALUES)
-    clear = abs(best.correlation) >= (CLEAR_ENERGIES if energies else CLEAR)
     if clear and enough and not any(reading.right for reading in possible):
         return [data.finding("error", KINDS[quantity], f"{said}: {named}", remedy)]
     what = f"{said}: perhaps {named}, but that is not clear"
@@ -147,8 +149,9 @@ def check_units(
         theirs = predicted[start : start + len(data.frames)]
         start += len(data.frames)
         ways = force_ways(data.frames, theirs)
-        findings += judge(data, "forces", ways, teacher)
-        ratios += [ratio for way in ways if (ratio := way.usual_ratio(CLEAR)) is not None]
+        wrong = judge(data, "forces", ways, teacher)
+        findings += wrong
+        ratios += [ratio for way in ways if not wrong and (ratio := way.usual_ratio(CLEAR)) is not None]
         findings += _judge_stress(data, theirs, teacher, data.name in voigt)
         if not pooled:
             findings += judge(data, "energies", energy_ways(data.frames, theirs), teacher, _expected(ratios[-1:]))
