@@ -217,6 +217,14 @@ class Stage(ABC):
         """Return this stage's settings, as keyword arguments, from its validated section."""
         return {name: getattr(section, name) for name in cls.Settings.model_fields if name not in cls.reads}
 
+    @classmethod
+    def check_files(cls, files: Mapping[str, Path], settings: Any) -> None:
+        """Refuse the user's files, by the name of the input, that make the task fail for certain; nothing heavy.
+
+        What takes longer than an instant is judged by the first stage, ``check``. Most stages refuse none.
+        """
+        return
+
     @abstractmethod
     def run(self, inputs: Paths, settings: Any, job: Job) -> Summary:
         """Do the work and return its summary; every declared output must exist in ``job.out`` afterwards."""

@@ -6,7 +6,7 @@ evaluation and the simulations, so that nothing of the same run competes for the
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -78,6 +78,11 @@ class Benchmark(Stage):
     outputs: ClassVar[dict[str, str]] = {"speed": "speed.csv", "timings": "timings.csv"}
     publish: ClassVar[dict[str, str]] = {"speed": "speed.csv"}
 
+    @classmethod
+    def check_files(cls, files: Mapping[str, Path], settings: Settings) -> None:
+        """Refuse a table of timings that could not be drawn, before anything is trained."""
+        _given(files.get("timings"), settings.timings)
+
     def run(self, inputs: Paths, settings: Settings, job: Job) -> Summary:
         """Write ``speed.csv``, and ``timings.csv`` with what the user's table says.
 
@@ -145,7 +150,7 @@ def _given(path: Path | None, settings: Timings | None) -> list[dict[str, Any]]:
     """Return the user's timings in our units."""
     from dataclasses import asdict
 
-    from distill.dynamics.speed import read_timings
+    from distill.dynamics.timings import read_timings
 
     if path is None or settings is None:
         return []

@@ -157,7 +157,7 @@ def make_plan(recipe: Recipe) -> Plan:
     """Return the plan of a recipe.
 
     Raises:
-        UserError: a file is missing, or settings contradict each other.
+        UserError: a file is missing or cannot be what it is named for, or settings contradict each other.
     """
     plan = Plan(recipe)
     for name, stage in plan.stages.items():
@@ -189,6 +189,9 @@ def _make_task(plan: Plan, name: str, stage: type[Stage], labels: Labels) -> Tas
     recipe = plan.recipe
     settings = task_settings(recipe, stage, labels)
     inputs = {key: _resolve(plan, stage, labels, spec) for key, spec in stage.inputs.items()}
+    stage.check_files(
+        {key: one.path for key, one in inputs.items() if isinstance(one, FromFile) and one.path}, settings
+    )
     hash_inputs = {
         "stage": name,
         "version": stage.version,

@@ -17,17 +17,16 @@ from distill.base.errors import UserError
 from distill.dynamics.speed import (
     FEWEST,
     WARM_UP,
-    GivenTiming,
     Speed,
     Timing,
     _expected,
     _typical,
     describe_machine,
     measure,
-    read_timings,
     supercells,
     times_faster,
 )
+from distill.dynamics.timings import GivenTiming, read_timings
 from distill.potentials.interface.batch import Batch
 from distill.potentials.interface.potential import Potential
 
@@ -195,6 +194,8 @@ def test_minutes_a_picosecond_become_milliseconds_a_step(tmp_path: Path) -> None
         ("model,atoms,ms_per_step\nA,8,0\n", None, None, "line 2, column 'ms_per_step': '0' is not a positive"),
         ("model,atoms,ms_per_step\nA,8\n", None, None, "'nothing' is not a positive"),
         ("model,atoms,ms_per_step\nA,8,inf\n", None, None, "'inf' is not a positive"),
+        ("model,atoms,ms_per_step\nA,8,1e9\n", None, None, "a step of 8 atoms would take 1e+09 ms, which no potential"),
+        ("model,molecules,ms_per_step\nA,0.1,1\n", 3, None, "a step of 0.3 atoms would take"),
     ],
 )
 def test_a_wrong_table_is_refused(

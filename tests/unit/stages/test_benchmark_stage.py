@@ -189,6 +189,12 @@ def test_the_users_files_count_by_content(tmp_path: Path) -> None:
     assert plan(recipe(tmp_path, timings={"file": "moved.csv"} | options))["benchmark"].hash != first.hash
 
 
+def test_a_table_that_cannot_be_drawn_is_refused_before_anything_runs(tmp_path: Path) -> None:
+    (tmp_path / "timing.csv").write_text("model,atoms,ms_per_step\nPaiNN,8,-1\n")
+    with pytest.raises(UserError, match=r"timing\.csv, line 2, column 'ms_per_step': '-1' is not a positive number"):
+        plan(recipe(tmp_path, timings={"file": "timing.csv"}))
+
+
 @pytest.mark.parametrize(
     ("benchmark", "said"),
     [
