@@ -13,12 +13,13 @@ import pytest
 TESTS = Path(__file__).parent
 
 LONGEST = (
-    "contracts/test_every_recipe.py",
-    "unit/potentials/teachers/test_external_sevennet.py",
-    "unit/training/ace/test_ace_fit.py",
     "unit/potentials/networks/test_compiled.py",
+    "contracts/test_every_recipe.py",
+    "unit/training/ace/test_ace_fit.py",
+    "unit/potentials/teachers/test_external_sevennet.py",
     "contracts/test_every_potential.py",
     "unit/training/gradient/test_distributed.py",
+    "unit/potentials/teachers/test_mace.py",
     "unit/potentials/teachers/test_external_recipe.py",
     "unit/potentials/workers/test_worker_processes.py",
 )

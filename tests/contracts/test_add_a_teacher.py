@@ -109,6 +109,7 @@ def test_a_recipe_names_it(tmp_path: Path) -> None:
         distill.load_recipe(QUICKSTART, [f"teacher.model={NAME}:file"])
 
 
+@pytest.mark.slow
 def test_it_is_distilled(tmp_path: Path) -> None:
     """It grows structures, labels them as ASE does, and a student that learns from them predicts its forces."""
     teacher = build()

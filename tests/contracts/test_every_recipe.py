@@ -35,7 +35,7 @@ TINY = {
     "students.painn.validation_interval": 10,
     "students.painn.refine.steps": 6,
     "students.painn.refine.validation_interval": 3,
-    "benchmark.seconds": 1,
+    "benchmark.seconds": 0.1,
     "simulate.0.ps": 0.02,
     "simulate.1.ps": 0.02,
 }

@@ -70,7 +70,8 @@ def test_it_is_the_same_function(arch: str) -> None:
 
 @pytest.mark.slow
 def test_a_fit_and_dynamics_go_the_same_way(tmp_path: Path) -> None:
-    frames = Frames.from_atoms(structures()[:2])
+    """Every batch has as many atoms as those above, for which the network is compiled; for fewer it would be again."""
+    frames = Frames.from_atoms([atoms.repeat((2, 1, 1)) for atoms in structures()[:2]])
     labelled = network("painn").double().evaluate(frames)
     assert labelled.energy is not None and labelled.forces is not None
     labelled = labelled.with_labels(labelled.energy + 1, 2 * labelled.forces, None)
@@ -83,7 +84,7 @@ def test_a_fit_and_dynamics_go_the_same_way(tmp_path: Path) -> None:
     for one, other in zip(compiled.parameters(), plain.parameters(), strict=True):
         # double precision; Muon rounds its updates to single precision
         torch.testing.assert_close(one, other, rtol=1e-5, atol=1e-6)
-    atoms = structures()[0]
+    atoms = structures()[0].repeat((2, 2, 1))
     atoms.calc = compiled.calculator(compiled=True)
     # as the weights
     np.testing.assert_allclose(atoms.get_forces(), copy.deepcopy(plain).evaluate([atoms]).forces, rtol=1e-3, atol=1e-4)

@@ -46,7 +46,12 @@ def size(potential: Potential) -> int:
     return potential.n_parameters
 
 
-@pytest.mark.parametrize("arch", student_names())
+COSTLY = ("ace", "nequip", "mace")
+"""Students of which three take seconds to build."""
+PRESETS = [pytest.param(name, marks=pytest.mark.slow if name in COSTLY else ()) for name in student_names()]
+
+
+@pytest.mark.parametrize("arch", PRESETS)
 def test_presets_differ_in_size(arch: str) -> None:
     sizes = [size(build(arch, ["Si"], preset=preset)) for preset in ("small", "default", "large")]
     assert 2 * sizes[0] < 1.5 * sizes[1] < sizes[2]

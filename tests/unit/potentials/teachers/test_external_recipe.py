@@ -38,7 +38,7 @@ synthetic:
   sigma: [0.05, 0.2]
 students:
   painn: {{arch: painn, channels: 8, layers: 1, cutoff: 4.0, steps: 4, validation_interval: 2, batch_size: 2}}
-benchmark: {{seconds: 1}}
+benchmark: {{seconds: 0.1}}
 simulate:
   - kind: energy_volume
     structure: {{crystal: {{name: Cu, crystalstructure: fcc, a: 3.6, cubic: true}}}}

@@ -120,6 +120,7 @@ def test_agrees_with_the_package_in_double_precision(teacher: Potential, file: P
     agree(teacher, file, atoms, "float64", 1e-7)
 
 
+@pytest.mark.slow
 def test_agrees_with_the_package_in_single_precision(tmp_path: Path, atoms: list[Atoms]) -> None:
     """A file in single precision stays so; without deep isolated atoms, rounding is all that differs."""
     file = random_model(tmp_path / "single.model", torch.float32, atomic_energies=np.array([-1.0, -2.0, -3.0]))
@@ -180,6 +181,7 @@ def variants() -> dict[str, Callable[[], dict[str, object]]]:
     return {f.__name__: f for f in (published, multihead, scalars, unscaled, one_layer)}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", variants())
 def test_every_kind_of_network_agrees_with_the_package(name: str, tmp_path: Path, atoms: list[Atoms]) -> None:
     file = random_model(tmp_path / f"{name}.model", **variants()[name]())
@@ -189,6 +191,7 @@ def test_every_kind_of_network_agrees_with_the_package(name: str, tmp_path: Path
         assert potential.origin["head"] == "Default of pt_head, Default"
 
 
+@pytest.mark.slow
 def test_a_file_of_an_older_package_agrees(tmp_path: Path, atoms: list[Atoms]) -> None:
     """Published models were written before the package marked empty paths and took the cutoff out of the repulsion."""
     file = random_model(tmp_path / "old.model", **variants()["published"]() | {"use_reduced_cg": False})
@@ -223,6 +226,7 @@ def test_is_saved_without_a_pickle(teacher: Potential, atoms: list[Atoms], tmp_p
     assert np.array_equal(np.asarray(a.forces), np.asarray(b.forces))
 
 
+@pytest.mark.slow
 def test_can_be_fine_tuned(file: Path, atoms: list[Atoms], tmp_path: Path) -> None:
     """Labels from a model with other weights: the force error falls."""
     from distill.training.gradient.fit import fit

@@ -188,6 +188,7 @@ def test_large_batches_and_much_printing_block_nothing(start: Any) -> None:
     assert np.array_equal(found["forces"], 2 * message["positions"])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("when", ["between two questions", "within one"])
 def test_a_killed_worker_is_started_again(start: Any, when: str, capfd: pytest.CaptureFixture[str]) -> None:
     worker, one = start("emt" if when == "between two questions" else "sleeping_once"), rattled(1)
@@ -208,6 +209,7 @@ def test_dying_within_a_question_asks_it_again(start: Any) -> None:
     assert worker.restarts == 1
 
 
+@pytest.mark.slow
 def test_each_death_has_its_restart(start: Any) -> None:
     worker, one = start("emt"), rattled(1)
     for _ in range(3):
@@ -217,6 +219,7 @@ def test_each_death_has_its_restart(start: Any) -> None:
     assert worker.restarts == 3
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("function", "words"),
     [("dying", ["ended with status 7", "first line / out of luck"]), ("crashing", ["was killed by SIGSEGV"])],
@@ -242,6 +245,7 @@ def test_an_error_of_the_calculator_is_not_a_death(start: Any) -> None:
     assert worker.restarts == 0
 
 
+@pytest.mark.slow
 def test_an_interrupted_question_is_not_answered_to_the_next(start: Any) -> None:
     worker, one = start("sleeping"), rattled(1)
     worker.evaluate(batch(one))
@@ -280,6 +284,7 @@ def test_threads_ask_one_after_another(start: Any) -> None:
     assert not wrong and worker.restarts == 0
 
 
+@pytest.mark.slow
 def test_copies_have_a_process_of_their_own(start: Any) -> None:
     worker, one = start("emt"), batch(rattled(1))
     expected = worker.evaluate(one)["energy"]
@@ -300,6 +305,7 @@ def test_ends_when_it_is_no_longer_held(file: Path) -> None:
     assert gone(pid)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("end", ["os.kill(os.getpid(), 9)", "sys.exit(0)", "raise KeyboardInterrupt", "work()"])
 def test_ends_with_the_process_that_started_it(file: Path, end: str) -> None:
     """Killed, finished, interrupted, and killed by another while the worker is at work."""
