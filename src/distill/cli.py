@@ -190,7 +190,7 @@ def _check(options: argparse.Namespace) -> int:
     else:
         for finding in findings:
             print(finding.text())
-        print(f"{counts['error']} errors, {counts['warning']} warnings.")
+        print(", ".join(f"{n} {kind}{'' if n == 1 else 's'}" for kind, n in counts.items()) + ".")
     return EXIT_BAD_INPUT if counts["error"] else EXIT_OK
 
 

@@ -22,7 +22,7 @@ from distill.structures.checks.lattices import check_lattices
 from distill.structures.checks.length_units import check_lengths, retry
 from distill.structures.checks.orders import check_order
 from distill.structures.checks.placeholders import check_placeholders
-from distill.structures.checks.sets import check_elements, check_keys, check_leakage, check_unseen
+from distill.structures.checks.sets import check_elements, check_growable, check_keys, check_leakage, check_unseen
 from distill.structures.checks.systems import check_systems
 from distill.structures.checks.units import MOST_ATOMS, Predict, check_units, pick
 from distill.structures.composition import by_formula
@@ -92,6 +92,7 @@ def check_files(
         findings += check_frames(data, sources[name].magnetic)
         findings += check_elements(data, elements, f"the teacher {teacher}")
         findings += check_unseen(data, files["train"].frames.elements)
+    findings += check_growable(files["train"])
     for one, other in combinations(files.values(), 2):
         findings += check_leakage(one, other)
     sound = [one.data.without(~one.sound) for one in lengths.values()]

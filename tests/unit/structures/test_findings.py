@@ -14,7 +14,7 @@ from distill.structures import check
 from distill.structures.checks import sets
 from distill.structures.checks.finding import FileFrames, Finding
 from distill.structures.checks.geometry import closest_atoms
-from distill.structures.checks.sets import check_elements, check_keys, check_unseen
+from distill.structures.checks.sets import check_elements, check_growable, check_keys, check_unseen
 from distill.structures.frames import Frames, concatenate
 from distill.structures.read import LabelSource, read_frames
 
@@ -212,3 +212,12 @@ def test_keys_of_files_that_belong_together() -> None:
     assert "REF_energy" in only(check_keys({"a": one, "b": LabelSource("REF_energy", "forces", "stress")})).what
     finding = only(check_keys({"a": replace(one, unused=("free_energy",))}))
     assert finding.severity == "info" and "free_energy" in finding.what
+
+
+def test_cells_of_one_atom_alone_are_refused_and_supercells_are_not() -> None:
+    cells = [bulk("Al", a=a) for a in (3.9, 4.05, 4.2)]
+    finding = only(check_growable(FileFrames(Frames.from_atoms(cells), "train.xyz")))
+    assert (finding.severity, finding.kind) == ("error", "single-atom") and "atoms.repeat" in finding.remedy
+    larger = [atoms.repeat((2, 2, 2)) for atoms in cells]
+    assert check_growable(FileFrames(Frames.from_atoms(larger), "train.xyz")) == []
+    assert check_growable(FileFrames(Frames.from_atoms([*cells, larger[0]]), "train.xyz")) == []

@@ -36,6 +36,7 @@ KINDS: dict[str, str] = {
     "zero-stress": "every stress is zero",
     "unused-stress": "a stress where none is defined, or that depends on the vacuum",
     "large-stress": "stresses beyond what is met in matter",
+    "single-atom": "cells of one atom alone, which nothing can be grown from but by strain",
     "coincident-atoms": "atoms on top of each other",
     "far-atoms": "no two atoms as close as a bond",
     "close-atoms": "atoms closer than chemistry allows",

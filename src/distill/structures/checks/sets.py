@@ -38,6 +38,17 @@ def check_unseen(data: FileFrames, train: Collection[int]) -> list[Finding]:
     return [replace(f, kind="unseen-element", remedy=remedy) for f in found]
 
 
+def check_growable(data: FileFrames) -> list[Finding]:
+    """Find that every structure is one atom in its cell: its force is zero by symmetry, and no rattle changes it."""
+    if not len(data.frames) or (data.frames.n_atoms > 1).any():
+        return []
+    what = "every structure has one atom, whose force is zero by symmetry and which has nothing to be rattled against"
+    remedy = (
+        "Label supercells (ASE: atoms.repeat((2, 2, 2))); with synthetic.cell_strain they grow by strain"
+    )
+    return [data.finding("error", "single-atom", what, remedy)]
+
+
 def check_leakage(a: FileFrames, b: FileFrames) -> list[Finding]:
     """Compare two sets that must not share structures.
 
