@@ -95,6 +95,7 @@ def test_late_duplicates_are_found(tmp_path, batch_atoms):
     assert result.calls == 1 + sum(r["calls"] for r in records(tmp_path / "j"))
 
 
+@pytest.mark.slow
 @examples(8)
 @given(st.data())
 def test_growth_resumes_from_a_journal_torn_anywhere(three, tmp_path, data):
@@ -183,6 +184,7 @@ grow(predict, garden(), GARDEN, seed=1, journal=Path(sys.argv[1]))
 """
 
 
+@pytest.mark.slow
 def test_a_killed_process_loses_only_the_walkers_in_flight(three, tmp_path):
     environment = os.environ | {"PYTHONPATH": str(Path(__file__).parent)}
     command = [sys.executable, "-c", KILLED, str(tmp_path / "j")]

@@ -136,6 +136,7 @@ def test_the_size_of_the_pool_changes_nothing(whole, given_to, tmp_path, batch_a
     assert max(t.largest for t in trainer.toys) <= max(batch_atoms, 6)
 
 
+@pytest.mark.slow
 @settings(max_examples=8, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.data())
 def test_growth_resumes_from_a_journal_torn_in_any_stretch(whole, given_to, tmp_path, data):

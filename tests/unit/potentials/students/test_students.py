@@ -47,11 +47,11 @@ def size(potential: Potential) -> int:
 
 
 COSTLY = ("ace", "nequip", "mace")
-"""Students of which three take seconds to build."""
-PRESETS = [pytest.param(name, marks=pytest.mark.slow if name in COSTLY else ()) for name in student_names()]
+"""Students that take seconds to build: another process, or code that is generated."""
+EACH = [pytest.param(name, marks=pytest.mark.slow if name in COSTLY else ()) for name in student_names()]
 
 
-@pytest.mark.parametrize("arch", PRESETS)
+@pytest.mark.parametrize("arch", EACH)
 def test_presets_differ_in_size(arch: str) -> None:
     sizes = [size(build(arch, ["Si"], preset=preset)) for preset in ("small", "default", "large")]
     assert 2 * sizes[0] < 1.5 * sizes[1] < sizes[2]
@@ -83,7 +83,7 @@ def test_elements_that_are_none_are_refused() -> None:
         student_row("mace").Settings(elements=["Si", "Si"])
 
 
-@pytest.mark.parametrize("arch", student_names())
+@pytest.mark.parametrize("arch", EACH)
 def test_an_atom_that_leaves_takes_no_energy_with_it(arch: str) -> None:
     """Energy and forces of two atoms end smoothly at the cutoff."""
     potential = build(arch, ["O", "Si"], preset="small", cutoff=4.0, short_range_repulsion=False).double()
