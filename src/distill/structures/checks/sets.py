@@ -43,9 +43,7 @@ def check_growable(data: FileFrames) -> list[Finding]:
     if not len(data.frames) or (data.frames.n_atoms > 1).any():
         return []
     what = "every structure has one atom, whose force is zero by symmetry and which has nothing to be rattled against"
-    remedy = (
-        "Label supercells (ASE: atoms.repeat((2, 2, 2))); with synthetic.cell_strain they grow by strain"
-    )
+    remedy = "Label supercells (ASE: atoms.repeat((2, 2, 2))); with synthetic.cell_strain they grow by strain"
     return [data.finding("error", "single-atom", what, remedy)]
 
 
