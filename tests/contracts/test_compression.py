@@ -12,7 +12,7 @@ from ase.build import bulk
 
 from distill.analysis.energy_volume import COMPRESSED, compressed_copies, falls_at
 from distill.doctor import missing_packages
-from distill.potentials import POTENTIALS
+from distill.potentials import POTENTIALS, student_names, student_row
 from distill.potentials.interface.potential import Potential
 from distill.potentials.interface.smoothness import force_constants, is_smooth, perfect_crystals
 from distill.sampling.compressions import compressions, repelling
@@ -20,11 +20,7 @@ from distill.sampling.dimers import dimers
 from distill.structures.frames import Frames, concatenate
 from distill.training.gradient.student import train_student
 
-STUDENTS = [
-    name
-    for name, row in POTENTIALS.items()
-    if row.role == "student" and row.trainer == "gradient" and not row.argument and name != "custom"
-]
+STUDENTS = [name for name in student_names() if student_row(name).trainer == "gradient"]
 CRYSTAL = bulk("Si", cubic=True)
 
 
@@ -49,7 +45,7 @@ def student(
     request: pytest.FixtureRequest, labelled: tuple[Frames, Frames], tmp_path_factory: pytest.TempPathFactory
 ) -> Potential:
     """A student after a short fit."""
-    row = POTENTIALS[request.param]
+    row = student_row(request.param)
     if missing := missing_packages(row):
         pytest.skip(f"{', '.join(missing)} is not installed")
     fitted, _ = train_student(

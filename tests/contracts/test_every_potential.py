@@ -6,7 +6,6 @@ that is in a file, is tested as an untrained network, for its weights cannot be 
 
 from __future__ import annotations
 
-import copy
 import subprocess
 import sys
 from functools import cache
@@ -20,7 +19,7 @@ from distill.doctor import missing_packages
 from distill.potentials import POTENTIALS
 from distill.potentials.interface.conformance import check_potential, example_frames, keeps
 from distill.potentials.interface.potential import Potential
-from distill.potentials.interface.smoothness import rough_crystals
+from distill.potentials.interface.smoothness import in_double, rough_crystals
 from distill.potentials.settings import PotentialSettings
 from distill.potentials.teachers.weights import Weights
 from distill.potentials.workers.ace_potential import ACEPotential
@@ -102,8 +101,8 @@ def test_what_is_not_smooth_is_said_to_be(name: str) -> None:
     """A potential that says it is not smooth is not: else the statement would hide a fault that is to come."""
     potential = built(name)[0]
     if not keeps(potential, "smoothness"):
-        evaluate = copy.deepcopy(potential).double().evaluate
-        assert [*rough_crystals(evaluate, *map(int, example_frames(potential.elements).numbers[[0, -1]]))]
+        first, second = map(int, example_frames(potential.elements).numbers[[0, -1]])
+        assert [*rough_crystals(in_double(potential).evaluate, first, second)]
 
 
 @pytest.mark.parametrize("name", POTENTIALS)

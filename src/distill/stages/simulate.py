@@ -244,19 +244,17 @@ def probe(atoms: Atoms, models: dict[str, Potential], result: dict[str, Any]) ->
     Compression begins at the model's own equilibrium volume, or where it has none at the given one. Force constants
     are those of an atom and its images, in double precision.
     """
-    import copy
-
     import numpy as np
 
     from distill.analysis.energy_volume import COMPRESSED, compressed_copies, falls_at
-    from distill.potentials.interface.smoothness import DISPLACEMENTS, force_constants, is_smooth
+    from distill.potentials.interface.smoothness import DISPLACEMENTS, force_constants, in_double, is_smooth
 
     wrong = []
     for name, model in models.items():
         curve = result["curves"][name]
         volume = (curve["fit"]["volume"] or atoms.get_volume() / len(atoms)) * len(atoms)
         energies = model.evaluate(compressed_copies(atoms, volume), stress=False).energy_per_atom
-        constants = force_constants(copy.deepcopy(model).double().evaluate, atoms)
+        constants = force_constants(in_double(model).evaluate, atoms)
         curve["compressed"] = {"relative_volumes": list(COMPRESSED), "energies": energies.tolist()}
         curve["force_constants"] = {"displacements": list(DISPLACEMENTS), "values": constants.tolist()}
         if (hole := falls_at(np.array(COMPRESSED), energies)) is not None:

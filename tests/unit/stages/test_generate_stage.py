@@ -144,7 +144,7 @@ def test_surrogates_are_found_again(inputs: Paths, tmp_path: Path) -> None:
     assert (tmp_path / "few" / weights).read_bytes() == (tmp_path / "more" / weights).read_bytes()
 
 
-def test_label_keeps_what_generation_labelled_and_adds_dimers(inputs: Paths, tmp_path: Path) -> None:
+def test_label_keeps_what_generation_labelled_and_adds_dimers_and_compressions(inputs: Paths, tmp_path: Path) -> None:
     run(inputs, tmp_path / "grown")
     files = {"structures": tmp_path / "grown" / "structures.xyz", "seeds": tmp_path / "grown" / "seeds.xyz"}
     (tmp_path / "out").mkdir()
@@ -152,7 +152,10 @@ def test_label_keeps_what_generation_labelled_and_adds_dimers(inputs: Paths, tmp
     joined = read_frames(tmp_path / "out" / "synthetic.xyz")[0]
     frames = grown(tmp_path / "grown")
     assert np.array_equal(joined[range(12)].forces, frames.forces)
-    assert summary["structures"] == len(joined) == 12 + 4 + summary["dimers"]
+    assert summary["structures"] == len(joined) == 12 + 4 + summary["dimers"] + summary["compressions"]
+    assert 0 < summary["compressions"] == joined.labels("config_type").count("compression")
+    side = np.array(joined.labels("split"))[np.array(joined.labels("config_type")) == "compression"]
+    assert set(side) == {"train"}
     again = load(inputs["teacher"]).evaluate(replace(joined, energy=None, forces=None, stress=None))
     assert again.energy == pytest.approx(joined.energy, abs=1e-4)
     assert len(read_frames(tmp_path / "out" / "valid.xyz")[0]) == 3 + 1

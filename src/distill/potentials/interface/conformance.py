@@ -21,7 +21,7 @@ from distill.base.arrays import Array
 from distill.base.random import stream
 from distill.potentials.interface.potential import Potential
 from distill.potentials.interface.saving import load, save
-from distill.potentials.interface.smoothness import rough_crystals
+from distill.potentials.interface.smoothness import in_double, rough_crystals
 from distill.structures.frames import Frames, concatenate
 
 STEP = 1e-5
@@ -138,7 +138,7 @@ def compare(what: str, expected: Labels, found: Labels, allowed: float = SINGLE)
 def check_smoothness(potential: Potential, frames: Frames) -> Iterator[str]:
     """Compare force constants of perfect crystals at small and large displacements, in double precision."""
     if keeps(potential, "smoothness"):
-        yield from rough_crystals(copy.deepcopy(potential).double().evaluate, *map(int, frames.numbers[[0, -1]]))
+        yield from rough_crystals(in_double(potential).evaluate, *map(int, frames.numbers[[0, -1]]))
 
 
 def check_extensivity(potential: Potential, frames: Frames) -> Iterator[str]:

@@ -7,6 +7,7 @@ errors and dynamics look at, but phonons and relaxations of a perfect crystal se
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Iterator
 
 import numpy as np
@@ -15,6 +16,8 @@ from ase.build import bulk
 from ase.data import covalent_radii
 
 from distill.base.arrays import Array
+from distill.potentials.interface.gradient_free import GradientFree
+from distill.potentials.interface.potential import Potential
 from distill.structures.frames import Frames
 
 DISPLACEMENTS = (0.001, 0.003, 0.01, 0.03, 0.1)
@@ -28,6 +31,11 @@ to nothing, and up to 0.1 Å by what the crystal is anharmonic."""
 
 NOISE, SOFT = 0.01, 1.0
 """eV/Å²; smaller force constants are compared as if they were of this size, near and far."""
+
+
+def in_double(potential: Potential) -> Potential:
+    """Return a copy in double precision; what has no network, whose numbers come from elsewhere, as it is."""
+    return potential if isinstance(potential, GradientFree) else copy.deepcopy(potential).double()
 
 
 def rough_crystals(evaluate: Callable[[Frames], Frames], first: int, second: int) -> Iterator[str]:

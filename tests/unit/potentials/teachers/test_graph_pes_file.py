@@ -74,7 +74,9 @@ def test_agrees_with_graph_pes(name: str, tmp_path: Path, atoms: list[Atoms]) ->
 @pytest.mark.parametrize("name", some_models())
 def test_keeps_the_contract(name: str, tmp_path: Path) -> None:
     file = saved(some_models()[name], tmp_path / "model.pt")
-    assert check_potential(TeacherSource("graph-pes", file=file).open()) == []
+    found = check_potential(TeacherSource("graph-pes", file=file).open())
+    rough = [failure for failure in found if "depends on the displacement" in failure]
+    assert found == rough and bool(rough) == (name == "network"), "graph-pes' PaiNN has the tip of a cone"
 
 
 def test_knows_the_elements_it_has_seen(tmp_path: Path) -> None:
