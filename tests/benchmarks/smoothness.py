@@ -27,6 +27,7 @@ from distill.reporting.style import look, new_figure
 from distill.structures.frames import Frames
 from distill.structures.read import read_frames
 from distill.training.gradient.student import train_student
+from distill.workflow.store import DIGITS
 
 SIZES = {"cutoff": 5.0, "channels": 32, "layers": 3, "radial_features": 20}
 NETWORKS = {
@@ -39,8 +40,8 @@ WAVENUMBER = 8065.54
 
 def parts(run: Path) -> dict[str, Path]:
     """Return the files of a finished run: training and validation structures, test set and teacher."""
-    folders = {stage["id"]: Path(stage["path"]) for stage in read_json(run / "summary.json")["stages"]}
-    label, check = folders["label"], folders["check"]
+    plan = read_json(run / "plan.json")
+    label, check = (run / plan["store"] / stage / plan["tasks"][stage]["hash"][:DIGITS] for stage in ("label", "check"))
     return {
         "train": label / "train.xyz",
         "valid": label / "valid.xyz",

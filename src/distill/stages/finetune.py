@@ -193,6 +193,11 @@ class Finetune(Stage):
                 f"{settings.model} predicts forces that are not the gradient of its energy: good enough to label and "
                 "to generate, but no dynamics with it conserves energy; students are conservative all the same"
             )
+        if "smoothness" in teacher.violated_symmetries:
+            job.warnings.append(
+                f"the energy of {settings.model} is not smooth at perfect crystals: its force constants depend on the "
+                "displacement, so that phonons by it are uncertain; students are smooth"
+            )
         summary = _move_reference(teacher, train, read_json(inputs["isolated_atoms"]), job)
         save(teacher, job.out / "zero_shot", {"made_by": "reference-energy shift"})
         if settings.finetune is None:
