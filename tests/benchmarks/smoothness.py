@@ -90,10 +90,10 @@ def draw(constants: dict[str, Array], path: Path) -> None:
         style = look(k)
         axes.plot(DISPLACEMENTS, values, color=style.color, marker=style.marker, ls=style.linestyle, label=name)
     axes.set_xscale("log")
-    axes.set_yscale("log")
+    axes.set_ylim(bottom=0)
     axes.set_xlabel("displacement of one atom (Å)")
     axes.set_ylabel("force constant (eV/Å²)")
-    axes.set_title("One atom of diamond silicon: a smooth energy has one force constant")
+    axes.set_title("Displacing one atom of diamond silicon")
     axes.legend()
     figure.savefig(path, dpi=120)
 
