@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import signal
 import sys
 from importlib.metadata import version
 from pathlib import Path
@@ -39,6 +40,9 @@ def kept_for(torch: str) -> Path:
 
 
 os.environ["OMP_NUM_THREADS"] = "1"  # small tensors gain nothing from more, and results stay comparable
+signal.signal(
+    signal.SIGINT, signal.default_int_handler
+)  # a job in the background of a shell ignores it, as its children do
 KEPT = kept_for(version("torch"))
 os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(KEPT))
 
