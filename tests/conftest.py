@@ -40,9 +40,8 @@ def kept_for(torch: str) -> Path:
 
 
 os.environ["OMP_NUM_THREADS"] = "1"  # small tensors gain nothing from more, and results stay comparable
-signal.signal(
-    signal.SIGINT, signal.default_int_handler
-)  # a job in the background of a shell ignores it, as its children do
+# A job in the background of a shell ignores interrupts, as its children then do.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 KEPT = kept_for(version("torch"))
 os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(KEPT))
 

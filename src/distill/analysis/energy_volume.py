@@ -110,8 +110,13 @@ class EnergyVolumeCurve:
 
 def scaled(atoms: Atoms, strain: float, points: int) -> Frames:
     """Return ``points`` copies of a structure whose lengths change evenly from ``1 - strain`` to ``1 + strain``."""
+    return _rescaled(atoms, np.linspace(1 - strain, 1 + strain, points))
+
+
+def _rescaled(atoms: Atoms, factors: Array) -> Frames:
+    """Return one copy of a structure for each of the factors of its lengths."""
     copies = []
-    for factor in np.linspace(1 - strain, 1 + strain, points):
+    for factor in factors:
         copy = atoms.copy()
         copy.set_cell(atoms.cell * factor, scale_atoms=True)
         copies.append(copy)
@@ -135,12 +140,7 @@ WELL_BELOW = 0.9
 
 def compressed_copies(atoms: Atoms, volume: float) -> Frames:
     """Return copies of a structure, scaled evenly from ``volume``, in Å³, to the volumes of :data:`COMPRESSED`."""
-    copies = []
-    for relative in COMPRESSED:
-        copy = atoms.copy()
-        copy.set_cell(atoms.cell * np.cbrt(relative * volume / atoms.get_volume()), scale_atoms=True)
-        copies.append(copy)
-    return Frames.from_atoms(copies)
+    return _rescaled(atoms, np.cbrt(np.array(COMPRESSED) * volume / atoms.get_volume()))
 
 
 def falls_at(relative_volumes: Array, energies: Array) -> float | None:

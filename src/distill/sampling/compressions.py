@@ -16,7 +16,7 @@ from scipy.sparse.csgraph import breadth_first_order, connected_components
 from distill.analysis.energy_volume import falls_at
 from distill.base.arrays import Array
 from distill.base.random import stream
-from distill.potentials.interface.batch import half_neighbour_list
+from distill.potentials.interface.batch import distances, half_neighbour_list
 from distill.structures.composition import by_formula
 from distill.structures.frames import Frames, concatenate
 
@@ -113,8 +113,7 @@ def bonds(one: Frames) -> tuple[Array, Array]:
     radii = covalent_radii[one.numbers]
     edges, shifts = half_neighbour_list(one, 2 * BONDED * float(radii.max()))
     i, j = edges
-    lengths = np.linalg.norm(one.positions[j] - one.positions[i] + shifts @ one.cells[0], axis=1)
-    near = lengths < BONDED * (radii[i] + radii[j])
+    near = distances(one, edges, shifts) < BONDED * (radii[i] + radii[j])
     return edges[:, near], shifts[near]
 
 

@@ -64,9 +64,10 @@ class Label(Stage):
 
         grown, seeds = read_frames(inputs["structures"])[0], read_frames(inputs["seeds"])[0]
         made = self._made(grown.elements, seeds, settings, job.seed)
-        with job.progress.phase("labelling", sum(map(len, made.values())), "structure") as phase:
-            teacher = load(inputs["teacher"], job.device)
-            made = {name: teacher.evaluate(frames, progress=phase) for name, frames in made.items() if len(frames)}
+        if made:
+            with job.progress.phase("labelling", sum(map(len, made.values())), "structure") as phase:
+                teacher = load(inputs["teacher"], job.device)
+                made = {name: teacher.evaluate(frames, progress=phase) for name, frames in made.items()}
         if "compressions" in made:
             made["compressions"] = self._believed(made["compressions"], job)
         parts = [grown, *[self._seeds(seeds)] * settings.include_seeds]
@@ -120,7 +121,7 @@ class Label(Stage):
         if settings.compressions:
             train = seeds[np.array(seeds.labels("split")) == "train"]
             made["compressions"] = compressions(train, settings.compressions, seed)
-        return made
+        return {name: frames for name, frames in made.items() if len(frames)}
 
     @staticmethod
     def _believed(labelled: Frames, job: Job) -> Frames:

@@ -10,6 +10,7 @@ from ase.data import covalent_radii
 from distill.base.arrays import Array
 from distill.base.conventions import CLOSEST_RATIO
 from distill.structures.checks.finding import FileFrames, Finding
+from distill.structures.checks.lengths import empty_layers
 from distill.structures.duplicates import NEAR, SAME, close_pairs
 from distill.structures.frames import Frames
 from distill.structures.guard import UnphysicalStructure
@@ -101,8 +102,4 @@ def _largest_gap(one: Frames) -> float:
     cell = one.cells[0]
     if abs(np.linalg.det(cell)) < 1e-6:
         return 0.0
-    inverse = np.linalg.inv(cell)
-    heights = 1 / np.linalg.norm(inverse, axis=0)
-    fractional = np.sort((one.positions @ inverse) % 1.0, axis=0)
-    gaps = np.diff(np.vstack([fractional, fractional[:1] + 1]), axis=0).max(axis=0)
-    return float((gaps * heights * one.pbc[0]).max())
+    return float((empty_layers(one.positions, cell) * one.pbc[0]).max())

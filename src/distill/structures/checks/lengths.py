@@ -215,7 +215,12 @@ def _gaps(frames: Frames) -> Array:
         cell = frames.cells[i]
         if not frames.pbc[i].all() or abs(np.linalg.det(cell)) < 1e-12:
             continue
-        inverse = np.linalg.inv(cell)
-        below, above = _widest(frames.positions[offsets[i] : offsets[i + 1]] @ inverse)
-        gaps[i] = (above - below) / np.linalg.norm(inverse, axis=0)
+        gaps[i] = empty_layers(frames.positions[offsets[i] : offsets[i + 1]], cell)
     return gaps
+
+
+def empty_layers(positions: Array, cell: Array) -> Array:
+    """Return the widest layer without atoms along each lattice vector, ``[3]`` Å, of a cell that spans a volume."""
+    inverse = np.linalg.inv(cell)
+    below, above = _widest(positions @ inverse)
+    return np.asarray((above - below) / np.linalg.norm(inverse, axis=0))
