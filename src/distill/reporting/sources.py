@@ -218,6 +218,7 @@ def left_over(outcomes: dict[str, int]) -> dict[str, int]:
     """Return how many proposals were left after each rule, from the number that each rule rejected."""
     left = {"proposed": outcomes["proposed"]}
     rules = {"too_close": "atoms apart", "duplicate": "not seen before", "force": "forces bounded"}
+    rules |= {"failed": "teacher answered"} if outcomes.get("failed") else {}
     for rule, name in rules.items():
         left[name] = min(left.values()) - outcomes[rule]
     return left | {"accepted": outcomes["accepted"]}

@@ -11,14 +11,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-import numpy as np
-
 from distill.base.errors import UserError, WorkError
 from distill.base.files import hash_value
 from distill.base.progress import Phase, Progress
+from distill.sampling.attempts import Predictor, attempt, with_evaluations
 from distill.sampling.journal import Journal, Record, pack, unpack
-from distill.sampling.pool import AtomLimit, Predictor, WalkerPool, evaluate
-from distill.sampling.result import GrowthResult, barren_warning, collect, grown_frames, stuck_warning
+from distill.sampling.pool import AtomLimit, WalkerPool
+from distill.sampling.result import GrowthResult, barren_warning, collect, failures_warning, grown_frames, stuck_warning
 from distill.sampling.rules import GrowthRules
 from distill.sampling.separation import Separation
 from distill.sampling.surrogate import Surrogate, stretches
@@ -40,7 +39,7 @@ def grow(
     """Return ``rules.structures`` new structures, spread evenly over one tree for each of ``seeds``.
 
     Args:
-        predict: the teacher; called once for each round.
+        predict: the teacher; called once for each round. A proposal that it fails on is rejected, and counted.
         seeds: the roots of the trees; labels they bring are not used, the predictor's count. Their fixed atoms stay.
         rules: what to grow and what to keep.
         seed: of all random numbers.
@@ -52,8 +51,9 @@ def grow(
         surrogate: relaxes in the teacher's place once there is something to train it on; None for none.
 
     Raises:
-        UserError: seeds that break the rules themselves, or a journal of other seeds or rules.
-        WorkError: nothing at all was accepted.
+        UserError: seeds that break the rules themselves or that the teacher fails on, or a journal of other seeds or
+            rules.
+        WorkError: nothing at all was accepted, or the teacher fails nearly always.
     """
     if not len(seeds):
         raise UserError("there are no seed structures to grow from", where="generation")
@@ -73,6 +73,7 @@ def grow(
                     relaxer = surrogate.train(concatenate([roots, known]), number)
                 _run(pool, predict, relaxer, log, phase)
     warnings = [log.note] if log.note else []
+    warnings += failures_warning(trees)
     warnings += [barren_warning(tree) for tree in trees if tree.barren]
     warnings += [stuck_warning(tree) for tree in trees if tree.stuck]
     result = collect(trees, seeds, roots, warnings, pool.seconds)
@@ -87,6 +88,7 @@ def _run(pool: WalkerPool, predict: Predictor, relaxer: Predictor | None, log: J
         log.append(pool.fill())
         _report(phase, pool.trees)
         if not len(pool):
+            log.append(pool.held_back())
             return
         log.append(pool.advance(predict, relaxer))
 
@@ -142,21 +144,16 @@ def _fingerprint(seeds: Frames, rules: GrowthRules, seed: int, surrogate: Surrog
 
 
 def _labelled_roots(predict: Predictor, seeds: Frames) -> Frames:
-    evaluations = list(evaluate(predict, seeds))
-    for i, one in enumerate(evaluations):
-        if not one.finite:
+    evaluations = []
+    for i, one in enumerate(attempt(predict, seeds)):
+        if one.failure:
             raise UserError(
-                "the teacher gives no finite energy and forces",
+                f"the teacher fails on it: {one.failure}",
                 where=f"seed structure {i}",
-                remedy="Remove the structure or correct it",
+                remedy="Remove the structure or correct it, or choose a teacher that knows such structures",
             )
-    missing = np.full((3, 3), np.nan)
-    stress = [missing if one.stress is None else one.stress for one in evaluations]
-    return seeds.with_labels(
-        np.array([one.energy for one in evaluations]),
-        np.concatenate([one.forces for one in evaluations]),
-        None if all(one.stress is None for one in evaluations) else np.stack(stress),
-    )
+        evaluations.append(one)
+    return with_evaluations(seeds, evaluations)
 
 
 def _header(roots: Frames, fingerprint: str) -> Record:

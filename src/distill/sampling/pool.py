@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
-import numpy as np
-
+from distill.sampling.attempts import Attempts, Evaluation, Predictor, evaluate
 from distill.sampling.journal import Record
 from distill.sampling.separation import Separation
-from distill.sampling.tree import Tree, finite_or_none
-from distill.sampling.walker import Evaluation, Walker, as_frames, propose
+from distill.sampling.tree import Tree
+from distill.sampling.walker import Walker, as_frames, propose
 from distill.structures.frames import Frames
 
-Predictor = Callable[[Frames], Frames]
-"""Labels structures with energy, forces and, where it has one, stress; keeps their order."""
-
 AtomLimit = int | Callable[[], int] | None
+Ask = Callable[[Frames], Iterable[Evaluation]]
 
 
 class WalkerPool:
@@ -40,6 +37,8 @@ class WalkerPool:
         self.atoms = atoms
         self.seconds = 0.0
         self._walkers: list[Walker] = []
+        self._attempts = Attempts()
+        self._doubtful: list[Record] = []
         self._under_way = 0
         self._surrogate: Predictor | None = None
         self._parent_energies: dict[tuple[int, int], float] = {}
@@ -75,34 +74,50 @@ class WalkerPool:
     def advance(self, teacher: Predictor, surrogate: Predictor | None) -> list[Record]:
         """Evaluate every walker once and move it on; return records of the proposals that ended.
 
+        Those on which the teacher failed are held back until it has answered again: where it is given up instead, they
+        are not in the journal, and growth continues as if it had not been asked.
+
         Args:
             teacher: gives labels and decides what is kept.
             surrogate: relaxes in the teacher's place; None where the teacher does all.
+
+        Raises:
+            WorkError: the teacher fails nearly always.
         """
         to_teacher = [w for w in self._walkers if surrogate is None or w.asks_teacher]
-        evaluated = [(w, e, _energy_of_parent(w), True) for w, e in self._evaluated(teacher, to_teacher)]
+        asked = self._evaluated(lambda frames: self._attempts(teacher, frames), to_teacher)
+        evaluated = [(w, e, _energy_of_parent(w), True) for w, e in asked]
         if surrogate is not None:
             others = [w for w in self._walkers if not w.asks_teacher]
             parents = self._parents(surrogate, others)
-            evaluated += [(w, e, parents[_parent(w)], False) for w, e in self._evaluated(surrogate, others)]
+            relaxed = self._evaluated(lambda frames: evaluate(surrogate, frames), others)
+            evaluated += [(w, e, parents[_parent(w)], False) for w, e in relaxed]
         records: list[Record] = []
         staying: list[Walker] = []
         for walker, evaluation, parent, by_teacher in evaluated:
+            if by_teacher and not evaluation.failure:
+                records += self.held_back()
             ended = walker.advance(evaluation, parent, by_teacher, self.separation)
             if ended is None:
                 staying.append(walker)
             else:
-                records.append(ended.to_record(walker.tree.index))
+                kept = self._doubtful if ended.outcome == "failed" else records
+                kept.append(ended.to_record(walker.tree.index))
                 walker.tree.end(ended)
         self._walkers = [walker for walker in staying if not walker.tree.stuck]
         self._under_way = sum(len(walker.positions) for walker in self._walkers)
         return records
 
+    def held_back(self) -> list[Record]:
+        """Return the records that were held back, and hold none any longer."""
+        records, self._doubtful = self._doubtful, []
+        return records
+
     def __len__(self) -> int:
         return len(self._walkers)
 
-    def _evaluated(self, predict: Predictor, walkers: Sequence[Walker]) -> list[tuple[Walker, Evaluation]]:
-        return list(zip(walkers, self._called(predict, as_frames(walkers)), strict=True)) if walkers else []
+    def _evaluated(self, ask: Ask, walkers: Sequence[Walker]) -> list[tuple[Walker, Evaluation]]:
+        return list(zip(walkers, self._called(ask, as_frames(walkers)), strict=True)) if walkers else []
 
     def _parents(self, surrogate: Predictor, walkers: Sequence[Walker]) -> dict[tuple[int, int], float]:
         """Return the surrogate's energy of the parent of each walker, eV/atom, by tree and index; each asked once."""
@@ -112,14 +127,14 @@ class WalkerPool:
             _parent(w): (w.tree, w.tree.members[w.parent]) for w in walkers if _parent(w) not in self._parent_energies
         }
         if new:
-            evaluations = self._called(surrogate, as_frames(list(new.values())))
+            evaluations = self._called(lambda frames: evaluate(surrogate, frames), as_frames(list(new.values())))
             for (key, (tree, _)), evaluation in zip(new.items(), evaluations, strict=True):
                 self._parent_energies[key] = evaluation.energy / len(tree.numbers)
         return self._parent_energies
 
-    def _called(self, predict: Predictor, structures: Frames) -> list[Evaluation]:
+    def _called(self, ask: Ask, structures: Frames) -> list[Evaluation]:
         begin = time.perf_counter()
-        evaluations = list(evaluate(predict, structures))
+        evaluations = list(ask(structures))
         self.seconds += time.perf_counter() - begin
         return evaluations
 
@@ -130,14 +145,3 @@ def _parent(walker: Walker) -> tuple[int, int]:
 
 def _energy_of_parent(walker: Walker) -> float:
     return walker.tree.energy_per_atom[walker.parent]
-
-
-def evaluate(predict: Predictor, structures: Frames) -> Iterator[Evaluation]:
-    """Yield the predictor's word on each structure; raises ValueError where it gives no energy or no forces."""
-    labelled = predict(structures)
-    if labelled.energy is None or labelled.forces is None:
-        raise ValueError("the predictor must give energies and forces")
-    forces = np.split(labelled.forces, np.cumsum(structures.n_atoms)[:-1])
-    for i, energy in enumerate(labelled.energy):
-        stress = None if labelled.stress is None else finite_or_none(labelled.stress[i])
-        yield Evaluation(float(energy), forces[i].copy(), stress)

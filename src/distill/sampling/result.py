@@ -10,6 +10,7 @@ import numpy as np
 from ase.data import chemical_symbols
 
 from distill.base.arrays import Array
+from distill.sampling.attempts import failures_text
 from distill.sampling.rattle import MEAN_DISPLACEMENT
 from distill.sampling.tree import OUTCOMES, REJECTIONS, Tree
 from distill.structures.frames import Frames
@@ -25,7 +26,7 @@ class GrowthResult:
         structures: with the predictor's labels; ``info`` holds tree, index (in the tree; the seed is 0), parent,
             generation, sigma (Å), relax_steps and the seed's ``config_type`` where it has one.
         roots: the seeds with the predictor's labels.
-        funnel: proposals by outcome: proposed = duplicate + too_close + force + accepted.
+        funnel: proposals by outcome: proposed = duplicate + too_close + force + failed + accepted.
         calls: structures evaluated by the predictor, seeds included; walkers lost in an interruption, or when their
             tree stopped, do not count.
         surrogate_calls: structures evaluated by the surrogate, parents not counted.
@@ -92,6 +93,14 @@ def collect(
     )
 
 
+def failures_warning(trees: Sequence[Tree]) -> list[str]:
+    """Return the sentence on the structures that the teacher failed on, and on what it said first; none without."""
+    failed = sum(tree.counts.outcomes["failed"] for tree in trees)
+    first = next((tree.counts.failure for tree in trees if tree.counts.failure), "")
+    text = failures_text(failed, sum(tree.counts.calls for tree in trees), first)
+    return [text] if text else []
+
+
 def barren_warning(tree: Tree) -> str:
     """Return why a tree cannot grow."""
     if len(tree.numbers) > 1:
@@ -121,6 +130,8 @@ def _remedy(rule: str, tree: Tree) -> str:
     if rule == "too_close":
         pairs = "-".join(chemical_symbols[z] for z in np.unique(tree.numbers))
         return f"Lower sigma (now up to {high:g} Å) or min_separation ({pairs})."
+    if rule == "failed":
+        return f"The teacher fails on them; first: {tree.counts.failure}."
     return f"Lower sigma (now up to {high:g} Å), or raise max_relax_steps or max_force ({rules.max_force:g} eV/Å)."
 
 

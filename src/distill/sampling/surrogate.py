@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from distill.base.errors import UserError
-from distill.sampling.pool import Predictor
+from distill.sampling.attempts import Predictor
 from distill.structures.frames import Frames
 
 Trainer = Callable[[Frames, int], Predictor]

@@ -9,6 +9,7 @@ from ase.data import atomic_masses
 from ase.units import kB
 
 from distill.base.arrays import Array
+from distill.sampling.attempts import finite_or_none
 from distill.sampling.constraints import ConstraintMask
 from distill.sampling.journal import Record, pack, unpack
 from distill.sampling.rules import GrowthRules
@@ -16,8 +17,8 @@ from distill.sampling.schedule import Schedule
 from distill.sampling.similarity import Pool, SeedFrame
 from distill.structures.frames import Frames
 
-REJECTIONS = ("duplicate", "too_close", "force")
-"""Why a proposal ends without a structure."""
+REJECTIONS = ("duplicate", "too_close", "force", "failed")
+"""Why a proposal ends without a structure; ``failed`` is the teacher, on a structure of it."""
 
 OUTCOMES = (*REJECTIONS, "accepted")
 """What becomes of a proposal: exactly one of these."""
@@ -94,6 +95,7 @@ class Ended:
         calls: structures that the teacher evaluated for it.
         surrogate_calls: structures that the surrogate evaluated for it.
         member: the structure, where it was accepted.
+        failure: what the teacher failed with, where it did.
     """
 
     number: int
@@ -101,6 +103,7 @@ class Ended:
     calls: int = 0
     surrogate_calls: int = 0
     member: Member | None = None
+    failure: str = ""
 
     def to_record(self, tree: int) -> Record:
         """Return the journal's record of it."""
@@ -122,12 +125,14 @@ class Counts:
         calls: structures that the teacher evaluated.
         surrogate_calls: structures that the surrogate evaluated.
         recent: proposals rejected since the last acceptance, by rule.
+        failure: what the teacher failed with first; empty where it never did.
     """
 
     outcomes: dict[str, int] = field(default_factory=lambda: dict.fromkeys(OUTCOMES, 0))
     calls: int = 0
     surrogate_calls: int = 0
     recent: dict[str, int] = field(default_factory=lambda: dict.fromkeys(REJECTIONS, 0))
+    failure: str = ""
 
     @property
     def in_a_row(self) -> int:
@@ -139,6 +144,7 @@ class Counts:
         self.outcomes[outcome] += 1
         self.calls += ended.calls
         self.surrogate_calls += ended.surrogate_calls
+        self.failure = self.failure or ended.failure
         if outcome == "accepted":
             self.recent = dict.fromkeys(REJECTIONS, 0)
         else:
@@ -270,8 +276,3 @@ class Tree:
         self.pool.add(coordinates)
         self.energy_per_atom.append(member.energy / len(self.numbers))
         self._generation.append(member.generation)
-
-
-def finite_or_none(stress: Array) -> Array | None:
-    """Return a stress, or None where it is marked as missing."""
-    return stress if np.isfinite(stress).all() else None

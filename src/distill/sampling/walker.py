@@ -16,29 +16,12 @@ import numpy as np
 
 from distill.base.arrays import Array
 from distill.base.random import stream
+from distill.sampling.attempts import Evaluation
 from distill.sampling.rattle import draw_sigma, random_deformation, rattle
 from distill.sampling.relax import acceptance_probability, relax_step
 from distill.sampling.separation import Separation
 from distill.sampling.tree import Ended, Member, Tree
 from distill.structures.frames import Frames
-
-
-@dataclass(frozen=True)
-class Evaluation:
-    """What a predictor says of one structure: energy eV, forces ``[n, 3]`` eV/Å, stress ``[3, 3]`` eV/Å³ or None."""
-
-    energy: float
-    forces: Array
-    stress: Array | None
-
-    @property
-    def finite(self) -> bool:
-        """Whether energy and forces are numbers."""
-        return bool(np.isfinite(self.energy) and np.isfinite(self.forces).all())
-
-    def max_force(self) -> float:
-        """Return the largest force on an atom, eV/Å."""
-        return float(np.sqrt(np.einsum("ij,ij->i", self.forces, self.forces).max()))
 
 
 @dataclass
@@ -115,7 +98,7 @@ class Walker:
         self.surrogate_calls += not by_teacher
         rules = self.tree.rules
         if not evaluation.finite:
-            return self.ended("force")
+            return self.ended("failed" if by_teacher else "force", failure=evaluation.failure)
         allowed = evaluation.max_force() <= rules.max_force
         if not (allowed and self._accepted(evaluation.energy / len(self.positions) - parent)) and not self.last:
             step = self.sigma / (self.steps + 1)
@@ -131,9 +114,9 @@ class Walker:
         self.asks_teacher = True
         return None
 
-    def ended(self, outcome: str, member: Member | None = None) -> Ended:
+    def ended(self, outcome: str, member: Member | None = None, failure: str = "") -> Ended:
         """Return the end of the proposal."""
-        return Ended(self.number, outcome, self.calls, self.surrogate_calls, member)
+        return Ended(self.number, outcome, self.calls, self.surrogate_calls, member, failure)
 
     def _accepted(self, rise: float) -> bool:
         return self.draw < acceptance_probability(rise, self.tree.rules.temperature)

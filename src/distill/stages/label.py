@@ -14,6 +14,8 @@ from pydantic import Field
 from distill.stages.base import InputSpecs, Job, Paths, Stage, StageSettings, Summary
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from distill.structures.frames import Frames
     from distill.training.targets import Targets
 
@@ -37,7 +39,7 @@ class Label(Stage):
         """Note one row of the teacher's Hessian for each structure, for students whose loss weighs them; each costs two
         evaluations."""
 
-    version: ClassVar[int] = 4
+    version: ClassVar[int] = 5
     section: ClassVar[str] = "synthetic"
     inputs: ClassVar[InputSpecs] = {
         "teacher": "finetune.model",
@@ -65,9 +67,9 @@ class Label(Stage):
         grown, seeds = read_frames(inputs["structures"])[0], read_frames(inputs["seeds"])[0]
         made = self._made(grown.elements, seeds, settings, job.seed)
         if made:
-            with job.progress.phase("labelling", sum(map(len, made.values())), "structure") as phase:
-                teacher = load(inputs["teacher"], job.device)
-                made = {name: teacher.evaluate(frames, progress=phase) for name, frames in made.items()}
+            teacher = load(inputs["teacher"], job.device)
+            made = {name: self._labelled(teacher.evaluate, frames, name, job) for name, frames in made.items()}
+            made = {name: frames for name, frames in made.items() if len(frames)}
         if "compressions" in made:
             made["compressions"] = self._believed(made["compressions"], job)
         parts = [grown, *[self._seeds(seeds)] * settings.include_seeds]
@@ -122,6 +124,16 @@ class Label(Stage):
             train = seeds[np.array(seeds.labels("split")) == "train"]
             made["compressions"] = compressions(train, settings.compressions, seed)
         return {name: frames for name, frames in made.items() if len(frames)}
+
+    @staticmethod
+    def _labelled(predict: Callable[[Frames], Frames], structures: Frames, name: str, job: Job) -> Frames:
+        """Return the structures that the teacher has a label for."""
+        from distill.sampling.attempts import label
+
+        with job.progress.phase(f"labelling {name}", len(structures), "structure") as phase:
+            labelled, said = label(predict, structures, phase)
+        job.warnings += [f"{name}: {sentence}" for sentence in said]
+        return labelled
 
     @staticmethod
     def _believed(labelled: Frames, job: Job) -> Frames:

@@ -121,8 +121,8 @@ def test_what_is_not_finite_ends_the_proposal_at_once(tmp_path, broken):
     result = grow(toy, crystal(), replace(RULES, structures=10, max_relax_steps=0), seed=0, journal=tmp_path / "j")
     assert np.isfinite(result.structures.forces).all()
     assert np.isfinite(result.structures.energy).all()
-    assert result.funnel["force"] > 0
-    assert [r["calls"] for r in records(tmp_path / "j") if r["outcome"] == "force"] == [1] * result.funnel["force"]
+    assert result.funnel["failed"] > 0
+    assert [r["calls"] for r in records(tmp_path / "j") if r["outcome"] == "failed"] == [1] * result.funnel["failed"]
     assert result.calls == toy.calls
 
 

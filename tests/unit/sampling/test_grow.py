@@ -85,7 +85,7 @@ def test_the_books_balance(whole):
     result, toy, journal = whole
     funnel = dict(result.funnel)
     assert funnel.pop("proposed") == sum(funnel.values()) == len(records(journal))
-    assert set(funnel) == {"duplicate", "too_close", "force", "accepted"}
+    assert set(funnel) == {"duplicate", "too_close", "force", "failed", "accepted"}
     assert funnel["accepted"] == len(result.structures)
     assert result.calls == toy.calls
     assert result.surrogate_calls == 0
@@ -204,12 +204,14 @@ def test_seeds_that_break_the_rules_are_refused_before_any_call(tmp_path):
 
 def test_a_seed_without_finite_labels_is_named(tmp_path):
     toy = Toy(lambda one: (np.nan if len(one.numbers) == 8 else 0.0, np.zeros((len(one.numbers), 3)), np.eye(3)))
-    with pytest.raises(UserError, match="seed structure 1: the teacher gives no finite"):
+    with pytest.raises(
+        UserError, match="seed structure 1: the teacher fails on it: its energy or forces are not finite"
+    ):
         grow(toy, crystals(), RULES, seed=0, journal=tmp_path / "j")
 
 
 def test_a_predictor_without_forces_is_refused(tmp_path):
-    with pytest.raises(ValueError, match="must give energies and forces"):
+    with pytest.raises(UserError, match=r"seed structure 0: .* must give energies and forces"):
         grow(lambda frames: frames, crystals(), RULES, seed=0, journal=tmp_path / "j")
 
 

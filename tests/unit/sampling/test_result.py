@@ -72,7 +72,13 @@ def stuck(rule: str) -> Tree:
 
 
 @pytest.mark.parametrize(
-    ("rule", "remedy"), [("duplicate", "Raise sigma"), ("too_close", "min_separation (Cu)"), ("force", "max_force")]
+    ("rule", "remedy"),
+    [
+        ("duplicate", "Raise sigma"),
+        ("too_close", "min_separation (Cu)"),
+        ("force", "max_force"),
+        ("failed", "The teacher fails on them"),
+    ],
 )
 def test_a_stuck_tree_says_which_rule_stopped_it_and_what_to_change(rule: str, remedy: str) -> None:
     said = stuck_warning(stuck(rule))

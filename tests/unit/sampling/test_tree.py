@@ -115,7 +115,7 @@ def test_a_structure_like_one_that_its_proposal_could_not_see_is_a_duplicate():
     for number in (9, 8):  # the order of ending does not decide which of them stays
         tree.end(Ended(number, "accepted", number, 0, member(positions - 0.2 * TURN)))
     assert (tree.grown, tree.schedule.sees(10)) == (9, 9)
-    assert tree.counts.outcomes == {"duplicate": 1, "too_close": 0, "force": 0, "accepted": 9}
+    assert tree.counts.outcomes == {"duplicate": 1, "too_close": 0, "force": 0, "failed": 0, "accepted": 9}
     assert tree.counts.calls == 8 + 8 + 9
 
 
@@ -137,9 +137,9 @@ def test_a_proposal_survives_its_record_to_the_bit(array, energy, with_stress):
 
 def test_a_row_of_rejections_ends_with_an_acceptance():
     counts = Counts()
-    for number, outcome in enumerate(["duplicate", "force", "accepted", "force", "too_close"]):
+    for number, outcome in enumerate(["duplicate", "force", "accepted", "force", "too_close", "failed"]):
         counts.add(outcome, Ended(number, outcome, number, 1))
-    assert counts.outcomes == {"duplicate": 1, "too_close": 1, "force": 2, "accepted": 1}
-    assert (counts.calls, counts.surrogate_calls) == (10, 5)
-    assert counts.recent == {"duplicate": 0, "too_close": 1, "force": 1}
-    assert counts.in_a_row == 2
+    assert counts.outcomes == {"duplicate": 1, "too_close": 1, "force": 2, "failed": 1, "accepted": 1}
+    assert (counts.calls, counts.surrogate_calls) == (15, 6)
+    assert counts.recent == {"duplicate": 0, "too_close": 1, "force": 1, "failed": 1}
+    assert counts.in_a_row == 3

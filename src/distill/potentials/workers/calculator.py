@@ -184,7 +184,8 @@ def evaluate(calculator: Any, batch: dict[str, Any]) -> dict[str, Any]:
             periodic in three directions.
 
     Raises:
-        WorkerError: the calculator failed on a structure, or gave something that is not finite.
+        WorkerError: the calculator failed on a structure, or gave something that is not finite, not real, or not one
+            energy and a force for each atom.
     """
     import numpy as np
 
@@ -197,9 +198,11 @@ def evaluate(calculator: Any, batch: dict[str, Any]) -> dict[str, Any]:
         atoms.calc = calculator
         try:
             if batch["stress"] and atoms.pbc.all() and atoms.cell.rank == 3:
-                stress[k] = stress_of(atoms)
-            forces[begin:end] = atoms.get_forces()
-            energy[k] = atoms.get_potential_energy()
+                stress[k] = real(stress_of(atoms), (3, 3), "stress", k)
+            forces[begin:end] = real(atoms.get_forces(), (len(atoms), 3), "forces", k)
+            energy[k] = real(atoms.get_potential_energy(), (), "energy", k)
+        except WorkerError:
+            raise
         except Exception as error:
             raise WorkerError("structure", f"the calculator failed ({describe(error)})", structure=k) from error
         infinite = [
@@ -212,14 +215,33 @@ def evaluate(calculator: Any, batch: dict[str, Any]) -> dict[str, Any]:
     return {"energy": energy, "forces": forces, "stress": stress}
 
 
+def real(value: Any, shape: tuple[int, ...], name: str, k: int) -> Any:
+    """Return a result of structure ``k`` as real numbers of a shape, as which no other shape passes.
+
+    Raises:
+        WorkerError: it is none.
+    """
+    import numpy as np
+
+    array = np.asarray(value)
+    if array.dtype.kind not in "fiu":
+        kind = "complex numbers" if array.dtype.kind == "c" else f"of type {array.dtype}"
+        raise WorkerError("result", f"the {name} that the calculator gave are {kind}, not real ones", structure=k)
+    if array.shape != shape and not (array.size == 1 and shape == ()):
+        what = f"the {name} that the calculator gave have shape {array.shape}, not {shape}"
+        raise WorkerError("result", what, structure=k)
+    return array.astype(np.float64).reshape(shape)
+
+
 def stress_of(atoms: Any) -> Any:
-    """Return the stress ``[3, 3]``, or NaN where the calculator has none."""
+    """Return the stress ``[3, 3]``, NaN where the calculator has none."""
+    import numpy as np
     from ase.calculators.calculator import PropertyNotImplementedError
 
     try:
         return atoms.get_stress(voigt=False)
     except (PropertyNotImplementedError, NotImplementedError):
-        return float("nan")
+        return np.full((3, 3), np.nan)
 
 
 def has_stress(calculator: Any) -> bool:
