@@ -62,7 +62,8 @@ def evaluate(model: str | Path, data: str | Path, **options: Any) -> Evaluation:
     """Predict a file of structures with a saved potential, and compare with its labels where it has any.
 
     ``model`` is a folder such as ``runs/quickstart/models/painn``, ``data`` an extended XYZ file; the options are those
-    of :func:`distill.evaluation.evaluate`: ``out``, ``device``, ``keys``, ``seed``, ``progress``.
+    of :func:`distill.evaluation.evaluate`: ``out``, ``device``, ``keys``, ``seed``, ``progress``, ``trust_code``,
+    ``environment``.
     """
     from distill.evaluation import evaluate
 

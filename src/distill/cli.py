@@ -76,6 +76,16 @@ def _parser() -> argparse.ArgumentParser:
         metavar="LABEL=NAME",
         help="key of a label in the file, e.g. energy=my_energy; may be given for energy, forces and stress",
     )
+    evaluate.add_argument(
+        "--trust-code",
+        action="store_true",
+        help="run the class, the function or the pickle that the model's folder names, because you trust its maker",
+    )
+    evaluate.add_argument(
+        "--environment",
+        metavar="PYTHON",
+        help="Python interpreter that the model runs in, where its packages are not here (see: distill doctor)",
+    )
     evaluate.add_argument("--json", action="store_true", help="print the errors as JSON and nothing else")
     status = verb("status", _status, "Show how far a run is")
     status.add_argument("run", metavar="RUN", help="the run's folder, or its name")
@@ -211,6 +221,8 @@ def _evaluate(options: argparse.Namespace) -> int:
             device=options.device,
             keys=keys,
             progress=bar,
+            trust_code=options.trust_code,
+            environment=options.environment,
         )
     for finding in result.findings:
         if finding.severity != "info":

@@ -104,6 +104,8 @@ def evaluate(
     keys: Mapping[str, str] | None = None,
     seed: int = 0,
     progress: Progress | None = None,
+    trust_code: bool = False,
+    environment: str | None = None,
 ) -> Evaluation:
     """Predict the structures of a file and compare with its labels.
 
@@ -116,6 +118,8 @@ def evaluate(
         keys: keys of labels that have other names than the known ones, e.g. ``{"energy": "my_energy"}``.
         seed: of the bootstrap that gives the errors their 95 % intervals.
         progress: where to report.
+        trust_code: run what the folder names; see :func:`distill.potentials.interface.saving.load`.
+        environment: the Python interpreter that the potential runs in, where that is another one.
 
     Raises:
         UserError: naming what is wrong with folder, file, key, frame, device or place to write.
@@ -131,7 +135,7 @@ def evaluate(
     device = resolve_device(device)
     frames, source = _read(data, keys or {})
     frames, findings = _judged(frames, source, data)
-    potential = _load(model, device)
+    potential = _load(model, device, trust_code, environment)
     _check_elements(frames, potential, data)
     refuse_unphysical(frames, potential.cutoff, file=str(data))
     begin = time.monotonic()
@@ -205,11 +209,11 @@ def _judged(frames: Frames, source: LabelSource, data: Path) -> tuple[Frames, tu
     return frames, (*findings_of(source.doubled, str(data)), *findings, *accepted(zeros, KINDS))
 
 
-def _load(model: Path, device: str) -> Potential:
+def _load(model: Path, device: str, trust_code: bool, environment: str | None) -> Potential:
     from distill.potentials.interface.saving import load
 
     try:
-        return load(model, device)
+        return load(model, device, trust_code=trust_code, environment=environment)
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"the potential cannot be read ({error})", where=str(model)) from error
 

@@ -11,6 +11,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from distill.base.consent import Code, Consent
 from distill.base.errors import UserError, nearest
 from distill.potentials import POTENTIALS, names
 from distill.potentials.settings import OfElements, PotentialSettings
@@ -86,7 +87,7 @@ class Architecture:
         Raises:
             UserError: a package that it needs is not installed.
         """
-        cls.check_installed()
+        cls.check_here(settings)
         import torch
 
         with torch.random.fork_rng(devices=[]):
@@ -122,8 +123,16 @@ class Architecture:
         return cls.build(cls.Settings(), seed)
 
     @classmethod
-    def restore(cls, settings: PotentialSettings, folder: Path) -> Potential:
-        """Return the potential that was saved in ``folder``, before its weights are read from there."""
+    def restore(cls, settings: PotentialSettings, folder: Path, consent: Consent) -> Potential:
+        """Return the potential that was saved in ``folder``, before its weights are read from there.
+
+        Rows that run code of a user's, another interpreter or a pickle replace this, and ask ``consent`` first.
+
+        Raises:
+            UserError: an interpreter is named for a potential that has no use for one.
+        """
+        if consent.environment is not None:
+            raise UserError(f"{cls.name} runs in this interpreter", str(folder), "Leave the environment out")
         return cls.create(settings)
 
     @classmethod
@@ -138,6 +147,11 @@ class Architecture:
                     where=f"potential {cls.name}",
                     remedy=f"Run: {cls.install}",
                 ) from None
+
+    @classmethod
+    def check_here(cls, settings: PotentialSettings) -> None:
+        """Raise :class:`UserError` where a package is missing that these settings need in this interpreter."""
+        cls.check_installed()
 
     @classmethod
     def check_ready(cls, settings: Mapping[str, Any]) -> None:
@@ -198,6 +212,12 @@ class TeacherSource:
             raise UserError(f"unknown teacher {self.model!r}", "teacher.model", nearest(self.model, teachers))
         row: type[Architecture] = POTENTIALS[self.model]
         return row
+
+    def code(self) -> tuple[Code, ...]:
+        """Return what it runs of a user's, if anything: a function, a pickle, or another interpreter."""
+        if not (self.row.argument or self.environment):
+            return ()
+        return (Code(self.model, self.function, str(self.file) if self.file else None, self.environment),)
 
     def check(self) -> None:
         """Refuse what cannot be opened because something is not named; nothing is opened or looked for.

@@ -17,6 +17,7 @@ from pydantic import AfterValidator, Field, field_validator
 
 from distill.base.artifact import Labels, LabelValue, Summary
 from distill.base.compiler import check_compiler
+from distill.base.consent import Code, Consent
 from distill.base.progress import Progress
 from distill.base.settings import Settings as BaseSettings
 
@@ -147,6 +148,7 @@ class Job:
             ``extends``; what is useful there may be copied.
         device: a torch device string, ``"cpu"`` or ``"cuda"``.
         progress: where to report.
+        consent: what the recipe names of code, which may run when saved potentials are opened.
         warnings: texts to show the user; append to it.
     """
 
@@ -156,6 +158,7 @@ class Job:
     earlier: tuple[Path, ...] = ()
     device: str = "cpu"
     progress: Progress = field(default_factory=Progress)
+    consent: Consent = field(default_factory=Consent)
     warnings: list[str] = field(default_factory=list)
 
 
@@ -224,6 +227,14 @@ class Stage(ABC):
         What takes longer than an instant is judged by the first stage, ``check``. Most stages refuse none.
         """
         return
+
+    @classmethod
+    def code(cls, files: Mapping[str, Path], settings: Any) -> tuple[Code, ...]:
+        """Return the code that the recipe names for a task: a user's functions and classes, and interpreters.
+
+        ``files`` are those of the user, by the name of the input. Nothing is imported. Most stages run no such code.
+        """
+        return ()
 
     @abstractmethod
     def run(self, inputs: Paths, settings: Any, job: Job) -> Summary:

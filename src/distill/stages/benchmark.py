@@ -125,13 +125,13 @@ def _timed(path: Path, name: str, atoms: Atoms, settings: Benchmark.Settings, jo
     """Return the speed of one saved potential; a student whose dynamics break is worth a warning."""
     from distill.base.random import stream
     from distill.dynamics.speed import Timing, measure
-    from distill.potentials.interface.saving import load
+    from distill.potentials.interface.saving import open_saved
 
     def report(timing: Timing) -> None:
         phase.advance(0, f"{name}, {timing.atoms} atoms: {timing.ms_per_step:.3g} ms a step")
 
     speed = measure(
-        load(path, job.device),
+        open_saved(path, job.device, job.consent),
         atoms,
         seconds=settings.seconds,
         largest=settings.largest,

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import Field, field_validator
 
+from distill.base.consent import Code
 from distill.base.errors import DistillError, UserError, nearest
 from distill.base.files import write_json
 from distill.base.settings import Settings
@@ -121,6 +122,11 @@ class Check(Stage):
     def section_type(cls, raw: Any) -> type[Data]:
         """Return the section's type, which names the files; :attr:`Settings` leaves them out."""
         return Data
+
+    @classmethod
+    def code(cls, files: Mapping[str, Path], settings: Settings) -> tuple[Code, ...]:
+        """Return the teacher where it is a function, a file or in another interpreter."""
+        return TeacherSource(settings.teacher, files.get("teacher"), settings.function, settings.environment).code()
 
     def run(self, inputs: Paths, settings: Settings, job: Job) -> Summary:
         """Read, check, divide and write the structures.

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
+from distill.base.consent import Code
 from distill.base.errors import UserError
 from distill.base.files import read_json, replacing
 from distill.base.random import stream_seed
@@ -177,6 +178,11 @@ class Finetune(Stage):
             why = "it runs in another interpreter" if row.trains else "it only labels and generates"
             raise UserError(f"{model} cannot be fine-tuned: {why}", "teacher.finetune", "Remove it, or write null")
         return LabelOnly
+
+    @classmethod
+    def code(cls, files: Mapping[str, Path], settings: Settings) -> tuple[Code, ...]:
+        """Return the teacher where it is a function, a file or in another interpreter."""
+        return TeacherSource(settings.model, files.get("file"), settings.function, settings.environment).code()
 
     def run(self, inputs: Paths, settings: Settings, job: Job) -> Summary:
         """Write both potentials, the residuals of the energies and the learning curve."""

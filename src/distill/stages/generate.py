@@ -111,13 +111,13 @@ class Generate(Stage):
 
     def run(self, inputs: Paths, settings: Settings, job: Job) -> Summary:
         """Write the grown structures with their family relations, the labelled seeds, and statistics of the trees."""
-        from distill.potentials.interface.saving import load
+        from distill.potentials.interface.saving import open_saved
         from distill.sampling.grow import grow
         from distill.sampling.rules import GrowthRules
         from distill.structures.frames import concatenate
         from distill.structures.read import read_frames
 
-        teacher = load(inputs["teacher"], job.device)
+        teacher = open_saved(inputs["teacher"], job.device, job.consent)
         train, valid = read_frames(inputs["train"])[0], read_frames(inputs["valid"])[0]
         side = ["train"] * len(train) + ["valid"] * len(valid)
         seeds = concatenate([train, valid]).with_info(split=side)

@@ -59,7 +59,7 @@ class Label(Stage):
         """Write the students' training and validation sets, and all synthetic structures together."""
         import numpy as np
 
-        from distill.potentials.interface.saving import load
+        from distill.potentials.interface.saving import open_saved
         from distill.structures.frames import concatenate
         from distill.structures.read import read_frames
         from distill.structures.write import write_frames
@@ -67,7 +67,7 @@ class Label(Stage):
         grown, seeds = read_frames(inputs["structures"])[0], read_frames(inputs["seeds"])[0]
         made = self._made(grown.elements, seeds, settings, job.seed)
         if made:
-            teacher = load(inputs["teacher"], job.device)
+            teacher = open_saved(inputs["teacher"], job.device, job.consent)
             made = {name: self._labelled(teacher.evaluate, frames, name, job) for name, frames in made.items()}
             made = {name: frames for name, frames in made.items() if len(frames)}
         if "compressions" in made:
@@ -93,7 +93,7 @@ class Label(Stage):
     @staticmethod
     def _targets(structures: Frames, teacher: Path, settings: Settings, job: Job) -> Targets:
         """Return the further labels that are wanted."""
-        from distill.potentials.interface.saving import load
+        from distill.potentials.interface.saving import open_saved
         from distill.training.targets import Targets, make_targets
 
         if not (settings.atomic_energies or settings.hessian_rows):
@@ -101,7 +101,7 @@ class Label(Stage):
         work = len(structures) * (settings.atomic_energies + 2 * settings.hessian_rows)
         with job.progress.phase("noting further targets", work, "evaluation") as phase:
             return make_targets(
-                load(teacher, job.device),
+                open_saved(teacher, job.device, job.consent),
                 structures,
                 atomic_energies=settings.atomic_energies,
                 hessian_rows=settings.hessian_rows,

@@ -44,12 +44,12 @@ class Predict(Stage):
 
     def run(self, inputs: Paths, settings: Settings, job: Job) -> Summary:
         """Write the test set as it is predicted, and in ``labels`` the bare numbers of all that is predicted."""
-        from distill.potentials.interface.saving import load
+        from distill.potentials.interface.saving import open_saved
         from distill.structures.labels import write_labels
         from distill.structures.read import read_frames
         from distill.structures.write import write_frames
 
-        potential = load(inputs["model"], job.device)
+        potential = open_saved(inputs["model"], job.device, job.consent)
         sets = {name: read_frames(inputs[name])[0] for name in ("test", "synthetic") if inputs[name] is not None}
         (job.out / "labels").mkdir(exist_ok=True)
         with job.progress.phase("predicting", sum(map(len, sets.values())), "structure") as phase:

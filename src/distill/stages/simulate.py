@@ -145,15 +145,16 @@ class Simulate(Stage):
 
     def run(self, inputs: Paths, settings: Settings, job: Job) -> Summary:
         """Write the result, with its arrays; the summary leaves them out."""
-        from distill.potentials.interface.saving import load
+        from distill.potentials.interface.saving import open_saved
 
         run = settings.run
         atoms = start(run.structure, inputs["frames"])
-        student = load(inputs["model"], job.device)
+        student = open_saved(inputs["model"], job.device, job.consent)
         if isinstance(run, Langevin):
             result = langevin(atoms, student, run, job)
         else:
-            models = {"student": student, "teacher": load(inputs["teacher"], job.device)}
+            teacher = open_saved(inputs["teacher"], job.device, job.consent)
+            models = {"student": student, "teacher": teacher}
             result = energy_volume(atoms, models, run)
             if run.structure.crystal is not None:
                 job.warnings += probe(atoms, models, result)

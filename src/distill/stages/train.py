@@ -9,11 +9,13 @@ from __future__ import annotations
 import math
 import shutil
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self, cast
 
 from pydantic import BaseModel, Field, model_validator
 
 from distill.base.artifact import Labels, LabelValue
+from distill.base.consent import Code
 from distill.base.errors import UserError
 from distill.base.settings import Settings as BaseSettings
 from distill.base.settings import compose
@@ -180,6 +182,14 @@ class Train(Stage):
         fields = cls.settings_class({"arch": student.arch}, labels).model_fields
         return {name: getattr(student, name) for name in fields if name not in cls.reads}
 
+    @classmethod
+    def code(cls, files: Mapping[str, Path], settings: Any) -> tuple[Code, ...]:
+        """Return the class of a network of the user's, or the interpreter that a student runs in."""
+        if ":" in settings.arch:
+            return (Code(student_row(settings.arch).name, settings.arch),)
+        environment = getattr(settings, "environment", None)
+        return (Code(student_row(settings.arch).name, environment=environment),) if environment else ()
+
     def run(self, inputs: Paths, settings: Any, job: Job) -> Summary:
         """Write the trained potential and its learning curve."""
         from distill.potentials.interface.saving import save
@@ -207,12 +217,12 @@ class Train(Stage):
         return {name: getattr(settings, name) for name in student_row(settings.arch).Settings.model_fields}
 
     @staticmethod
-    def _start(inputs: Paths, device: str) -> tuple[Potential, Frames]:
+    def _start(inputs: Paths, job: Job) -> tuple[Potential, Frames]:
         """Return the distilled student that is refined, and the structures that it was trained on."""
-        from distill.potentials.interface.saving import load
+        from distill.potentials.interface.saving import open_saved
         from distill.structures.read import read_frames
 
-        return load(inputs["start"], device), read_frames(inputs["synthetic"])[0]
+        return open_saved(inputs["start"], job.device, job.consent), read_frames(inputs["synthetic"])[0]
 
     @staticmethod
     def _common(settings: Any, job: Job) -> dict[str, Any]:
@@ -239,7 +249,7 @@ class Train(Stage):
         how |= {name: getattr(settings.trainer, name) for name in ("devices", "matmul")}
         how |= {"loss": settings.loss.model_dump(), "compiled": settings.compile}
         if inputs["start"] is not None:
-            student, synthetic = self._start(inputs, job.device)
+            student, synthetic = self._start(inputs, job)
             how |= settings.refine.model_dump(exclude={"synthetic"})
             return student, refine_student(student, train, valid, synthetic, share=settings.refine.synthetic, **how), {}
         targets = tuple(Targets.load(p) if (p := inputs[f"{side}_targets"]) else None for side in ("train", "valid"))
@@ -253,7 +263,7 @@ class Train(Stage):
         how = {name: getattr(settings, name) for name in ("l1", "l2", "force_scale", "max_time")}
         how |= self._common(settings, job)
         if inputs["start"] is not None:
-            start, synthetic = self._start(inputs, job.device)
+            start, synthetic = self._start(inputs, job)
             changed = settings.refine.model_dump(exclude={"synthetic"})
             batches = (settings.batches or Batches()).model_copy(update=changed)
             student, state = refine_ace(

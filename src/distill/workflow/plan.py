@@ -17,6 +17,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from distill.base.artifact import Labels
+from distill.base.consent import Code
 from distill.base.errors import UserError
 from distill.base.files import hash_file, hash_value
 from distill.base.settings import Settings
@@ -62,6 +63,7 @@ class Task:
         hash: names the artifact.
         resume_key: equal for tasks of which one may continue another; empty where the stage does not extend its work.
         level: tasks of the same level do not depend on each other.
+        code: what the recipe names of code for it.
     """
 
     id: str
@@ -76,6 +78,7 @@ class Task:
     hash: str
     resume_key: str
     level: int
+    code: tuple[Code, ...] = ()
 
     @property
     def needs(self) -> tuple[str, ...]:
@@ -122,6 +125,10 @@ class Plan:
 
     def __getitem__(self, task_id: str) -> Task:
         return self._by_id[task_id]
+
+    def code(self) -> list[Code]:
+        """Return all code that the recipe names, each once."""
+        return list(dict.fromkeys(code for task in self.tasks for code in task.code))
 
     def width(self) -> int:
         """Return how many tasks the widest level has."""
@@ -189,9 +196,8 @@ def _make_task(plan: Plan, name: str, stage: type[Stage], labels: Labels) -> Tas
     recipe = plan.recipe
     settings = task_settings(recipe, stage, labels)
     inputs = {key: _resolve(plan, stage, labels, spec) for key, spec in stage.inputs.items()}
-    stage.check_files(
-        {key: one.path for key, one in inputs.items() if isinstance(one, FromFile) and one.path}, settings
-    )
+    files = {key: one.path for key, one in inputs.items() if isinstance(one, FromFile) and one.path}
+    stage.check_files(files, settings)
     hash_inputs = {
         "stage": name,
         "version": stage.version,
@@ -213,6 +219,7 @@ def _make_task(plan: Plan, name: str, stage: type[Stage], labels: Labels) -> Tas
         hash=hash_value(hash_inputs),
         resume_key=_resume_key(stage, hash_inputs),
         level=1 + max((plan[source.task].level for source in _sources(inputs.values())), default=-1),
+        code=stage.code(files, settings),
     )
 
 

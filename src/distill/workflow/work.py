@@ -20,6 +20,7 @@ from typing import Any, TypedDict
 from pydantic import ValidationError
 
 from distill.base.artifact import Artifact, LabelValue, Manifest, StageInput
+from distill.base.consent import Code, Consent
 from distill.base.errors import DistillError, UserError, WorkError
 from distill.base.files import Json, read_json, write_json
 from distill.base.progress import FileProgress
@@ -50,6 +51,7 @@ class Submission:
         store: the store's folder.
         device: a torch device string.
         threads: threads the task may use.
+        code: what the recipe names of code, for all its tasks.
     """
 
     id: str
@@ -65,6 +67,7 @@ class Submission:
     store: str
     device: str
     threads: int
+    code: list[dict[str, str | None]]
 
     def as_data(self) -> dict[str, Any]:
         """Return the submission as JSON-able data."""
@@ -88,6 +91,7 @@ def make_submission(plan: Plan, task: Task, store: Store, device: str, threads: 
         store=str(store.root),
         device=device,
         threads=threads,
+        code=[asdict(code) for code in plan.code()],
     )
 
 
@@ -159,7 +163,10 @@ def _run(submission: Submission, work: Path, earlier: tuple[Path, ...]) -> Manif
     """Run the stage in its work folder and return what the manifest says of it."""
     stage: type[Stage] = Registry("stage", submission.stages)[submission.stage]
     progress = FileProgress(work / "progress.json")
-    job = Job(work / "out", submission.labels, submission.seed, earlier, submission.device, progress)
+    named = tuple(Code(**one) for one in submission.code)  # type: ignore[arg-type]
+    job = Job(
+        work / "out", submission.labels, submission.seed, earlier, submission.device, progress, Consent(named=named)
+    )
     settings = _settings(stage, submission)
     inputs = {name: _input(data) for name, data in submission.inputs.items()}
     started = datetime.now(UTC)

@@ -199,7 +199,8 @@ def check_saving(potential: Potential, frames: Frames) -> Iterator[str]:
     """Save, load, and compare bit for bit."""
     with tempfile.TemporaryDirectory() as folder:
         save(potential, Path(folder), {})
-        loaded = load(Path(folder), potential.device)
+        environment = getattr(potential.settings, "environment", None)
+        loaded = load(Path(folder), potential.device, trust_code=True, environment=environment)
     before, after = labels(potential, frames), labels(loaded, frames)
     if not all(np.array_equal(a, b, equal_nan=True) for a, b in zip(before, after, strict=True)):
         yield "saving and loading changes the predictions"

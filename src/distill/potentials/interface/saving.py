@@ -13,6 +13,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from distill.base.consent import Consent
 from distill.base.errors import UserError
 from distill.base.files import hash_file, read_json, replacing, write_json
 from distill.potentials import POTENTIALS
@@ -56,12 +57,31 @@ def save(potential: Potential, folder: Path, provenance: Mapping[str, Any]) -> N
     write_json(folder / "model.json", description)
 
 
-def load(folder: Path, device: torch.device | str = "cpu") -> Potential:
-    """Return the potential saved in ``folder``, in evaluation mode.
+def load(
+    folder: str | Path,
+    device: torch.device | str = "cpu",
+    *,
+    trust_code: bool = False,
+    environment: str | None = None,
+) -> Potential:
+    """Return the potential saved in ``folder``, in evaluation mode; nothing that the folder names is run.
+
+    Args:
+        folder: for instance ``runs/quickstart/models/painn``.
+        device: a torch device.
+        trust_code: run what the folder names: a network of a user's own, a function that returns an ASE calculator, the
+            pickle of a graph-pes file. Only for folders of people whom you trust.
+        environment: the Python interpreter, or virtual environment, that the potential runs in, where its packages are
+            not here; one that the folder names is never started.
 
     Raises:
-        UserError: the folder holds no potential, or a damaged one.
+        UserError: the folder holds no potential, a damaged one, or one that would run code without being trusted.
     """
+    return open_saved(folder, device, Consent(trust_code, environment))
+
+
+def open_saved(folder: str | Path, device: torch.device | str, consent: Consent) -> Potential:
+    """Return the potential saved in ``folder``, with what may run for it; see :func:`load`."""
     folder = Path(folder)
     remedy = "Make it again, or give the folder of another potential"
     try:
@@ -70,7 +90,7 @@ def load(folder: Path, device: torch.device | str = "cpu") -> Potential:
             raise UserError("the weights are not those that were saved", where=str(folder), remedy=remedy)
         architecture = POTENTIALS[description["architecture"]]
         potential: Potential = architecture.restore(
-            architecture.Settings(**architecture.Settings.by_present_names(description["settings"])), folder
+            architecture.Settings(**architecture.Settings.by_present_names(description["settings"])), folder, consent
         )
         if description["dtype"] == "float64":
             potential.double()

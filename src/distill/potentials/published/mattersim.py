@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from pickle import UnpicklingError
 from typing import Any
 
 import torch
@@ -13,6 +12,7 @@ from torch import Tensor
 
 from distill.base.errors import UserError
 from distill.potentials.interface.potential import Potential
+from distill.potentials.interface.tensors import read_tensors
 from distill.potentials.networks.mattersim import BASIS, RADIAL
 
 
@@ -23,12 +23,12 @@ def read_checkpoint(path: Path, model: str) -> tuple[dict[str, Any], dict[str, T
         UserError: the file is not such a checkpoint, or of a network that differs in more than sizes.
     """
     try:
-        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+        checkpoint = read_tensors(path)
         arguments, weights = checkpoint["model_args"], checkpoint["model"]
         if (arguments["max_n"], arguments["max_l"]) != (RADIAL, BASIS // RADIAL):
             raise ValueError(f"its basis has {arguments['max_n']} by {arguments['max_l']} functions")
         return arguments, weights
-    except (KeyError, RuntimeError, TypeError, ValueError, EOFError, UnpicklingError) as error:
+    except (KeyError, TypeError, ValueError) as error:
         raise _no_weights(path, model, error) from error
 
 

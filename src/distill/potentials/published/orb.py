@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from pickle import UnpicklingError
 
 import torch
 from torch import Tensor
 
 from distill.base.errors import UserError
 from distill.potentials.interface.potential import Potential
+from distill.potentials.interface.tensors import read_tensors
 from distill.potentials.networks.orb_direct import OrbDirect
 
 OLD_HEADS = {"node_head.": "heads.forces.", "graph_head.": "heads.energy.", "stress_head.": "heads.stress."}
@@ -39,10 +39,10 @@ def read_weights(potential: Potential, path: Path) -> None:
         UserError: the file does not hold the weights of such a model.
     """
     try:
-        published = torch.load(path, map_location="cpu", weights_only=True)
+        published = read_tensors(path)
         state = potential.state_dict()
         potential.load_state_dict(convert(published, state, isinstance(potential, OrbDirect)), strict=True)
-    except (KeyError, RuntimeError, AttributeError, ValueError, EOFError, UnpicklingError) as error:
+    except (KeyError, RuntimeError, AttributeError, ValueError) as error:
         raise UserError(
             f"it does not hold the weights of {potential.architecture} ({str(error).splitlines()[0]})",
             where=str(path),

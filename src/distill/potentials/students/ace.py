@@ -13,11 +13,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from distill.base.consent import Consent
 from distill.base.errors import UserError
 from distill.potentials.base import Architecture
 from distill.potentials.settings import PotentialSettings
 from distill.potentials.settings.ace import ACESettings
-from distill.potentials.workers.environments import interpreter
+from distill.potentials.workers.environments import allowed, interpreter
 
 if TYPE_CHECKING:
     from distill.potentials.interface.potential import Potential
@@ -51,13 +52,20 @@ class ACE(Architecture):
         return ACEPotential(settings, seed=int(torch.randint(2**31, ())))
 
     @classmethod
-    def restore(cls, settings: PotentialSettings, folder: Path) -> Potential:
-        """Return the expansion that was saved in ``folder``."""
+    def restore(cls, settings: PotentialSettings, folder: Path, consent: Consent) -> Potential:
+        """Return the expansion that was saved in ``folder``; it runs here unless somebody names another interpreter."""
         from distill.potentials.workers.ace_potential import FILES
 
-        potential = cls.create(settings)
+        environment = allowed(consent, cls, getattr(settings, "environment", None))
+        potential = cls.create(settings.model_copy(update={"environment": environment}))
         potential.attachments = {name: (folder / name).read_bytes() for name in FILES if (folder / name).exists()}
         return potential
+
+    @classmethod
+    def check_here(cls, settings: PotentialSettings) -> None:
+        """Raise :class:`UserError` where its packages are missing, unless another interpreter has them."""
+        if not getattr(settings, "environment", None):
+            cls.check_installed()
 
     @classmethod
     def check_ready(cls, settings: Mapping[str, Any]) -> None:

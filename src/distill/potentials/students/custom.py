@@ -1,7 +1,7 @@
 """A user's own network as a student: ``arch: module:Class`` names a graph-pes model, nothing here needs to change.
 
 The module is the user's code, and a recipe that names it runs it. It is looked for on the Python path and in the
-current folder. What is saved says the name of the class; whoever loads it needs the module too.
+current folder. What is saved says the name of the class; whoever loads it needs the module too, and has to trust it.
 """
 
 from __future__ import annotations
@@ -11,8 +11,10 @@ import os
 from collections.abc import Mapping
 from importlib import import_module
 from importlib.util import find_spec
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from distill.base.consent import Consent, refused
 from distill.base.errors import UserError
 from distill.potentials.base import Architecture
 from distill.potentials.settings import PotentialSettings
@@ -53,7 +55,7 @@ class Custom(Architecture):
         """Return the settings with the name of the class, and the elements where its constructor takes them."""
         model = settings.model or arch
         parameters = dict(settings.parameters)
-        if "elements" in inspect.signature(named_class(model)).parameters:
+        if "elements" in inspect.signature(network_class(model)).parameters:
             parameters.setdefault("elements", symbols)
         return CustomSettings(model=model, parameters=parameters, short_range_repulsion=settings.short_range_repulsion)
 
@@ -64,17 +66,22 @@ class Custom(Architecture):
         Raises:
             UserError: there is no such class, it does not take these arguments, or it is not a graph-pes model.
         """
-        from graph_pes.graph_pes_model import GraphPESModel
-
         from distill.potentials.networks.graph_pes import GraphPESPotential
 
+        made = network_class(settings.model)
         try:
-            model = named_class(settings.model)(**settings.parameters)
+            model = made(**settings.parameters)
         except (TypeError, ValueError) as error:  # the latter where it gives no energies of atoms
             raise UserError(f"it cannot be made ({error})", settings.model, "Correct parameters") from error
-        if not isinstance(model, GraphPESModel):
-            raise UserError("this is not a graph-pes model", settings.model, "Derive it from graph_pes.GraphPESModel")
         return GraphPESPotential(model, settings.short_range_repulsion)
+
+    @classmethod
+    def restore(cls, settings: PotentialSettings, folder: Path, consent: Consent) -> Potential:
+        """Return the untrained network, where the caller or the recipe names its class too."""
+        model = getattr(settings, "model", "")
+        if not (consent.trust_code or consent.names(cls.name, model)):
+            raise refused(f"the class {model}", folder)
+        return super().restore(settings, folder, consent)
 
 
 def check_module(reference: str) -> None:
@@ -94,3 +101,18 @@ def named_class(reference: str) -> Any:
         return getattr(import_module(module), name)
     except (ImportError, AttributeError) as error:
         raise UserError(f"there is no class {name!r} in {module} ({error})", remedy="Write module:Class") from error
+
+
+def network_class(reference: str) -> Any:
+    """Return the class of graph-pes models that ``module:Class`` names; nothing else is ever called.
+
+    Raises:
+        UserError: there is no such class, or it is something else.
+    """
+    from graph_pes.graph_pes_model import GraphPESModel
+
+    found = named_class(reference)
+    if not (inspect.isclass(found) and issubclass(found, GraphPESModel)):
+        what = "this is not a class of graph-pes models"
+        raise UserError(what, reference, "Derive it from graph_pes.GraphPESModel")
+    return found

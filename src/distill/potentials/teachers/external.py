@@ -8,16 +8,19 @@ that conflict with ours (SevenNet and fairchem want another e3nn than MACE) live
 from __future__ import annotations
 
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from distill.base.consent import Consent, refused
 from distill.base.errors import UserError
 from distill.base.files import hash_file
 from distill.potentials import POTENTIALS
 from distill.potentials.base import MATERIALS_PROJECT, Architecture, TeacherSource
+from distill.potentials.settings import PotentialSettings
 from distill.potentials.settings.external import ExternalSettings
 from distill.potentials.teachers.weights import Weights, fetch
 from distill.potentials.workers.calculator import FAMILIES, family_of
-from distill.potentials.workers.environments import interpreter, remedy
+from distill.potentials.workers.environments import allowed, interpreter, remedy
 
 if TYPE_CHECKING:
     from distill.potentials.interface.potential import Potential
@@ -78,6 +81,41 @@ class External(Architecture):
             environment=interpreter(source.environment, row) if source.environment else None,
         )
         return owner.create(settings, seed)
+
+    @classmethod
+    def restore(cls, settings: PotentialSettings, folder: Path, consent: Consent) -> Potential:
+        """Return the potential that was saved in ``folder``, with the function, the file and the interpreter allowed.
+
+        Raises:
+            UserError: nobody but the folder names the function or the file, or nobody names the interpreter.
+        """
+        if not isinstance(settings, ExternalSettings):
+            raise TypeError(f"these are no settings of {cls.name}")
+        row = POTENTIALS[settings.model or cls.name]
+        file = allowed_file(settings, row.name, folder, consent)
+        environment = allowed(consent, row, settings.environment)
+        if row.own_environment and environment is None:
+            what = f"{row.name} runs in an interpreter of its own, and one that the folder names is not started"
+            raise UserError(what, str(folder), "Give it: environment=..., or --environment on the command line")
+        return cls.create(settings.model_copy(update={"file": file, "environment": environment}))
+
+
+def allowed_file(settings: ExternalSettings, model: str, folder: Path, consent: Consent) -> str | None:
+    """Return the file of code or weights to read, if any; raises :class:`UserError` unless it may be, and the function.
+
+    A function of the user's runs code, and so do a Python file and a file of weights, which is a pickle.
+    """
+    function, file = settings.function, settings.file
+    if consent.trust_code or not (function or file or POTENTIALS[model].argument == "function"):
+        return file
+    if file is None:
+        if not consent.names(model, function):
+            raise refused(f"the function {function}", folder)
+        return None
+    named = consent.named_file(model, function, settings.sha256)
+    if named is None:
+        raise refused(f"the file {file}", folder)
+    return str(named)
 
 
 class SevenNet0(External):

@@ -1,7 +1,8 @@
 """Any model that graph-pes saved, named by the user as ``graph-pes:<file>``.
 
 Such a file is a pickle of the whole network, and nothing else describes that network. It is therefore loaded only where
-the user named it, and from a copy beside the weights that are saved, whose SHA-256 must be that of the file.
+the user named it. A copy lies beside the weights that are saved: whoever opens that folder has to trust it, or to name
+a file of the same content, as the recipe does that made it.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from distill.base.consent import Consent, refused
 from distill.base.errors import UserError
 from distill.base.files import hash_file
 from distill.potentials.base import Architecture, TeacherSource, needs_argument
@@ -62,16 +64,19 @@ class GraphPESFile(Architecture):
         return potential
 
     @classmethod
-    def restore(cls, settings: PotentialSettings, folder: Path) -> Potential:
+    def restore(cls, settings: PotentialSettings, folder: Path, consent: Consent) -> Potential:
         """Return the network in the copy of the file.
 
         Raises:
-            UserError: the copy is missing or is not that of the file.
+            UserError: the copy is missing, is not that of the file, or is not trusted.
         """
         path, sha256 = folder / COPY, getattr(settings, "sha256", "")
         if not path.is_file() or hash_file(path) != sha256:
             raise UserError("it is missing or has changed", where=str(path), remedy="Make the potential again")
-        return cls._read(path, sha256)
+        named = path if consent.trust_code else consent.named_file(cls.name, "", sha256)
+        if named is None:
+            raise refused(f"the pickle {COPY}", folder)
+        return cls._read(named, sha256)
 
     @classmethod
     def _read(cls, path: Path, sha256: str) -> Potential:

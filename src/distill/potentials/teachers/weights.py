@@ -1,7 +1,8 @@
 """Published weights: where they are from, the folder that keeps them, and the check before they are used.
 
 A file is fetched once, into ``$DISTILL_CACHE``, and compared with a recorded SHA-256 every time before it is read,
-because most published weights are pickles, which run code when they are loaded. A file that the user put into the
+because most published weights are pickles, which run code when they are loaded. Those without a known SHA-256 (Orb,
+MatterSim) are read as numbers alone, and trusted on first use. A file that the user put into the
 folder by hand is as good as one that was downloaded.
 
 The standard library does it, because pooch would not do with less: it replaces a file whose content is not the recorded
@@ -29,6 +30,8 @@ TIMEOUT = 60
 """Seconds without a byte after which a download is given up."""
 BLOCK = 1 << 18
 """Bytes read at a time."""
+FIRST_USE = "trusted on first use"
+"""What is said of a file whose authors publish no SHA-256: that of the first download is recorded and compared with."""
 
 
 @dataclass(frozen=True)
@@ -72,7 +75,7 @@ class Weights:
         return {
             "weights": self.url,
             "sha256": self.sha256 or hash_file(self.path),
-            "verified": "against a recorded SHA-256" if known else "not verified against a published checksum",
+            "verified": "against a recorded SHA-256" if known else FIRST_USE,
             "licence": self.licence,
             "level_of_theory": self.level_of_theory,
         }

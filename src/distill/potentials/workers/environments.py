@@ -6,6 +6,7 @@ import os
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+from distill.base.consent import Consent
 from distill.base.errors import UserError
 from distill.potentials import POTENTIALS
 from distill.potentials.base import Architecture
@@ -68,10 +69,33 @@ def interpreter(environment: str, row: type[Architecture]) -> str:
     Raises:
         UserError: there is none.
     """
-    path = Path(os.path.abspath(Path(environment).expanduser()))
-    if path.is_dir():
-        path = path / "bin" / "python"
+    path = _place(environment)
     if not os.access(path, os.X_OK):
         what = "there is no Python interpreter" if not path.exists() else "it cannot be executed"
         raise UserError(f"{what} at {path}", where="teacher.environment", remedy=remedy(row, None))
     return str(path)
+
+
+def _place(environment: str) -> Path:
+    """Return the absolute path of an interpreter; a folder stands for the interpreter in it."""
+    path = Path(os.path.abspath(Path(environment).expanduser()))
+    return path / "bin" / "python" if path.is_dir() else path
+
+
+def allowed(consent: Consent, row: type[Architecture], said: str | None) -> str | None:
+    """Return the interpreter to run a saved potential in, or None for this one.
+
+    It is the caller's, or the one that the potential's folder says where the recipe names it too.
+
+    Args:
+        consent: of the caller or the recipe.
+        row: the potential's row.
+        said: what the folder says; None where it ran in the interpreter that made it.
+
+    Raises:
+        UserError: there is no interpreter where the caller says.
+    """
+    if consent.environment is not None:
+        return interpreter(consent.environment, row)
+    named = [code.environment for code in consent.named if code.kind == row.name and code.environment]
+    return said if said and _place(said) in map(_place, named) else None

@@ -12,9 +12,11 @@ import lightning.pytorch as pl
 import torch
 from lightning.pytorch.callbacks import WeightAveraging
 
+from distill.base.errors import WorkError
 from distill.base.files import replacing
 from distill.base.progress import Phase
 from distill.potentials.interface.potential import Potential
+from distill.potentials.interface.tensors import read_tensors
 from distill.training.curve import FitResult, Point, write_curve
 from distill.training.gradient.module import FitModule
 
@@ -180,9 +182,17 @@ class Checkpoint(pl.Callback):
 
     def take_up(self) -> None:
         """Learn how the fit went that other processes did in the same folder."""
-        state = torch.load(self.work / self.LAST, map_location="cpu", weights_only=True)
+        state = self.read(self.LAST)
         self.load_state_dict(state["callbacks"][self.state_key])
 
     def restore_best(self, potential: Potential) -> None:
         """Load the best weights into ``potential``: its initial ones where no validation was finite."""
-        potential.load_state_dict(torch.load(self.work / self.BEST, map_location="cpu", weights_only=True))
+        potential.load_state_dict(self.read(self.BEST))
+
+    def read(self, name: str) -> Any:
+        """Return what one of the files holds, which is numbers; raises :class:`WorkError` where it is more or less."""
+        try:
+            return read_tensors(self.work / name)
+        except ValueError as error:
+            remedy = f"Delete the folder {self.work}, and the fit begins anew"
+            raise WorkError(f"it cannot be continued from: {error}", str(self.work / name), remedy) from None

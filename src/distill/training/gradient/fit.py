@@ -216,6 +216,8 @@ class Fitting:
             module.train_set, module.valid_set = place(module.train_set, device), place(module.valid_set, device)
             validation = valid_batches(module.valid_set.costs, self.valid_batch, rank, self.devices)
             last = self.checkpoint.work / Checkpoint.LAST
+            if last.exists():
+                self.checkpoint.read(Checkpoint.LAST)  # Lightning's own message would be torch's
             module.train()
             trainer.fit(module, batches, validation, ckpt_path=last if last.exists() else None, weights_only=True)
 

@@ -67,7 +67,7 @@ def test_it_is_a_potential_like_others_and_comes_back_from_its_files(module: str
     found = potential.evaluate([water])
     assert found.forces is not None and np.abs(found.forces).max() > 0
     save(potential, tmp_path / "saved", {})
-    again = load(tmp_path / "saved").evaluate([water])
+    again = load(tmp_path / "saved", trust_code=True).evaluate([water])
     assert np.array_equal(again.forces, found.forces) and again.energy == found.energy
 
 
@@ -83,7 +83,7 @@ def test_the_repulsion_of_nuclei_is_added_where_it_is_wanted(module: str) -> Non
 @pytest.mark.parametrize(
     ("name", "parameters", "said"),
     [
-        ("Other", {}, "not a graph-pes model"),
+        ("Other", {}, "not a class of graph-pes models"),
         ("Whole", {}, "it cannot be made .*local_energies"),
         ("Plain", {"depth": 3}, "it cannot be made .*depth"),
         ("Absent", {}, "there is no class 'Absent'"),

@@ -231,9 +231,9 @@ def test_reference_energies_are_added_and_saved(opened: Opener, place: str | Non
     shifted = potential.evaluate(frames)
     np.testing.assert_allclose(shifted.energy, plain.energy + moved, atol=1e-9)
     save(potential, tmp_path / "saved", {})
-    again = load(tmp_path / "saved").evaluate(frames)
+    again = load(tmp_path / "saved", trust_code=True).evaluate(frames)
     assert np.array_equal(again.energy, shifted.energy) and np.array_equal(again.forces, shifted.forces)
-    calculator = load(tmp_path / "saved").calculator()
+    calculator = load(tmp_path / "saved", trust_code=True).calculator()
     atoms = frames[1].to_atoms()[0]
     atoms.calc = calculator
     assert atoms.get_potential_energy() == pytest.approx(float(shifted.energy[1]), abs=1e-9)
@@ -249,10 +249,10 @@ def test_what_was_saved_needs_the_same_file(opened: Opener, file: Path, tmp_path
     save(opened("emt"), tmp_path / "saved", {})
     file.write_text(CODE + "\n# changed\n")
     with pytest.raises(UserError, match=r"calculators\.py has changed since the teacher was made"):
-        load(tmp_path / "saved").evaluate([bulk("Cu")])
+        load(tmp_path / "saved", trust_code=True).evaluate([bulk("Cu")])
     file.unlink()
     with pytest.raises(UserError, match=r"calculators\.py is no longer there"):
-        load(tmp_path / "saved").evaluate([bulk("Cu")])
+        load(tmp_path / "saved", trust_code=True).evaluate([bulk("Cu")])
 
 
 def test_says_what_it_is_made_of(opened: Opener) -> None:

@@ -156,7 +156,7 @@ def test_without_a_published_checksum_the_first_one_counts(server: str, folder: 
     path = fetch(wanted)
     assert (folder / "good.model.sha256").read_text().strip() == SHA256
     origin = wanted.origin()
-    assert origin["sha256"] == SHA256 and origin["verified"] == "not verified against a published checksum"
+    assert origin["sha256"] == SHA256 and origin["verified"] == "trusted on first use"
     assert weights(wanted.url).origin()["verified"] == "against a recorded SHA-256"
     fetch(wanted)
     path.write_bytes(b"other")
