@@ -2,8 +2,9 @@
 
 A pool of walkers is evaluated in one call of the predictor; each walker then moves, or ends and is replaced at once
 by a new proposal of the tree that needs it most. What a tree becomes depends on the tree alone (see
-:mod:`distill.sampling.schedule`), so that neither the size of the pool nor an interruption changes a structure. The
-journal keeps every proposal that ended.
+:mod:`distill.sampling.schedule`), but for the rounding of the predictor, which may depend on what it evaluates side by
+side. The journal keeps every proposal that ended and the walkers that are under way: after an interruption the same
+structures are evaluated side by side again, and no bit changes.
 """
 
 from __future__ import annotations
@@ -47,7 +48,7 @@ def grow(
             a larger number of structures.
         progress: where to report.
         batch_atoms: most atoms in one call of the predictor (but at least one structure), or a function that says so
-            anew before every call; None for no limit. Changes no structure.
+            anew before every call; None for no limit. Changes structures by rounding alone.
         surrogate: relaxes in the teacher's place once there is something to train it on; None for none.
 
     Raises:
@@ -68,10 +69,13 @@ def grow(
                 _want(trees, end)
                 if not pool.seconds:
                     phase.resume(sum(tree.grown for tree in trees))
+                left = _left(log, number)
                 relaxer = None
-                if number and surrogate is not None and any(tree.room > 0 for tree in trees):
+                if number and surrogate is not None and (left or any(tree.room > 0 for tree in trees)):
                     relaxer = surrogate.train(concatenate([roots, known]), number)
-                _run(pool, predict, relaxer, log, phase)
+                if left:
+                    pool.take_up(left, relaxer)
+                _run(pool, predict, relaxer, log, phase, number)
     warnings = [log.note] if log.note else []
     warnings += failures_warning(trees)
     warnings += [barren_warning(tree) for tree in trees if tree.barren]
@@ -82,15 +86,26 @@ def grow(
     return result
 
 
-def _run(pool: WalkerPool, predict: Predictor, relaxer: Predictor | None, log: Journal, phase: Phase) -> None:
+def _left(log: Journal, stretch: int) -> Record | None:
+    """Return what an interruption left under way in this stretch, or None."""
+    left = log.under_way
+    return left if left and left["walkers"] and left["stretch"] == stretch else None
+
+
+def _run(
+    pool: WalkerPool, predict: Predictor, relaxer: Predictor | None, log: Journal, phase: Phase, stretch: int
+) -> None:
     """Grow until no tree needs or can do more."""
     while True:
         log.append(pool.fill())
         _report(phase, pool.trees)
         if not len(pool):
             log.append(pool.held_back())
+            log.mark({"stretch": stretch, "walkers": []})
             return
         log.append(pool.advance(predict, relaxer))
+        if pool.certain:
+            log.mark({"stretch": stretch} | pool.under_way())
 
 
 def _want(trees: Sequence[Tree], structures: int) -> None:
@@ -120,6 +135,7 @@ def _open_trees(
     if header is None:
         roots = _labelled_roots(predict, seeds)
         log.append([_header(roots, fingerprint)])
+        log.mark({"stretch": 0, "walkers": []})
     elif header["fingerprint"] != fingerprint:
         raise UserError(
             "this journal is of other seeds, other rules or another random seed",

@@ -24,7 +24,7 @@ class WalkerPool:
         separation: least distances.
         seed: of all random numbers.
         atoms: most atoms under way at once (one walker always is), or a function that says so anew in every round;
-            None for no limit. Changes no structure.
+            None for no limit. Changes structures by the predictor's rounding alone.
 
     Attributes:
         seconds: time spent in predictors.
@@ -42,6 +42,23 @@ class WalkerPool:
         self._under_way = 0
         self._surrogate: Predictor | None = None
         self._parent_energies: dict[tuple[int, int], float] = {}
+
+    def under_way(self) -> Record:
+        """Return the walkers, in their order, and what was asked for them, as a JSON-able mapping."""
+        parents = [[*key, str(energy)] for key, energy in self._parent_energies.items()]
+        return {"walkers": [walker.to_record() for walker in self._walkers], "parents": parents}
+
+    def take_up(self, under_way: Record, surrogate: Predictor | None) -> None:
+        """Go on with the walkers of :meth:`under_way`, so that they are evaluated in the same company as before."""
+        for record in under_way["walkers"]:
+            tree = self.trees[record["tree"]]
+            walker = propose(tree, record["number"], self.seed)
+            walker.take_up(record)
+            tree.schedule.begin(walker.number)
+            self._walkers.append(walker)
+            self._under_way += len(tree.numbers)
+        self._surrogate = surrogate
+        self._parent_energies = {(tree, index): float(energy) for tree, index, energy in under_way["parents"]}
 
     def fill(self) -> list[Record]:
         """Begin proposals, those of the neediest trees first; return records of those that fail without a call."""
@@ -112,6 +129,11 @@ class WalkerPool:
         """Return the records that were held back, and hold none any longer."""
         records, self._doubtful = self._doubtful, []
         return records
+
+    @property
+    def certain(self) -> bool:
+        """Whether nothing is held back."""
+        return not self._doubtful
 
     def __len__(self) -> int:
         return len(self._walkers)

@@ -17,11 +17,15 @@ import numpy as np
 from distill.base.arrays import Array
 from distill.base.random import stream
 from distill.sampling.attempts import Evaluation
+from distill.sampling.journal import Record, pack, unpack
 from distill.sampling.rattle import draw_sigma, random_deformation, rattle
 from distill.sampling.relax import acceptance_probability, relax_step
 from distill.sampling.separation import Separation
 from distill.sampling.tree import Ended, Member, Tree
 from distill.structures.frames import Frames
+
+PROGRESS = ("number", "steps", "calls", "surrogate_calls", "last", "asks_teacher")
+"""What a walker has done of its proposal, besides its positions."""
 
 
 @dataclass
@@ -113,6 +117,20 @@ class Walker:
             return self.ended("accepted", self._member(evaluation))
         self.asks_teacher = True
         return None
+
+    def to_record(self) -> Record:
+        """Return where the walker stands as a JSON-able mapping that keeps every bit; its proposal says the rest."""
+        state = {name: getattr(self, name) for name in PROGRESS}
+        return state | {"tree": self.tree.index, "positions": pack(self.positions), "clearance": str(self.clearance)}
+
+    def take_up(self, record: Record) -> None:
+        """Go, as a new proposal, to where :meth:`to_record` of the same one stood."""
+        for _ in range(record["steps"]):  # one random number was drawn at every step
+            self.draw = self.rng.random()
+        self.positions = unpack(record["positions"], -1, 3)
+        self.clearance = float(record["clearance"])
+        for name in PROGRESS:
+            setattr(self, name, record[name])
 
     def ended(self, outcome: str, member: Member | None = None, failure: str = "") -> Ended:
         """Return the end of the proposal."""

@@ -72,7 +72,7 @@ class Generate(Stage):
         patience: int = Field(200, ge=1)
         """A tree stops after this many rejected proposals in a row."""
         batch_atoms: int | None = Field(None, ge=1)
-        """Atoms evaluated together at most; from the device's memory if null. Changes no structure."""
+        """Atoms evaluated together at most; from the device's memory if null. Changes structures by rounding alone."""
         surrogate: SurrogateSettings | None = None
         """A student to relax with, which spares teacher calls; null relaxes with the teacher."""
 

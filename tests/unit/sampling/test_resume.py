@@ -1,4 +1,4 @@
-"""Trees are the same to the bit whatever the size of the pool, and however growth was interrupted, continued or cut."""
+"""Trees are the same whatever the size of the pool, and however growth was interrupted, continued or cut."""
 
 import os
 import subprocess
@@ -160,6 +160,44 @@ def test_interrupted_again_and_again_it_ends_the_same(three, tmp_path, batch_ato
     # An interruption costs at most the walkers in flight, of at most nine calls each: here up to 8 for each tree.
     walkers = {1: 1, 20: 5, None: 24}[batch_atoms]
     assert toy.calls <= spent <= toy.calls + interruptions * walkers * 9
+
+
+def sociable(toy):
+    """Return a predictor whose rounding depends on which structures are evaluated side by side, as a network's does."""
+
+    def predict(frames):
+        labelled = toy(frames)
+        noise = 1e-6 * np.sin(1e6 * frames.positions.sum())
+        return labelled.with_labels(labelled.energy + noise, labelled.forces * (1 + noise), labelled.stress)
+
+    return predict
+
+
+@pytest.mark.parametrize("batch_atoms", [20, None])
+def test_an_interruption_changes_no_bit_though_rounding_depends_on_the_batch(tmp_path, batch_atoms):
+    def growth(name, most=np.inf):
+        predict, where = sociable(Toy(most=most)), tmp_path / name
+        return grow(predict, garden(), GARDEN, seed=1, journal=where, batch_atoms=batch_atoms)
+
+    unbroken = growth("unbroken")
+    for _ in range(100):
+        try:
+            resumed = growth("broken", most=50)
+            break
+        except KeyboardInterrupt:
+            continue
+    assert equal(resumed, unbroken)
+    assert (tmp_path / "broken").read_bytes() == (tmp_path / "unbroken").read_bytes()
+
+
+def test_a_mark_ahead_of_its_journal_or_damaged_is_not_used(three, tmp_path):
+    result, _, journal = three
+    lines = journal.read_bytes().splitlines(keepends=True)
+    mark = journal.with_name("journal.mark").read_bytes()
+    for name, text in (("ahead", mark), ("damaged", b"x" + mark)):
+        (tmp_path / name).write_bytes(b"".join(lines[: len(lines) // 2]))
+        (tmp_path / f"{name}.mark").write_bytes(text)
+        assert equal(grow(Toy(), garden(), GARDEN, seed=1, journal=tmp_path / name), result)
 
 
 def test_a_finished_journal_needs_no_call(three):
