@@ -11,6 +11,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from distill.base.progress import Progress, Record
+from distill.base.streams import say, tolerant_errors
 
 
 class Bar(Progress):
@@ -26,13 +27,13 @@ class Bar(Progress):
         self._bar: Any = None
 
     def __enter__(self) -> Self:
-        if sys.stderr.isatty():
+        if sys.stderr is not None and sys.stderr.isatty():
             from rich.console import Console
             from rich.progress import BarColumn, TextColumn
             from rich.progress import Progress as RichProgress
 
             columns = (BarColumn(bar_width=24), TextColumn("{task.fields[text]}", markup=False))
-            self._bar = RichProgress(*columns, console=Console(stderr=True, highlight=False), transient=True)
+            self._bar = RichProgress(*columns, console=Console(file=tolerant_errors(), highlight=False), transient=True)
             self._bar.add_task("", total=None, text="starting")
             self._bar.start()
         return self
@@ -47,4 +48,4 @@ class Bar(Progress):
             self._bar.update(0, total=record.total or None, completed=record.done, text=record.text())
         elif time.monotonic() - self._last >= self.interval_s:
             self._last = time.monotonic()
-            print(record.text(), file=sys.stderr, flush=True)
+            say(record.text())

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import signal
 import sys
 import traceback
@@ -15,6 +14,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from distill.base.errors import EXIT_BAD_INPUT, EXIT_FAILED, EXIT_INTERRUPTED, EXIT_OK, DistillError, UserError
+from distill.base.streams import tolerant_streams
 
 if TYPE_CHECKING:
     from distill.workflow.recipe import Recipe
@@ -23,17 +23,31 @@ INTERRUPTED = "Interrupted. Nothing is lost: the same command continues where th
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command and return its exit status: 0 done, 1 failed at work, 2 bad input, 130 interrupted."""
-    options = _parser().parse_args(arguments)
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    """Run one command and return its exit status: 0 done, 1 failed at work, 2 bad input, 130 interrupted.
+
+    A reader that has gone (``| head``) changes nothing. Other output that cannot be written is a failure of a command
+    that only shows, but not of one that worked.
+    """
+    with tolerant_streams() as output:
+        options = _parser().parse_args(arguments)
+        status = _status_of(options)
+        output.flush()
+        if output.error is None or isinstance(output.error, BrokenPipeError):
+            return status
+        print(f"distill: the output cannot be written: {output.error}", file=sys.stderr)
+        return status if options.verb in (_run, _evaluate) else status or EXIT_FAILED
+
+
+def _status_of(options: argparse.Namespace) -> int:
+    """Return the exit status of a command, once it is done."""
+    _heed_signals()
     try:
         return int(options.verb(options))
     except KeyboardInterrupt:
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):  # one is enough
+            signal.signal(number, signal.SIG_IGN)
         print(options.interrupted, file=sys.stderr)
         return EXIT_INTERRUPTED
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-        return EXIT_OK
     except Exception as error:
         if options.debug:
             traceback.print_exc()
@@ -41,6 +55,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         text = str(error) if known else f"{type(error).__name__}: {error}. --debug shows where"
         print(f"distill: {text}", file=sys.stderr)
         return error.exit_code if isinstance(error, DistillError) else EXIT_FAILED
+
+
+def _heed_signals() -> None:
+    """Let a termination, and a terminal that goes away, end the work as an interrupt does; ``nohup`` stays."""
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, signal.default_int_handler)
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -12,6 +12,7 @@ from typing import Any
 from distill.base.artifact import Manifest
 from distill.base.errors import DistillError
 from distill.base.progress import Record, duration, read_record
+from distill.base.streams import say, tolerant_errors
 from distill.workflow.plan import Task
 from distill.workflow.store import Store
 
@@ -63,8 +64,8 @@ class LineDisplay(Display):
             self.say(f"{done} of {total} tasks are cached")
 
     def say(self, text: str) -> None:
-        """Write one line to the error stream, at once."""
-        print(text, file=sys.stderr, flush=True)
+        """Write one line to the error stream, at once; one that is closed or full is no reason to stop."""
+        say(text)
 
     def started(self, task: Task) -> None:
         """Say that the task starts, or that it continues."""
@@ -102,7 +103,9 @@ class BarDisplay(LineDisplay):
         from rich.progress import BarColumn, Progress, TextColumn
 
         columns = (TextColumn("{task.description}"), BarColumn(bar_width=24), TextColumn("{task.fields[text]}"))
-        self._progress = Progress(*columns, console=Console(stderr=True, highlight=False), auto_refresh=False)
+        self._progress = Progress(
+            *columns, console=Console(file=tolerant_errors(), highlight=False), auto_refresh=False
+        )
         self._progress.start()
         super().__init__(store, total, done)
         self._all = self._progress.add_task("tasks", total=total, completed=done, text=f"{done}/{total}")
@@ -153,6 +156,6 @@ def _escaped(text: str) -> str:
 
 def make_display(progress: bool, store: Store, total: int, done: int) -> Display:
     """Return the display that suits the error stream; one that shows nothing unless ``progress``."""
-    if not progress:
+    if not progress or sys.stderr is None:
         return Display(store, total, done)
     return (BarDisplay if sys.stderr.isatty() else LineDisplay)(store, total, done)

@@ -11,7 +11,6 @@ import os
 import queue
 import signal
 import subprocess
-import sys
 import threading
 import weakref
 from collections import deque
@@ -22,6 +21,7 @@ from types import ModuleType
 from typing import IO, Any
 
 from distill.base.errors import UserError, WorkError
+from distill.base.streams import say
 from distill.potentials.workers import calculator as calculator_worker
 from distill.potentials.workers import protocol
 from distill.potentials.workers.protocol import MISSING, READY, WorkerError
@@ -103,7 +103,7 @@ class Worker:
             except WorkerDied as death:
                 self.close()
                 self.restarts += 1
-                print(f"distill: the worker of {self.name} {death}; it is started again", file=sys.stderr, flush=True)
+                say(f"distill: the worker of {self.name} {death}; it is started again")
             try:
                 return self._running().ask(message, on_progress=on_progress)
             except WorkerDied as death:
