@@ -26,9 +26,12 @@ def run(recipe: str | Path | Recipe, **options: Any) -> RunResult:
     return run_recipe(_recipe(recipe), **options)
 
 
-def plan(recipe: str | Path | Recipe) -> Plan:
-    """Return the tasks of a recipe, with their inputs and hashes; nothing is done."""
-    return make_plan(_recipe(recipe))
+def plan(recipe: str | Path | Recipe, device: str = "auto") -> Plan:
+    """Return the tasks of a recipe, with their inputs and hashes; nothing is done.
+
+    ``device`` is that of the run, on which timings depend.
+    """
+    return make_plan(_recipe(recipe), device)
 
 
 def explain(
@@ -37,9 +40,10 @@ def explain(
     runs: str | Path = "runs",
     store: str | Path | None = None,
     force: Iterable[str] = (),
+    device: str = "auto",
 ) -> dict[str, Verdict]:
-    """Return for every task of a recipe whether it is cached, and why not."""
-    planned = plan(recipe)
+    """Return for every task of a recipe whether it is cached, and why not; ``device`` is that of the run."""
+    planned = plan(recipe, device)
     return explain_plan(planned, store_of(runs, store), read_plan(Path(runs) / planned.recipe.name), tuple(force))
 
 

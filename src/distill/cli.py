@@ -76,7 +76,8 @@ def _parser() -> argparse.ArgumentParser:
         return added
 
     verb("run", _run, "Do everything of a recipe that is not done yet", _recipe_options(), _run_options())
-    verb("plan", _plan, "Show the tasks of a recipe, which are cached, and why the others are not", _recipe_options())
+    plan = "Show the tasks of a recipe, which are cached, and why the others are not"
+    verb("plan", _plan, plan, _recipe_options(), _device_options())
     check = verb("check", _check, "Check a recipe's data, or one file of structures, before anything expensive")
     check.add_argument("source", metavar="RECIPE_OR_XYZ", help="a recipe (.yaml) or an extended XYZ file")
     check.add_argument("--set", **_SET)
@@ -194,10 +195,16 @@ def _run(options: argparse.Namespace) -> int:
 def _plan(options: argparse.Namespace) -> int:
     from distill.api import explain
 
-    verdicts = explain(_load(options.recipe, options), runs=options.runs, store=options.store, force=options.force)
+    verdicts = explain(
+        _load(options.recipe, options),
+        runs=options.runs,
+        store=options.store,
+        force=options.force,
+        device=options.device,
+    )
     _table(
         ["task", "state", "why"],
-        [[name, "cached" if v.cached else "will run", "" if v.cached else v.why] for name, v in verdicts.items()],
+        [[name, "cached" if v.cached else "will run", v.note if v.cached else v.why] for name, v in verdicts.items()],
     )
     waiting = sum(not verdict.cached for verdict in verdicts.values())
     print(f"{len(verdicts)} tasks, {waiting} to run, {len(verdicts) - waiting} cached.")

@@ -67,6 +67,7 @@ def folder(tmp_path: Path, marker: Path, monkeypatch: pytest.MonkeyPatch) -> Pat
     (model / "evil.sh").chmod(0o755)
     (model / "evil_module.py").write_text(f"import os\nos.system('touch {marker}')\nNet = make = dict\n")
     monkeypatch.chdir(model)
+    monkeypatch.setattr(sys, "path", list(sys.path))  # planning adds the current folder
     return model
 
 

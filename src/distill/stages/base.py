@@ -181,6 +181,7 @@ class Stage(ABC):
         each: the earlier stage whose fan-out this one follows: one task for each of its tasks, with the same labels
             and, where this stage fans out further, its own besides.
         hashed_labels: labels that change the result, and so the hash.
+        timed: whether the result depends on the machine and the device, which are then part of the hash.
         extends: settings that say how far the work goes and change nothing on the way; where only these differ, a
             task is shown what earlier ones left, to continue from there.
     """
@@ -195,6 +196,7 @@ class Stage(ABC):
     each: ClassVar[str] = ""
     hashed_labels: ClassVar[tuple[str, ...]] = ()
     extends: ClassVar[tuple[str, ...]] = ()
+    timed: ClassVar[bool] = False
     Settings: ClassVar[type[StageSettings]] = StageSettings
 
     @classmethod

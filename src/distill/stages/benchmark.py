@@ -66,6 +66,7 @@ class Benchmark(Stage):
         """Timings of your own, drawn beside ours."""
 
     section: ClassVar[str] = "benchmark"
+    timed: ClassVar[bool] = True
     inputs: ClassVar[InputSpecs] = {
         "frames": "check.train",
         "structure": "recipe:benchmark.structure",

@@ -8,8 +8,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from distill.base.errors import UserError, nearest
+from distill.workflow.machine import other_versions
 from distill.workflow.plan import FromFile, FromTask, Plan, Task
 from distill.workflow.store import Store
+
+DIGEST = 64
+"""Digits of a SHA-256."""
 
 
 @dataclass(frozen=True)
@@ -19,10 +23,12 @@ class Verdict:
     Attributes:
         cached: its artifact exists and is taken as it is.
         why: the reason, e.g. ``students.painn.cutoff: 5.0 -> 6.0``.
+        note: what should be known of a cached one: that it was made with other versions of packages.
     """
 
     cached: bool
     why: str
+    note: str = ""
 
 
 def explain_plan(
@@ -42,9 +48,13 @@ def explain_plan(
     forced = forced_tasks(plan, force)
     verdicts: dict[str, Verdict] = {}
     for task in plan:
-        cached = task.id not in forced and store.has(task)
-        why = "cached" if cached else "; ".join(_reasons(task, plan, store, previous or {}, force, verdicts))
-        verdicts[task.id] = Verdict(cached, why)
+        manifest = store.manifest(task) if task.id not in forced else None
+        if manifest is not None:
+            others = other_versions(manifest.get("versions", {}))
+            verdicts[task.id] = Verdict(True, "cached", f"made with {others}" if others else "")
+        else:
+            why = "; ".join(_reasons(task, plan, store, previous or {}, force, verdicts))
+            verdicts[task.id] = Verdict(False, why)
     return verdicts
 
 
@@ -86,11 +96,25 @@ def _changes(task: Task, plan: Plan, old: Mapping[str, Any]) -> list[str]:
     for field in sorted({*old["settings"], *new["settings"]}):
         key = task.keys.get(field, field)
         changes += _differences(key, old["settings"].get(field), new["settings"].get(field))
+    for part in ("code", "machine"):
+        changes += _part_changes(part, old.get(part, {}), new.get(part, {}))
     for name in new["inputs"]:
         before, after = old["inputs"].get(name), new["inputs"][name]
         if before != after:
             changes.append(_input_change(task, plan, name))
     return changes
+
+
+def _part_changes(part: str, old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
+    """Return what differs of the code that a recipe names, whose hashes tell nobody anything, or of the machine."""
+    lines = []
+    for name in sorted({*old, *new}):
+        before, after = old.get(name), new.get(name)
+        if before != after and DIGEST in (len(str(before)), len(str(after))):
+            lines.append(f"{part} {name} changed")
+        else:
+            lines += _differences(f"{part} {name}", before, after)
+    return lines
 
 
 def _differences(key: str, old: object, new: object) -> list[str]:

@@ -9,12 +9,13 @@ import math
 import os
 import resource
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import TypedDict
 
 from distill.base.errors import UserError
+from distill.base.processor import processor
 
 OWN = "mlip-distill"
 """The distribution of this package."""
@@ -32,7 +33,13 @@ PACKAGES = (
     "pydantic",
     "safetensors",
 )
-"""Packages whose versions are recorded with every artifact."""
+"""Packages that every installation has; their versions are recorded with every artifact."""
+
+OPTIONAL = ("mace-torch", "e3nn", "python-ace", "tensorpotential")
+"""Further packages whose versions are recorded where they are installed."""
+
+SILENT = (OWN, "pydantic", "safetensors")
+"""Packages that change no number: of our own, the versions of the stages are part of what is hashed."""
 
 _USERS_LIMIT = os.environ.get("OMP_NUM_THREADS", "")
 _THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
@@ -108,6 +115,39 @@ def resolve_device(wish: str) -> str:
     return wish
 
 
+def described(wish: str) -> dict[str, str | int]:
+    """Return what the speed of this machine depends on, for the device wished for; torch is not imported.
+
+    Args:
+        wish: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``; ``auto`` counts as a GPU where there is an NVIDIA driver.
+    """
+    wish = "cuda" if wish == "cuda:0" or (wish == "auto" and has_nvidia_driver()) else wish
+    found: dict[str, str | int] = {"processor": processor(), "cores": usable_cores()}
+    if wish in ("cpu", "auto"):
+        return found | {"device": "cpu"}
+    return found | {"device": wish, "gpu": ", ".join(_gpus())}
+
+
+def _gpus() -> list[str]:
+    """Return the names of the NVIDIA GPUs, as their driver tells them."""
+    names = []
+    for path in sorted(Path("/proc/driver/nvidia/gpus").glob("*/information")):
+        with suppress(OSError):
+            names += [line.partition(":")[2].strip() for line in path.read_text().splitlines() if "Model:" in line]
+    return names
+
+
+def other_versions(made_with: Mapping[str, str]) -> str:
+    """Return which packages that change numbers have other versions now, e.g. ``torch 2.12.0, now 2.13.0``."""
+    now = versions()
+    changed = [
+        f"{name} {old}, now {now[name]}"
+        for name, old in made_with.items()
+        if name in now and now[name] != old and name not in SILENT
+    ]
+    return "; ".join(changed)
+
+
 def use_threads(threads: int) -> None:
     """Let this process's numerical libraries use so many threads, loaded or still to be loaded.
 
@@ -163,7 +203,7 @@ def versions() -> dict[str, str]:
     from importlib.metadata import PackageNotFoundError, version
 
     found = {}
-    for name in PACKAGES:
+    for name in (*PACKAGES, *OPTIONAL):
         try:
             found[name] = version(name)
         except PackageNotFoundError:

@@ -1,8 +1,9 @@
 """A plan: the recipe's tasks with their inputs and the hash of everything their result depends on. No work is done.
 
 Two tasks with equal hashes give equal results, so the hash names the artifact. It covers the stage and its version, the
-settings that the stage reads, the seed, the labels that matter, the hashes of the tasks it reads, and the content of
-files; neither names nor places of files, nor the order of keys.
+settings that the stage reads, the seed, the labels that matter, the hashes of the tasks it reads, the content of files
+and of code that the recipe names, and the machine where speed is the result; neither names nor places of files, nor
+the order of keys.
 """
 
 from __future__ import annotations
@@ -22,8 +23,10 @@ from distill.base.errors import UserError
 from distill.base.files import hash_file, hash_value
 from distill.base.settings import Settings
 from distill.stages.base import Stage
+from distill.workflow.machine import described
 from distill.workflow.problems import problems
 from distill.workflow.recipe import Recipe
+from distill.workflow.sources import fingerprint
 
 
 @dataclass(frozen=True)
@@ -92,6 +95,7 @@ class Plan:
 
     recipe: Recipe
     tasks: list[Task] = field(default_factory=list)
+    device: str = "auto"
     _by_id: dict[str, Task] = field(default_factory=dict, init=False, repr=False, compare=False)
     _by_stage: dict[str, list[Task]] = field(
         default_factory=lambda: defaultdict(list), init=False, repr=False, compare=False
@@ -126,9 +130,16 @@ class Plan:
     def __getitem__(self, task_id: str) -> Task:
         return self._by_id[task_id]
 
-    def code(self) -> list[Code]:
-        """Return all code that the recipe names, each once."""
-        return list(dict.fromkeys(code for task in self.tasks for code in task.code))
+    def code(self, task: Task) -> list[Code]:
+        """Return the code that the recipe names for a task and for all that it needs."""
+        return list(dict.fromkeys(code for one in sorted(self._with_needed(task)) for code in self[one].code))
+
+    def hashed_code(self, task: Task) -> dict[str, str]:
+        """Return what that code was when it was hashed."""
+        hashed: dict[str, str] = {}
+        for one in self._with_needed(task):
+            hashed |= self[one].hash_inputs.get("code", {})
+        return hashed
 
     def width(self) -> int:
         """Return how many tasks the widest level has."""
@@ -144,12 +155,17 @@ class Plan:
 
     def independent_of(self, task: Task) -> set[str]:
         """Return the ids of the tasks that neither need ``task`` nor are needed by it, and so may run beside it."""
-        needed, waiting = set(), [task.id]
+        return {other.id for other in self.tasks} - self._with_needed(task) - self.with_dependents([task.id])
+
+    def _with_needed(self, task: Task) -> set[str]:
+        """Return the ids of a task and of all that it needs."""
+        needed: set[str] = set()
+        waiting = [task.id]
         while waiting:
             found = waiting.pop()
             needed.add(found)
-            waiting += self[found].needs
-        return {other.id for other in self.tasks} - needed - self.with_dependents([task.id])
+            waiting += set(self[found].needs) - needed
+        return needed
 
     def with_dependents(self, ids: Iterable[str]) -> set[str]:
         """Return ``ids`` and the ids of all tasks that depend on them."""
@@ -160,13 +176,17 @@ class Plan:
         return found
 
 
-def make_plan(recipe: Recipe) -> Plan:
+def make_plan(recipe: Recipe, device: str = "auto") -> Plan:
     """Return the plan of a recipe.
+
+    Args:
+        recipe: the recipe.
+        device: that it is to run on: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``; timings depend on it.
 
     Raises:
         UserError: a file is missing or cannot be what it is named for, or settings contradict each other.
     """
-    plan = Plan(recipe)
+    plan = Plan(recipe, device=device)
     for name, stage in plan.stages.items():
         section = recipe.sections.get(stage.section)
         followed = [dict(task.labels) for task in plan.of_stage(stage.each)] if stage.each else [{}]
@@ -206,6 +226,11 @@ def _make_task(plan: Plan, name: str, stage: type[Stage], labels: Labels) -> Tas
         "labels": {label: labels[label] for label in stage.hashed_labels},
         "inputs": {key: _hash_input(plan, source) for key, source in inputs.items()},
     }
+    code = stage.code(files, settings)
+    if sources := fingerprint(code):
+        hash_inputs["code"] = sources
+    if stage.timed:
+        hash_inputs["machine"] = described(plan.device)
     return Task(
         id=f"{name}[{','.join(map(str, labels.values()))}]" if labels else name,
         stage=name,
@@ -219,7 +244,7 @@ def _make_task(plan: Plan, name: str, stage: type[Stage], labels: Labels) -> Tas
         hash=hash_value(hash_inputs),
         resume_key=_resume_key(stage, hash_inputs),
         level=1 + max((plan[source.task].level for source in _sources(inputs.values())), default=-1),
-        code=stage.code(files, settings),
+        code=code,
     )
 
 

@@ -90,7 +90,7 @@ def run_recipe(
         DistillError: bad input, or a task failed; independent tasks are finished first.
     """
     began = time.monotonic()
-    plan = make_plan(recipe)
+    plan = make_plan(recipe, device)
     artifacts = store_of(runs, store)
     folder = RunFolder(Path(runs) / recipe.name, artifacts)
     for task_id in forced_tasks(plan, force):

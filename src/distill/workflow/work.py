@@ -30,6 +30,7 @@ from distill.stages.base import Job, Stage
 from distill.workflow.machine import peak_memory_mib, reset_peak_memory, use_threads, versions
 from distill.workflow.plan import FromFile, FromTask, Input, Plan, Task
 from distill.workflow.problems import problems
+from distill.workflow.sources import refuse_changed
 from distill.workflow.store import LOG, MANIFEST, ORIGIN, Store
 
 
@@ -51,7 +52,8 @@ class Submission:
         store: the store's folder.
         device: a torch device string.
         threads: threads the task may use.
-        code: what the recipe names of code, for all its tasks.
+        code: what the recipe names of code, for this task and those that it needs ...
+        sources: ... and what that was when it was hashed.
     """
 
     id: str
@@ -68,6 +70,7 @@ class Submission:
     device: str
     threads: int
     code: list[dict[str, str | None]]
+    sources: dict[str, str]
 
     def as_data(self) -> dict[str, Any]:
         """Return the submission as JSON-able data."""
@@ -91,7 +94,8 @@ def make_submission(plan: Plan, task: Task, store: Store, device: str, threads: 
         store=str(store.root),
         device=device,
         threads=threads,
-        code=[asdict(code) for code in plan.code()],
+        code=[asdict(one) for one in plan.code(task)],
+        sources=plan.hashed_code(task),
     )
 
 
@@ -172,7 +176,7 @@ def _run(submission: Submission, work: Path, earlier: tuple[Path, ...]) -> Manif
     started = datetime.now(UTC)
     use_threads(submission.threads)
     reset_peak_memory()
-    with captured(work / LOG):
+    with captured(work / LOG), _of_what_was_hashed(submission, named, job.out):
         try:
             summary = stage().run(inputs, settings, job)
         except BaseException:
@@ -202,6 +206,24 @@ def _run(submission: Submission, work: Path, earlier: tuple[Path, ...]) -> Manif
         "platform": platform.platform(),
         "versions": versions(),
     }
+
+
+@contextmanager
+def _of_what_was_hashed(submission: Submission, code: tuple[Code, ...], out: Path) -> Iterator[None]:
+    """Refuse files and code that are not those of the plan, before the work and after it.
+
+    What was made of a mixture of old and new is removed, so that nothing continues from it.
+    """
+    hashed = {"inputs": submission.hash_inputs["inputs"], "code": submission.sources}
+    refuse_changed(hashed, submission.inputs, code)
+    try:
+        yield
+    finally:
+        try:
+            refuse_changed(hashed, submission.inputs, code)
+        except WorkError:
+            shutil.rmtree(out)
+            raise
 
 
 def _settings(stage: type[Stage], submission: Submission) -> Settings:

@@ -7,7 +7,7 @@ from importlib.metadata import PackageNotFoundError
 
 import pytest
 
-from distill.workflow.machine import OWN, PACKAGES, versions
+from distill.workflow.machine import OPTIONAL, OWN, PACKAGES, versions
 
 
 def test_a_source_tree_that_is_not_installed_has_an_answer(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -19,4 +19,5 @@ def test_a_source_tree_that_is_not_installed_has_an_answer(monkeypatch: pytest.M
     monkeypatch.setattr(importlib.metadata, "version", installed)
     found = versions()
     assert found[OWN] == "unknown (source tree)"
-    assert found == {OWN: "unknown (source tree)"} | dict.fromkeys([p for p in PACKAGES[1:] if p != "chgnet"], "1.2")
+    others = [p for p in (*PACKAGES[1:], *OPTIONAL) if p != "chgnet"]
+    assert found == {OWN: "unknown (source tree)"} | dict.fromkeys(others, "1.2")
