@@ -9,10 +9,12 @@ The two kinds do not see each other: machines that share a folder have to mount 
 from __future__ import annotations
 
 import errno
+import json
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -64,8 +66,10 @@ def try_lock(path: Path) -> Iterator[Attempt]:
         yield Attempt(False)
         return
     try:
+        _sign(path)
         yield Attempt(True, removed)
     finally:
+        signature(path).unlink(missing_ok=True)
         lock.release()
 
 
@@ -74,12 +78,40 @@ def soft_file(path: Path) -> Path:
     return path.with_suffix(".held")
 
 
+def signature(path: Path) -> Path:
+    """Return the file in which the holder of the lock at ``path`` says who it is; by itself it means nothing."""
+    return path.with_suffix(".holder")
+
+
+def _sign(path: Path) -> None:
+    """Say who holds a lock, where that can be written."""
+    since = datetime.now().isoformat(" ", timespec="minutes")
+    own = {"process": os.getpid(), "starter": os.getppid(), "host": os.uname().nodename, "since": since}
+    with suppress(OSError):
+        signature(path).write_text(json.dumps(own), encoding="utf-8")
+
+
+def _signed(path: Path) -> str:
+    """Return who says that it holds a lock; empty where that is this process, or one that it has started."""
+    try:
+        found = json.loads(signature(path).read_text(encoding="utf-8"))
+        process, starter, host = int(found["process"]), int(found["starter"]), str(found["host"])
+        if host == os.uname().nodename and (os.getpid() in (process, starter) or not _is_alive(process)):
+            return ""
+        return f"(held by process {process} on {host} since {found['since']})"
+    except (OSError, ValueError, KeyError, TypeError):
+        return ""
+
+
 def foreign_holder(path: Path) -> str:
-    """Return who on another machine holds a lock and how to end it should that one be dead; empty where nobody does."""
+    """Return which other run holds a lock, and since when; empty where none does.
+
+    How to end it, should it be dead, is said where only a file of another machine tells of it.
+    """
     holder = _holder(soft_file(path))
     host = holder.host.partition("?")[0] if holder else ""  # what follows names a container
     if holder is None or host == os.uname().nodename:
-        return ""
+        return _signed(path)
     return f"(held by process {holder.process} on {host}; if that is dead, remove {soft_file(path)})"
 
 

@@ -89,7 +89,7 @@ class Store:
             return not attempt.locked
 
     def foreign_holder(self, key: Keyed) -> str:
-        """Return who works on the artifact where only a file says so, on another machine; empty otherwise."""
+        """Return which other run works on the artifact, and since when; empty where none does."""
         return foreign_holder(self._lock_file(key))
 
     def resumable_from(self, key: Keyed, origin: Mapping[str, Any]) -> tuple[Path, ...]:

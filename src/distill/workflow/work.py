@@ -173,7 +173,7 @@ def _run(submission: Submission, work: Path, earlier: tuple[Path, ...]) -> Manif
     )
     settings = _settings(stage, submission)
     inputs = {name: _input(data) for name, data in submission.inputs.items()}
-    started = datetime.now(UTC)
+    own, started = os.getpid(), datetime.now(UTC)
     use_threads(submission.threads)
     reset_peak_memory()
     with captured(work / LOG), _of_what_was_hashed(submission, named, job.out):
@@ -182,6 +182,9 @@ def _run(submission: Submission, work: Path, earlier: tuple[Path, ...]) -> Manif
         except BaseException:
             traceback.print_exc()
             raise
+        finally:
+            if os.getpid() != own:  # the stage has forked, and its child has come back from it
+                os._exit(1)
     missing = [name for name in stage.outputs.values() if not (job.out / name).exists()]
     if missing:
         raise WorkError(f"the stage did not write {', '.join(missing)}", where=submission.id)

@@ -1,8 +1,9 @@
 """The process that executes submitted tasks: reads JSON lines, answers JSON lines, and dies with whoever started it.
 
 The pipes of the protocol are moved away from descriptors 0 and 1 first, so that nothing a stage prints or reads can get
-between. A thread watches the incoming pipe: when it closes, the starter is gone, and the process ends at once with all
-processes it started. An interrupt from the keyboard is the starter's business and is ignored here.
+between. When the incoming pipe closes, the starter is gone, and the process ends at once with all processes it started,
+also while compiled code keeps the interpreter's lock. An interrupt from the keyboard is the starter's business and is
+ignored here.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import threading
 from typing import Any, TextIO
 
 from distill.base.errors import DistillError, WorkError
+from distill.base.lifeline import end_with_starter
 from distill.workflow.machine import resolve_device
 from distill.workflow.work import Submission, execute, failure_data
 
@@ -25,6 +27,7 @@ def main() -> None:
     """Execute submitted tasks until the incoming pipe closes."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     requests, answers = _take_pipes()
+    end_with_starter(requests.fileno())
     faulthandler.enable()
     waiting: queue.Queue[dict[str, Any]] = queue.Queue()
     threading.Thread(target=_read, args=(requests, waiting), daemon=True).start()

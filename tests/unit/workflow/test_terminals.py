@@ -99,15 +99,17 @@ def test_bars_are_drawn_on_any_terminal(toy: Toy, case: str) -> None:
     assert "runs/toy/table.csv" in text and b"Traceback" not in shown
 
 
-def start(toy: Toy, *before: str) -> tuple[subprocess.Popen[str], list[int]]:
+def start(
+    toy: Toy, *before: str, setting: str = "pause_s=0.4", until: str = "step 0"
+) -> tuple[subprocess.Popen[str], list[int]]:
     """Start a run that takes a while; return it at work, and its workers."""
-    command = [*before, *shlex.split(RUN), "--set", "count.pause_s=0.4"]
+    command = [*before, *shlex.split(RUN), "--set", f"count.{setting}"]
     pipe = subprocess.PIPE
     process = subprocess.Popen(
         command, cwd=toy.folder, stdin=pipe, stdout=pipe, stderr=pipe, text=True, start_new_session=True
     )
-    until = time.monotonic() + LIMIT_S
-    while "step 0" not in toy.trace() and process.poll() is None and time.monotonic() < until:
+    end = time.monotonic() + LIMIT_S
+    while until not in toy.trace() and process.poll() is None and time.monotonic() < end:
         time.sleep(0.05)
     return process, children(process.pid)
 
@@ -165,3 +167,56 @@ def test_a_run_under_nohup_outlives_its_terminal(toy: Toy) -> None:
     process.send_signal(signal.SIGHUP)
     out, error = process.communicate(timeout=LIMIT_S)
     assert (process.returncode, "table.csv" in out) == (0, True), error
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGKILL])
+def test_a_worker_that_is_stuck_in_compiled_code_ends_with_its_run(toy: Toy, number: signal.Signals) -> None:
+    """It keeps the interpreter's lock, so that none of its own threads can notice; it held the lock of the store."""
+    process, workers = start(toy, setting="fail=stuck", until="count")
+    time.sleep(0.5)
+    os.killpg(process.pid, number)
+    process.communicate(timeout=LIMIT_S)
+    assert workers and all(ends(worker) for worker in workers)
+
+
+MISDEEDS = {
+    "half": (1, "count: the worker process ended with status 0"),
+    "orphan": (1, "count: the worker process ended with status 1"),
+    "segfault": (1, "count: the worker process was killed by SIGSEGV"),
+    "twice": (0, "[6/6]"),
+}
+
+
+@pytest.mark.parametrize("deed", MISDEEDS)
+def test_a_worker_that_misbehaves_ends_in_one_sentence_or_goes_on(toy: Toy, deed: str) -> None:
+    """An answer cut short, a process that keeps the pipe of the answers, a crash, a fork that comes back."""
+    status, said = MISDEEDS[deed]
+    line = [*shlex.split(RUN), "--set", f"count.fail={deed}"]
+    try:
+        ended = subprocess.run(line, cwd=toy.folder, capture_output=True, text=True, timeout=LIMIT_S)
+        assert (ended.returncode, said in ended.stderr) == (status, True), ended.stderr
+    finally:
+        left = toy.folder / "orphan.pid"
+        if left.exists():
+            os.kill(int(left.read_text()), signal.SIGKILL)
+
+
+DRAWN = {"TERM": "xterm", "COLUMNS": "200"}
+
+
+def test_a_run_that_waits_for_another_says_for_whom(toy: Toy) -> None:
+    """The artifact's lock is held by a worker of the first run; the second shows it until that one is done."""
+    first, workers = start(toy, setting="pause_s=3")
+    here, there = pty.openpty()
+    line = [*shlex.split(RUN), "--set", "count.pause_s=3"]
+    second = subprocess.Popen(line, cwd=toy.folder, stdout=subprocess.DEVNULL, stderr=there, env=os.environ | DRAWN)
+    os.close(there)
+    shown = b""
+    while b"held by" not in shown:
+        shown += os.read(here, 65536)
+    second.terminate()
+    second.wait(LIMIT_S)
+    os.close(here)
+    first.kill()
+    first.communicate()
+    assert f"held by process {workers[0]} on {os.uname().nodename} since 2".encode() in shown

@@ -11,6 +11,7 @@ import ctypes
 import os
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -20,6 +21,9 @@ from distill.base.errors import UserError
 from distill.base.registry import Registry
 from distill.base.settings import Settings
 from distill.stages.base import Job, Stage, StageSettings, Summary
+
+Deed = Literal["no", "segfault", "bug", "user", "nothing written", "stuck", "orphan", "twice", "half"]
+"""How :class:`Count` misbehaves."""
 
 ROWS = {name: f"toy_stages:{name.capitalize()}" for name in ("read", "count", "fit", "judge", "dynamics", "total")}
 
@@ -81,7 +85,7 @@ class Count(Stage):
     class Settings(StageSettings):
         steps: int = Field(3, ge=1)
         pause_s: float = 0.0
-        fail: Literal["no", "segfault", "bug", "user", "nothing written"] = "no"
+        fail: Deed = "no"
         scale: float = 1.0
 
     section = "count"
@@ -119,6 +123,21 @@ class Count(Stage):
     def _misbehave(how: str) -> None:
         if how == "segfault":
             ctypes.string_at(0)
+        if how == "stuck":
+            ctypes.PyDLL(None).sleep(600)  # unlike CDLL, with the interpreter's lock
+        if how == "twice":
+            os.fork()
+        if how == "orphan":
+            if os.fork():
+                os._exit(1)
+            os.setsid()
+            Path("orphan.pid").write_text(str(os.getpid()))
+            time.sleep(600)
+        if how == "half":
+            for descriptor in range(3, 20):
+                with suppress(OSError):
+                    os.write(descriptor, b'{"manifest": {"id"')
+            os._exit(0)
         if how == "bug":
             raise ZeroDivisionError("a bug in the stage")
         if how == "user":
@@ -128,7 +147,7 @@ class Count(Stage):
 class CountSection(StageSettings):
     steps: int = Field(3, ge=1)
     pause_s: float = 0.0
-    fail: Literal["no", "segfault", "bug", "user", "nothing written"] = "no"
+    fail: Deed = "no"
 
 
 class Machinery(StageSettings):

@@ -32,6 +32,9 @@ START_TIMEOUT = 120.0
 OPEN_TIMEOUT = 1800.0
 """Seconds that opening a model may take; some packages download their weights then."""
 
+DRAIN_S = 2.0
+"""Seconds that reading on may take, once a worker is dead, what it had answered before."""
+
 KEPT = 40
 """Lines of what a worker writes to its standard error that are kept for an error."""
 
@@ -204,11 +207,10 @@ class _Process:
             env={name: value for name, value in os.environ.items() if name != "PYTHONHOME"},
         )
         self.end = weakref.finalize(self, _kill, self.popen, os.getpid())
-        self._threads = [
-            threading.Thread(target=_listen, args=(self.popen.stdout, self._answers), daemon=True),
-            threading.Thread(target=_keep, args=(self.popen.stderr, self.said), daemon=True),
-        ]
-        for thread in self._threads:
+        listening = threading.Thread(target=_listen, args=(self.popen.stdout, self._answers), daemon=True)
+        self._keeping = threading.Thread(target=_keep, args=(self.popen.stderr, self.said), daemon=True)
+        ending = threading.Thread(target=_wait, args=(self.popen, listening, self._answers), daemon=True)
+        for thread in (listening, self._keeping, ending):
             thread.start()
 
     def wait_until_ready(self) -> None:
@@ -244,8 +246,8 @@ class _Process:
     def _death(self) -> WorkerDied:
         """Return how it ended, with the last lines that it wrote."""
         with suppress(subprocess.TimeoutExpired):
-            self.popen.wait(5)
-        self._threads[1].join(2)
+            self.popen.wait(DRAIN_S)
+        self._keeping.join(2)
         code = self.popen.poll()
         text = "closed its pipe" if code is None else f"ended with status {code}"
         if code is not None and code < 0:
@@ -275,6 +277,15 @@ def _listen(pipe: IO[bytes], answers: queue.Queue[dict[str, Any] | None]) -> Non
     with suppress(Exception):  # a message cut short is the end of the worker
         while (answer := protocol.receive(pipe)) is not None:
             answers.put(answer)
+    answers.put(None)
+
+
+def _wait(popen: subprocess.Popen[bytes], listening: threading.Thread, answers: queue.Queue[Any]) -> None:
+    """Tell of a worker's death also where a process that it started keeps the pipe of its answers open."""
+    popen.wait()
+    with suppress(ProcessLookupError, PermissionError):
+        os.killpg(popen.pid, signal.SIGKILL)
+    listening.join(DRAIN_S)
     answers.put(None)
 
 

@@ -6,12 +6,14 @@ msgpack and the model's own package, all but the first inside functions, and kee
 
 A message is eight bytes of length and a msgpack map; arrays travel as their bytes. The pipes are moved away from
 descriptors 0 and 1 before anything is imported, so that nothing a package prints gets between. When the incoming pipe
-closes, whoever started this is gone, and it ends at once with all processes that it started.
+closes, whoever started this is gone, and it ends at once with all processes that it started, also while compiled code
+keeps the interpreter's lock.
 """
 
 from __future__ import annotations
 
 import importlib
+import importlib.util
 import os
 import queue
 import signal
@@ -30,6 +32,12 @@ MISSING = 3
 
 NEEDED = ("msgpack", "numpy", "ase")
 LENGTH = struct.Struct(">Q")
+
+LONGEST = 1 << 36
+"""Bytes of a message; what says that it is longer is none."""
+
+SHOWN = 300
+"""Letters of an exception that are shown."""
 
 
 class WorkerError(Exception):
@@ -61,9 +69,9 @@ class WorkerError(Exception):
 
 
 def describe(error: BaseException) -> str:
-    """Return an exception as one line."""
+    """Return an exception as one line of a length that can be read."""
     first = (str(error).strip() or "no message").splitlines()[0]
-    return f"{type(error).__name__}: {first}"
+    return f"{type(error).__name__}: {first if len(first) <= SHOWN else first[:SHOWN] + ' ...'}"
 
 
 def module(name: str, distribution: str) -> Any:
@@ -106,13 +114,15 @@ def pack(message: dict[str, Any]) -> bytes:
 
 
 def receive(pipe: Any) -> dict[str, Any] | None:
-    """Return the next message of a pipe that is read in blocks; None where it has closed."""
+    """Return the next message of a pipe that is read in blocks; None where it has closed, or holds something else."""
     import msgpack
 
     head = pipe.read(LENGTH.size)
     if len(head) < LENGTH.size:
         return None
     (size,) = LENGTH.unpack(head)
+    if size > LONGEST:
+        return None
     body = pipe.read(size)
     if len(body) < size:
         return None
@@ -140,6 +150,7 @@ def serve(server: Server) -> None:
     sys.path[:] = [folder for folder in sys.path if folder != os.path.dirname(os.path.abspath(__file__))]
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # an interrupt from the keyboard is the starter's business
     requests, answers = take_pipes()
+    lifeline().end_with_starter(requests.fileno())
     for name in NEEDED:
         try:
             importlib.import_module(name)
@@ -152,13 +163,29 @@ def serve(server: Server) -> None:
     waiting: queue.Queue[dict[str, Any]] = queue.Queue()
     threading.Thread(target=listen, args=(requests, waiting), daemon=True).start()
 
+    own = os.getpid()
+
     def write(message: dict[str, Any]) -> None:
+        if os.getpid() != own:  # a calculator has forked, and its child has come back from it
+            os._exit(1)
         answers.write(pack(message))
         answers.flush()
 
     server.report = lambda progress: write({"progress": progress})
     while True:
         write(server.answer(waiting.get()))
+
+
+def lifeline() -> Any:
+    """Return :mod:`distill.base.lifeline`, from its place beside this file: the package may not be installed here."""
+    here = os.path.dirname(os.path.abspath(__file__))
+    path = os.path.join(here, os.pardir, os.pardir, "base", "lifeline.py")
+    spec = importlib.util.spec_from_file_location("distill_lifeline", path)
+    if spec is None or spec.loader is None:
+        raise ImportError(f"cannot load {path}")
+    loaded = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(loaded)
+    return loaded
 
 
 def take_pipes() -> tuple[Any, Any]:

@@ -35,6 +35,10 @@ ALLOCATOR = {
 again as cold pages, which costs a network of small tensors on a CPU up to 40 % of its time."""
 
 
+DRAIN_S = 2.0
+"""Seconds that reading on may take, once a worker is dead, what it had answered before."""
+
+
 class LocalSettings(ExecutorSettings):
     """Worker processes on this machine."""
 
@@ -60,13 +64,25 @@ class _Worker:
             text=True,
             env=ALLOCATOR | os.environ,
         )
-        threading.Thread(target=self._listen, daemon=True).start()
+        listening = threading.Thread(target=self._listen, daemon=True)
+        listening.start()
+        threading.Thread(target=self._wait, args=(listening,), daemon=True).start()
         self.tell({"do": "path", "path": [p for p in sys.path if p]})
 
     def _listen(self) -> None:
-        for line in self._process.stdout or ():
-            self._answers.put((self, json.loads(line)))
+        """Pass answers on; one that is cut short, or is none, is the end of the worker."""
+        with suppress(ValueError):
+            for line in self._process.stdout or ():
+                self._answers.put((self, json.loads(line)))
+        with suppress(subprocess.TimeoutExpired):
+            self._process.wait(DRAIN_S)
+        self.kill()
+
+    def _wait(self, listening: threading.Thread) -> None:
+        """Tell of the worker's death also where a process that it started keeps the pipe of its answers open."""
         self._process.wait()
+        self._kill_group()
+        listening.join(DRAIN_S)
         self._answers.put((self, None))
 
     def tell(self, message: dict[str, Any]) -> None:
@@ -78,9 +94,12 @@ class _Worker:
 
     def kill(self) -> None:
         """End the worker and every process that it started."""
-        with suppress(ProcessLookupError):
-            os.killpg(self._process.pid, signal.SIGKILL)
+        self._kill_group()
         self._process.wait()
+
+    def _kill_group(self) -> None:
+        with suppress(ProcessLookupError, PermissionError):
+            os.killpg(self._process.pid, signal.SIGKILL)
 
     def how_it_died(self) -> str:
         """Return how the process ended, e.g. ``was killed by SIGKILL``, with the last thing it said, if any."""
