@@ -149,6 +149,7 @@ class Job:
         device: a torch device string, ``"cpu"`` or ``"cuda"``.
         progress: where to report.
         consent: what the recipe names of code, which may run when saved potentials are opened.
+        hash: of all that the task depends on: what the recipe says of it, files, code, and the tasks that it needs.
         warnings: texts to show the user; append to it.
     """
 
@@ -159,6 +160,7 @@ class Job:
     device: str = "cpu"
     progress: Progress = field(default_factory=Progress)
     consent: Consent = field(default_factory=Consent)
+    hash: str = ""
     warnings: list[str] = field(default_factory=list)
 
 

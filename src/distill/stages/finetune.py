@@ -81,8 +81,8 @@ class FinetuneSettings(FitSettings):
     """Fit low-rank changes of the linear layers only."""
     replay: Replay | None = None
     """Mix in structures of other materials."""
-    precision: Literal["float32", "float64"] = "float32"
-    """Floating-point type of the weights, in fine-tuning and afterwards."""
+    precision: Literal["float32", "float64"] | None = None
+    """Floating-point type of the weights, in fine-tuning and afterwards; null keeps that of the foundation model."""
 
 
 class TeacherSettings(StageSettings):
@@ -232,8 +232,9 @@ def _open(inputs: Paths, settings: TeacherSettings, job: Job) -> Potential:
     source = TeacherSource(settings.model, inputs["file"], settings.function, settings.environment)
     with reporting(job.progress):
         teacher = source.open(stream_seed(job.seed, "teacher"))
-    double = settings.finetune is not None and settings.finetune.precision == "float64"
-    return (teacher.double() if double else teacher).to(job.device)
+    if settings.finetune is not None and settings.finetune.precision is not None:
+        teacher.in_precision(settings.finetune.precision)
+    return teacher.to(job.device)
 
 
 def _move_reference(teacher: Potential, train: Frames, isolated: dict[str, float], job: Job) -> Summary:
@@ -289,9 +290,10 @@ def _fit(
     from distill.training.gradient.fit import fit
     from distill.training.gradient.losses import LossWeights
     from distill.training.loggers import Logs
+    from distill.training.worsened import worsened
 
     others = ordinary_materials("test", teacher.elements, train.elements)
-    before = teacher.evaluate(others)
+    before, zero_shot = teacher.evaluate(others), teacher.evaluate(valid)
     parameters = freeze(teacher, settings.freeze)
     if settings.lora is not None:
         parameters = add_lora(teacher, settings.lora.rank, settings.lora.alpha, stream_seed(job.seed, "lora"))
@@ -312,6 +314,7 @@ def _fit(
         **settings.arguments(),
     )
     merge_lora(teacher)
+    job.warnings += worsened(valid, zero_shot, teacher.evaluate(valid))
     forgotten = asdict(forgetting(before, teacher.evaluate(others))) if len(others) else None
     return fitted, {"parameters_fitted": parameters, "replayed": len(replay or ()), "forgetting": forgotten}
 

@@ -33,7 +33,7 @@ from distill.stages.base import (
     TrainedSettings,
     TrainerSettings,
 )
-from distill.stages.students import trained
+from distill.stages.students import refuse_name, trained
 from distill.training.ace.settings import Batches, PacemakerFit
 from distill.training.refinement import RefinedExpansion, RefinedNetwork
 
@@ -103,6 +103,8 @@ class Train(Stage):
         "synthetic": {"refined": "label.train"},
         "train_targets": {"distilled": "label.train_targets"},
         "valid_targets": {"distilled": "label.valid_targets"},
+        "teacher": {"distilled": "finetune.model", "refined": "finetune.model"},  # who taught it, for what is saved
+        "data": "check",
     }
     outputs: ClassVar[dict[str, str]] = {"model": "model", "curve": "curve.csv"}
     publish: ClassVar[dict[str, str]] = {"model": "models/{student}{suffix}"}
@@ -125,19 +127,16 @@ class Train(Stage):
             )
         fields: dict[str, Any] = {}
         for name, entry in raw.items():
-            if not isinstance(name, str) or not name.replace("-", "").replace("_", "").isalnum() or name == "teacher":
-                raise UserError(
-                    f"{name!r} cannot name a student",
-                    where="students",
-                    remedy="Use letters, digits, - and _, and any name but 'teacher'",
-                )
-            own = cls._class(name, entry)
+            refuse_name(name)
+            cls._check_ready(name, entry)
+            own = cls._class(entry["arch"])
             refinement = REFINEMENTS[student_row(entry["arch"]).trainer]
             fields[name] = compose(f"Student_{name}", own, refinement, StudentExtent)
         return compose("Students", StageSettings, **fields)
 
     @classmethod
-    def _class(cls, name: str, entry: Any) -> type[BaseSettings]:
+    def _check_ready(cls, name: str, entry: Any) -> None:
+        """Refuse a student that is not known, whose packages are missing, or that cannot be compiled as asked."""
         arch = entry.get("arch") if isinstance(entry, Mapping) else None
         where = f"students.{name}.arch"
         if not isinstance(arch, str):
@@ -152,6 +151,11 @@ class Train(Stage):
                 raise UserError(f"{arch} cannot be compiled", remedy="Leave it out")
         except UserError as error:
             raise UserError(error.what, where=where, remedy=error.remedy) from None
+
+    @classmethod
+    def _class(cls, arch: str) -> type[BaseSettings]:
+        """Return the settings of an architecture and of its fit."""
+        row = student_row(arch)
         return compose(f"{row.name}_student", row.Settings, cls._fits()[row.trainer])
 
     @classmethod
@@ -171,7 +175,7 @@ class Train(Stage):
         How it is refined is part of them only for the refined one: the others do not depend on it.
         """
         arch = values["arch"]
-        own = cls._class(str(labels["student"]), {"arch": arch})
+        own = cls._class(arch)
         more = (REFINEMENTS[student_row(arch).trainer],) if labels["variant"] == "refined" else ()
         return compose(own.__name__, own, *more, NeedsTargets, TrainedSettings)
 
@@ -192,6 +196,7 @@ class Train(Stage):
 
     def run(self, inputs: Paths, settings: Any, job: Job) -> Summary:
         """Write the trained potential and its learning curve."""
+        from distill.potentials.interface.provenance import provenance
         from distill.potentials.interface.saving import save
         from distill.structures.read import read_frames
         from distill.training.baseline import no_better_than_nothing
@@ -201,7 +206,8 @@ class Train(Stage):
         row = student_row(settings.arch)
         fit = self._by_pacemaker if row.trainer == "pacemaker" else self._by_gradients
         student, fitted, facts = fit(train, valid, inputs, settings, job)
-        made = {"made_by": f"{job.labels['variant']} training", "structures": len(train), "licence": row.licence}
+        made = {"made_by": f"{job.labels['variant']} training", "structures": len(train)}
+        made |= provenance(row.licence, inputs["teacher"], inputs["data"].manifest["inputs"], job.hash)
         save(student, job.out / "model", made)
         write_curve(job.out / "curve.csv", fitted.curve)
         shutil.rmtree(job.out / "work", ignore_errors=True)

@@ -169,7 +169,14 @@ def _run(submission: Submission, work: Path, earlier: tuple[Path, ...]) -> Manif
     progress = FileProgress(work / "progress.json")
     named = tuple(Code(**one) for one in submission.code)  # type: ignore[arg-type]
     job = Job(
-        work / "out", submission.labels, submission.seed, earlier, submission.device, progress, Consent(named=named)
+        work / "out",
+        submission.labels,
+        submission.seed,
+        earlier,
+        submission.device,
+        progress,
+        Consent(named=named),
+        submission.hash,
     )
     settings = _settings(stage, submission)
     inputs = {name: _input(data) for name, data in submission.inputs.items()}

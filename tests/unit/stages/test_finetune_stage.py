@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import math
 import sys
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from distill.stages.finetune import Finetune, FinetuneSettings
 from distill.structures.frames import Frames
 from distill.structures.read import read_frames
 from distill.structures.write import write_frames
+from distill.training.worsened import worsened
 from distill.workflow.plan import Plan, make_plan
 from distill.workflow.recipe import load_recipe
 
@@ -87,6 +89,29 @@ def test_every_option_together(inputs: dict[str, Any], tmp_path: Path) -> None:
     assert summary["replayed"] > 0
     assert 0 < summary["forgetting"]["forces"] < summary["forgetting"]["size"]
     assert summary["parameters_fitted"] < 0.1 * sum(p.numel() for p in tuned.parameters())
+
+
+def test_a_fit_that_makes_it_worse_is_said(inputs: dict[str, Any], tmp_path: Path) -> None:
+    """Labels that are the model's own can only be left."""
+    valid = read_frames(inputs["valid"])[0]
+    own = POTENTIALS["chgnet-0.3"].build(POTENTIALS["chgnet-0.3"].Settings(), 0).evaluate(valid)
+    write_frames(tmp_path / "own.xyz", own)
+    job = Job(tmp_path / "out")
+    settings = FinetuneSettings(steps=4, validation_interval=4, learning_rate=0.05)
+    Finetune().run(inputs | {"valid": tmp_path / "own.xyz"}, Finetune.Settings(finetune=settings), job)
+    said = [text for text in job.warnings if "forces of the validation structures worse" in text]
+    assert len(said) == 1 and "before" in said[0] and "after" in said[0]
+
+
+def test_worse_means_worse_than_a_trade() -> None:
+    frames = Frames.from_atoms([bulk("Si")] * 2)
+    truth = frames.with_labels(np.zeros(2), np.zeros((4, 3)), None)
+    before = frames.with_labels(np.array([2.0, -2.0]), np.full((4, 3), 0.1), None)
+    for factor, said in ((1.04, 0), (1.06, 2), (0.5, 0), (math.nan, 2)):
+        after = frames.with_labels(factor * before.energy, factor * before.forces, None)
+        assert len(worsened(truth, before, after)) == said
+    partly = truth.with_labels(np.array([0.0, math.nan]), truth.forces, None)
+    assert worsened(partly, before, before) == []
 
 
 def test_structures_to_replay_may_be_given(inputs: dict[str, Any], tmp_path: Path) -> None:

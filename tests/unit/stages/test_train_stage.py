@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,11 @@ import pytest
 import torch
 from ase.build import bulk
 
+from distill.base.artifact import Artifact
+from distill.base.errors import UserError
+from distill.base.files import hash_file, read_json
 from distill.potentials.interface.saving import load, save
+from distill.potentials.students.ace import ACE
 from distill.potentials.students.painn import PaiNN
 from distill.stages.base import Job
 from distill.stages.train import Train
@@ -47,7 +52,11 @@ def inputs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     start.initialise(frames["synthetic"])
     save(start, folder / "start", {})
     paths = {name: folder / f"{name}.xyz" for name in frames}
-    return paths | {"start": folder / "start", "train_targets": None, "valid_targets": None}
+    start.origin = {"licence": "ASL", "level_of_theory": "PBE", "weights": "https://x/y", "sha256": "1" * 64}
+    save(start, folder / "teacher", {})
+    data = Artifact(folder, "check", manifest={"inputs": {"train": {"file": "2" * 64}, "valid": None}})
+    teacher = {"teacher": folder / "teacher", "data": data}
+    return paths | teacher | {"start": folder / "start", "train_targets": None, "valid_targets": None}
 
 
 def refine(inputs: dict[str, Any], out: Path, **refine: Any) -> tuple[Any, dict[str, Any]]:
@@ -57,9 +66,24 @@ def refine(inputs: dict[str, Any], out: Path, **refine: Any) -> tuple[Any, dict[
     section = Train.section_type(raw).model_validate(raw)
     values = Train.select(section, labels) | {"atomic_energies": False, "hessian_rows": False}
     out.mkdir(parents=True)
-    job = Job(out, labels)
+    job = Job(out, labels, hash="3" * 64)
     summary = Train().run(inputs, Train.settings_class(values, labels)(**values), job)
     return load(out / "model"), summary | {"warnings": job.warnings}
+
+
+def test_what_is_saved_says_whose_child_it_is(inputs: dict[str, Any], tmp_path: Path) -> None:
+    """The licence that counts is that of the weights that taught it, not that of its architecture."""
+    how = {"steps": 1, "learning_rate": 1e-3, "validation_interval": 1}
+    refine(inputs, tmp_path / "taught", **how)
+    said = read_json(tmp_path / "taught" / "model" / "model.json")["provenance"]
+    assert (said["licence"], said["architecture_licence"]) == ("ASL", PaiNN.licence)
+    teacher = said["teacher"]
+    assert (teacher["name"], teacher["level_of_theory"], teacher["sha256"]) == ("painn", "PBE", "1" * 64)
+    assert teacher["sha256_as_used"] == hash_file(inputs["teacher"] / "weights.safetensors")
+    assert said["data"] == {"train": "2" * 64} and said["recipe"] == "3" * 64
+    refine(inputs | {"teacher": None}, tmp_path / "direct", **how)
+    said = read_json(tmp_path / "direct" / "model" / "model.json")["provenance"]
+    assert said["licence"] == "as the data" and said["teacher"] is None
 
 
 def weights(potential: Any) -> torch.Tensor:
@@ -120,9 +144,50 @@ def test_the_refined_student_needs_the_distilled_one_of_its_seed_which_does_not_
     without = planned("students.painn.refine=null", "students.painn.seeds=2")
     for seed in (0, 1):
         task = with_it[f"train[painn,refined,{seed}]"]
-        assert {f"train[painn,distilled,{seed}]", "check", "label"} == set(task.needs)
+        assert {f"train[painn,distilled,{seed}]", "check", "label", "finetune"} == set(task.needs)
         assert task.publish["model"] == "models/painn-refined" + ("-seed1" if seed else "")
     assert not [task.id for task in without if "refined" in task.id]
     assert with_it["train[painn,distilled,0]"].hash == without["train[painn,distilled,0]"].hash
     other = planned("students.painn.refine={steps: 11}", "students.painn.seeds=2")
     assert other["train[painn,refined,0]"].hash != with_it["train[painn,refined,0]"].hash
+
+
+NAMES = ["copy", "model_dump", "model_config", "teacher", "_a", "-a", "", "a b", "å", "a" * 245]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_name_that_cannot_be_is_refused_before_anything(name: str) -> None:
+    with pytest.raises(UserError) as caught:
+        load_recipe(QUICKSTART, [f"students={{'{name}': {{arch: painn}}}}"])
+    said = str(caught.value)
+    assert "students" in said and "\n" not in said and len(said) < 400
+    remedy = {"copy": "my-copy", "model_dump": "my-model_dump", "model_config": "my-model_config"}.get(name)
+    if remedy:
+        assert remedy in said
+        load_recipe(QUICKSTART, [f"students={{{remedy}: {{arch: painn}}}}"])
+
+
+@pytest.mark.parametrize("name", ["a", "2", "a" * 80, "painn-2_x", "distilled", "seed"])
+def test_other_names_plan(name: str) -> None:
+    plan = make_plan(load_recipe(QUICKSTART, [f"students={{'{name}': {{arch: painn}}}}"]))
+    assert f"train[{name},distilled,0]" in {task.id for task in plan}
+
+
+def test_an_expansion_elsewhere_needs_no_package_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The interpreter that is named has them, this one has not."""
+    python = tmp_path / "python"
+    python.write_text("#!/bin/sh\nexit 0\n")  # it has whatever it is asked for
+    python.chmod(0o755)
+
+    def without(name: str) -> str:
+        if name in ACE.requires:
+            raise PackageNotFoundError(name)
+        return version(name)
+
+    monkeypatch.setattr("distill.potentials.base.version", without)
+    student = f"{{arch: ace, environment: {python}}}"
+    plan = make_plan(load_recipe(QUICKSTART, [f"students={{ace: {student}}}"]))
+    assert plan["train[ace,distilled,0]"].settings.environment == str(python)  # type: ignore[attr-defined]
+    assert ACE.build(ACE.Settings(elements=["Si"], environment=str(python)), 0).architecture == "ace"
+    with pytest.raises(UserError, match="'python-ace' is not installed"):
+        load_recipe(QUICKSTART, ["students={ace: {arch: ace}}"])

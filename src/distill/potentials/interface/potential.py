@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, Self
 
 import numpy as np
 import torch
@@ -112,6 +112,16 @@ class Potential(nn.Module):
     def dtype(self) -> torch.dtype:
         """The floating-point type that the network computes in."""
         return next((p.dtype for p in self.parameters() if p is not self.reference_energies), torch.float32)
+
+    def in_precision(self, precision: Literal["float32", "float64"]) -> Self:
+        """Return this potential computing in the given precision; its reference energies are double in any case."""
+        if precision == "float64":
+            return self.double()
+        if self.dtype == torch.float64:
+            energies = self.reference_energies.detach().clone()
+            self.float()
+            self.reference_energies.data = energies
+        return self
 
     @property
     def n_parameters(self) -> int:

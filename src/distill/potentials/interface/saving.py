@@ -92,8 +92,7 @@ def open_saved(folder: str | Path, device: torch.device | str, consent: Consent)
         potential: Potential = architecture.restore(
             architecture.Settings(**architecture.Settings.by_present_names(description["settings"])), folder, consent
         )
-        if description["dtype"] == "float64":
-            potential.double()
+        potential.in_precision("float64" if description["dtype"] == "float64" else "float32")
         notes = {name: value for name, value in potential.state_dict().items() if not isinstance(value, Tensor)}
         stored = load_file(folder / "weights.safetensors")
         ours = {name: stored.pop(there) for name, there in ON_DISK.items() if there in stored}

@@ -12,7 +12,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stdout
 from importlib.metadata import version
-from typing import Any
+from typing import Any, Literal, Self
 
 import numpy as np
 import torch
@@ -66,6 +66,11 @@ class MACEPotential(Potential):
         species[settings.atomic_numbers] = torch.arange(len(settings.atomic_numbers))
         self.register_buffer("species", species, persistent=False)
         self.species: Tensor
+
+    def in_precision(self, precision: Literal["float32", "float64"]) -> Self:
+        """Return this potential computing in the given precision, which is one of its settings."""
+        self.settings = self.settings.model_copy(update={"precision": precision})
+        return super().in_precision(precision)
 
     def atomic_energies(self, batch: Batch) -> Tensor:
         """Return MACE's energy of each atom without that of the isolated atom, ``[N]`` eV."""

@@ -110,6 +110,18 @@ def test_another_file_is_not_loaded_in_its_place(tmp_path: Path) -> None:
         load(tmp_path / "artifact")
 
 
+def test_a_file_in_double_precision_is_saved_in_single_where_that_is_asked_for(tmp_path: Path) -> None:
+    path = saved(some_models()["network"].double(), tmp_path / "model.pt")
+    potential = TeacherSource("graph-pes", file=path).open()
+    assert potential.dtype == torch.float64
+    potential.in_precision("float32")
+    found = potential.evaluate([bulk("Si")])
+    save(potential, tmp_path / "artifact", {})
+    again = load(tmp_path / "artifact", trust_code=True)
+    assert again.dtype == torch.float32 and again.reference_energies.dtype == torch.float64
+    assert np.array_equal(again.evaluate([bulk("Si")]).forces, found.forces)
+
+
 class Crooked(LennardJones):
     """A model whose own forces are not the gradient of its energy."""
 

@@ -129,6 +129,23 @@ def test_agrees_with_the_package_in_single_precision(tmp_path: Path, atoms: list
     agree(potential, file, atoms, "float32", 5e-5)
 
 
+def test_a_file_in_double_precision_computes_in_single_where_that_is_asked_for(
+    file: Path, atoms: list[Atoms], tmp_path: Path
+) -> None:
+    """As fine-tuning with precision: float32 asks; what is saved is the same."""
+    double, single = (TeacherSource("mace", file=file).open() for _ in range(2))
+    single.in_precision("float32")
+    assert (double.dtype, single.dtype) == (torch.float64, torch.float32)
+    assert single.reference_energies.dtype == torch.float64
+    found, expected = single.evaluate(atoms), double.evaluate(atoms)
+    np.testing.assert_allclose(found.forces, expected.forces, atol=1e-4)  # single precision
+    np.testing.assert_allclose(found.energy, expected.energy, atol=1e-4 * max(map(len, atoms)))
+    assert not np.array_equal(found.forces, expected.forces)
+    save(single, tmp_path, {})
+    again = load(tmp_path)
+    assert again.dtype == torch.float32 and np.array_equal(again.evaluate(atoms).forces, found.forces)
+
+
 def test_single_precision_keeps_deep_energies_exact(file: Path, teacher: Potential, atoms: list[Atoms]) -> None:
     """In single precision 64 000 eV have steps of 4 meV; isolated atoms are added in double precision instead."""
     from distill.potentials.published import mace as published
