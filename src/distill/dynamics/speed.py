@@ -19,7 +19,7 @@ from ase import Atoms, units
 from ase.md.velocitydistribution import MaxwellBoltzmannDistribution, Stationary
 from ase.md.verlet import VelocityVerlet
 
-from distill.base.processor import processor
+from distill.base.processor import processor, seconds_in_queue
 from distill.potentials.interface.batch_size import out_of_memory
 from distill.structures.guard import UnphysicalResult, UnphysicalStructure
 
@@ -47,11 +47,13 @@ class Timing:
         atoms: atoms of the supercell.
         ms_per_step: milliseconds of one step.
         n_steps: steps that the number rests on.
+        waiting: share of the time for which a thread had no core, because others had it.
     """
 
     atoms: int
     ms_per_step: float
     n_steps: int
+    waiting: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -61,6 +63,13 @@ class Speed:
     timings: tuple[Timing, ...]
     stopped: str
     broke: bool = False
+
+    @property
+    def waiting(self) -> float:
+        """Share of the time of all counted steps for which a thread had no core."""
+        spent = np.array([timing.ms_per_step * timing.n_steps for timing in self.timings])
+        shares = np.array([timing.waiting for timing in self.timings])
+        return float(spent @ shares / spent.sum()) if spent.sum() > 0 else 0.0
 
 
 class _Broken(Exception):
@@ -158,14 +167,15 @@ def time_steps(
         _refuse_broken(atoms, temperature)
     took: list[float] = []
     listed: list[bool] = []
-    begin = time.perf_counter()
+    begin, queued = time.perf_counter(), seconds_in_queue()
     while len(took) < FEWEST or (len(took) < MOST and time.perf_counter() - begin < seconds):
         lists, start = calculator.lists_built, time.perf_counter()
         dynamics.run(1)
         took.append(1000 * (time.perf_counter() - start))
         listed.append(calculator.lists_built > lists)
         _refuse_broken(atoms, temperature)
-    return Timing(len(atoms), _typical(np.array(took), np.array(listed)), len(took))
+    waiting = (seconds_in_queue() - queued) / (time.perf_counter() - begin)
+    return Timing(len(atoms), _typical(np.array(took), np.array(listed)), len(took), waiting)
 
 
 def _typical(took: np.ndarray, listed: np.ndarray) -> float:

@@ -22,8 +22,12 @@ if TYPE_CHECKING:
     from distill.base.progress import Phase
     from distill.dynamics.speed import Speed as ModelSpeed
 
-SPEED = ("model", "variant", "atoms", "ms_per_step", "n_steps", "note")
-"""Columns of ``speed.csv``: one row a model and size; the note of a model's last row says why none is larger."""
+SPEED = ("model", "variant", "atoms", "ms_per_step", "n_steps", "waiting", "note")
+"""Columns of ``speed.csv``: one row a model and size; ``waiting`` is the share of the time for which a thread had no
+core, the note of a model's last row says why none is larger."""
+
+BUSY = 0.1
+"""Share of the time without a core from which on the machine was busy, and times are longer than they need be."""
 
 GIVEN = ("model", "atoms", "ms_per_step")
 """Columns of ``timings.csv``, the user's table in our units."""
@@ -65,6 +69,7 @@ class Benchmark(Stage):
         timings: Timings | None = None
         """Timings of your own, drawn beside ours."""
 
+    version: ClassVar[int] = 2
     section: ClassVar[str] = "benchmark"
     timed: ClassVar[bool] = True
     inputs: ClassVar[InputSpecs] = {
@@ -101,7 +106,9 @@ class Benchmark(Stage):
         rows = [row for name in speeds for row in _rows(name, speeds[name])]
         write_table(job.out / "speed.csv", SPEED, rows)
         write_table(job.out / "timings.csv", GIVEN, given)
-        return _summary(speeds, atoms, settings, job.device)
+        busy = _busy(speeds)
+        job.warnings += [busy] if busy else []
+        return _summary(speeds, atoms, settings, job.device, bool(busy))
 
 
 def _models(inputs: Paths) -> Iterator[tuple[Path, str]]:
@@ -147,6 +154,17 @@ def _timed(path: Path, name: str, atoms: Atoms, settings: Benchmark.Settings, jo
     return speed
 
 
+def _busy(speeds: Mapping[str, ModelSpeed]) -> str:
+    """Return the sentence on other work that the machine did meanwhile; empty where it did not."""
+    waiting = {name: speed.waiting for name, speed in speeds.items() if speed.waiting > BUSY}
+    if not waiting:
+        return ""
+    shares = ", ".join(f"{name} for {100 * share:.0f} % of the time" for name, share in waiting.items())
+    return (
+        f"the machine was busy while steps were timed, threads had no core ({shares}): run again with --force benchmark"
+    )
+
+
 def _given(path: Path | None, settings: Timings | None) -> list[dict[str, Any]]:
     """Return the user's timings in our units."""
     from dataclasses import asdict
@@ -164,12 +182,14 @@ def _rows(name: str, speed: ModelSpeed) -> list[dict[str, Any]]:
 
     head = {"model": name, "variant": "finetuned" if name == "teacher" else "distilled"}
     rows = [head | asdict(timing) | {"note": ""} for timing in speed.timings]
-    rows = rows or [head | {"atoms": "", "ms_per_step": "", "n_steps": 0}]
+    rows = rows or [head | {"atoms": "", "ms_per_step": "", "n_steps": 0, "waiting": ""}]
     rows[-1]["note"] = speed.stopped
     return rows
 
 
-def _summary(speeds: dict[str, ModelSpeed], atoms: Atoms, settings: Benchmark.Settings, device: str) -> Summary:
+def _summary(
+    speeds: dict[str, ModelSpeed], atoms: Atoms, settings: Benchmark.Settings, device: str, busy: bool
+) -> Summary:
     """Return what was timed where, and how many times faster each student is than the teacher."""
     import torch
 
@@ -188,6 +208,7 @@ def _summary(speeds: dict[str, ModelSpeed], atoms: Atoms, settings: Benchmark.Se
             }
     said = [f"{name} {s['times_faster']:.3g} times at {s['atoms']} atoms" for name, s in students.items()]
     headline = f"faster than the teacher: {', '.join(said)}" if said else "no student was timed beside the teacher"
+    headline += " (on a busy machine)" if busy else ""
     return {
         "structure": atoms.get_chemical_formula(),
         "machine": describe_machine(torch.device(device)),
@@ -198,5 +219,6 @@ def _summary(speeds: dict[str, ModelSpeed], atoms: Atoms, settings: Benchmark.Se
         "timings_machine": settings.timings.machine if settings.timings else "",
         "stopped": {name: speed.stopped for name, speed in speeds.items()},
         "students": students,
+        "waiting": {name: speed.waiting for name, speed in speeds.items()},
         "headline": headline if settings.seconds else "left out (benchmark.seconds: 0)",
     }

@@ -26,6 +26,8 @@ from distill.workflow.store import Store, plain
 from distill.workflow.work import make_submission
 
 POLL_S = 0.3
+SHOWN = 3
+"""Tasks that failed besides the first which are named; ``distill status`` shows all."""
 
 
 @dataclass(frozen=True)
@@ -155,11 +157,14 @@ def _end(plan: Plan, outcome: Outcome, state: _State, folder: RunFolder, display
 
 
 def _final_error(state: _State) -> DistillError:
-    """Return the first failure; the others and the skipped tasks are named in its remedy."""
+    """Return the first failure; how many others there are, and how many tasks were not done, ends its remedy."""
     first = next(iter(state.errors.values()))
-    more = [f"{task_id} failed too: {error}" for task_id, error in list(state.errors.items())[1:]]
+    others = list(state.errors)[1:]
+    more = [f"{', '.join(others[:SHOWN])}{' and others' if len(others) > SHOWN else ''} failed too"] if others else []
     if state.skipped:
-        more.append(f"Not done because of it: {', '.join(state.skipped)}")
+        more.append(
+            f"{len(state.skipped)} task{'s' if len(state.skipped) > 1 else ''} could not be done for want of it"
+        )
     error = type(first)(first.what, where=first.where, remedy=". ".join([*filter(None, [first.remedy]), *more]) or None)
     for note in getattr(first, "__notes__", []):
         error.add_note(note)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import multiprocessing
+import os
 import time
 from itertools import islice
 from pathlib import Path
@@ -31,6 +33,23 @@ from distill.potentials.interface.batch import Batch
 from distill.potentials.interface.potential import Potential
 
 SILICON = bulk("Si", cubic=True)
+
+
+class Busy(Potential):
+    """Springs of no strength that keep a core at work for a known time."""
+
+    def __init__(self) -> None:
+        super().__init__(3.0, learn_reference_energies=False)
+
+    def atomic_energies(self, batch: Batch) -> torch.Tensor:
+        work_for(0.02)
+        return 0.0 * batch.positions.sum(dim=1)
+
+
+def work_for(seconds: float) -> None:
+    end = time.thread_time() + seconds
+    while time.thread_time() < end:
+        pass
 
 
 class Slow(Potential):
@@ -211,3 +230,27 @@ def test_what_is_not_a_text_is_refused(tmp_path: Path) -> None:
     path.write_bytes(b"\xff\xfe\x00model")
     with pytest.raises(UserError, match="is not a CSV file"):
         read_timings(path, None, None)
+
+
+@pytest.mark.skipif(not Path("/proc/self/schedstat").exists(), reason="the system does not say who waits for a core")
+def test_another_process_on_the_same_core_is_noticed() -> None:
+    """Two processes on one core have half of it each; one that sleeps waits for none."""
+    cores = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {min(cores)})
+    try:
+        other = multiprocessing.get_context("spawn").Process(target=work_for, args=(60.0,), daemon=True)
+        other.start()
+        try:
+            speed = measured(Busy(), seconds=1.0, largest=8)
+        finally:
+            other.kill()
+            other.join()
+    finally:
+        os.sched_setaffinity(0, cores)
+    assert speed.waiting > 0.3
+    assert speed.waiting == speed.timings[0].waiting
+
+
+def test_the_waiting_of_all_sizes_counts_by_the_time_that_they_took() -> None:
+    assert Speed((Timing(8, 1.0, 10, 0.9), Timing(16, 99.0, 10, 0.1)), "").waiting == pytest.approx(0.108)
+    assert Speed((), "").waiting == 0

@@ -16,13 +16,14 @@ from distill.api import plan
 from distill.base.artifact import Artifact
 from distill.base.errors import UserError
 from distill.base.files import write_json
+from distill.dynamics.speed import Speed, Timing
 from distill.potentials import POTENTIALS
 from distill.potentials.interface.saving import save
 from distill.potentials.students.painn import PaiNN
 from distill.reporting.data import Model
 from distill.reporting.sources import speed_sentences, speeds
 from distill.stages.base import Job
-from distill.stages.benchmark import GIVEN, SPEED, Benchmark, Timings, _models, _structure
+from distill.stages.benchmark import GIVEN, SPEED, Benchmark, Timings, _busy, _models, _structure, _summary
 from distill.structures.frames import Frames
 from distill.structures.read import read_frames
 from distill.structures.write import write_frames
@@ -110,6 +111,16 @@ def test_the_report_reads_what_was_written(done: tuple[Path, dict[str, Any]]) ->
     assert read.given_on == "RTX A6000" and read.machine == summary["machine"]
     (sentence,) = speed_sentences(summary)
     assert sentence.startswith("painn is ") and "than its teacher at 16 atoms" in sentence
+
+
+def test_a_busy_machine_is_said_to_be_one() -> None:
+    quiet, busy = Speed((Timing(16, 1.0, 5, 0.05),), ""), Speed((Timing(16, 1.7, 5, 0.4),), "")
+    assert _busy({"teacher": quiet, "painn": quiet}) == ""
+    assert "no core (painn for 40 % of the time)" in _busy({"teacher": quiet, "painn": busy})
+    atoms, settings = bulk("Si", cubic=True), Benchmark.Settings()
+    said = [_summary({"teacher": quiet, "painn": busy}, atoms, settings, "cpu", flag)["headline"] for flag in (0, 1)]
+    assert said[0] == "faster than the teacher: painn 0.588 times at 16 atoms"
+    assert said[1] == said[0] + " (on a busy machine)"
 
 
 def test_a_student_that_is_slower_is_said_to_be() -> None:
