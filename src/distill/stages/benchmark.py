@@ -160,9 +160,8 @@ def _busy(speeds: Mapping[str, ModelSpeed]) -> str:
     if not waiting:
         return ""
     shares = ", ".join(f"{name} for {100 * share:.0f} % of the time" for name, share in waiting.items())
-    return (
-        f"the machine was busy while steps were timed, threads had no core ({shares}): run again with --force benchmark"
-    )
+    what = f"the machine was busy while steps were timed: threads had no core ({shares})"
+    return f"{what}. Measure once more with --force benchmark"
 
 
 def _given(path: Path | None, settings: Timings | None) -> list[dict[str, Any]]:

@@ -162,9 +162,8 @@ def _final_error(state: _State) -> DistillError:
     others = list(state.errors)[1:]
     more = [f"{', '.join(others[:SHOWN])}{' and others' if len(others) > SHOWN else ''} failed too"] if others else []
     if state.skipped:
-        more.append(
-            f"{len(state.skipped)} task{'s' if len(state.skipped) > 1 else ''} could not be done for want of it"
-        )
+        tasks = "1 task" if len(state.skipped) == 1 else f"{len(state.skipped)} tasks"
+        more.append(f"{tasks} could not be done for want of it")
     error = type(first)(first.what, where=first.where, remedy=". ".join([*filter(None, [first.remedy]), *more]) or None)
     for note in getattr(first, "__notes__", []):
         error.add_note(note)
