@@ -30,6 +30,7 @@ POTENTIALS = Registry(
         "chgnet-0.3": "distill.potentials.teachers.chgnet:CHGNet03",
         "chgnet-r2scan": "distill.potentials.teachers.chgnet:CHGNetR2SCAN",
         "custom": "distill.potentials.students.custom:Custom",
+        "diep-2.0": "distill.potentials.teachers.diep:DIEP20",
         "eddp": "distill.potentials.students.eddp:EDDP",
         "mace": "distill.potentials.teachers.mace:MACE",
         "mace-mp-0a": "distill.potentials.teachers.mace:MACEMP0a",

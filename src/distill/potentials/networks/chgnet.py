@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from distill.potentials.interface.batch import Batch
 from distill.potentials.interface.potential import Potential
+from distill.potentials.networks.bond_angles import bond_pairs
 from distill.potentials.networks.silu import silu
 
 WIDTH = 64
@@ -213,20 +214,12 @@ def find_angles(pairs: Tensor, distances: Tensor, n_atoms: int) -> dict[str, Ten
         ``[a]``: the shared atom; ``angle_sign`` ``[a]``: −1 where one of the two bonds points towards the shared atom.
     """
     short = (distances < BOND_CUTOFF).nonzero().squeeze(-1)
-    count = len(short)
-    centres, order = pairs.index_select(1, short).reshape(-1).sort(stable=True)  # (2s,): directed bonds by atom
-    bonds, signs = order % max(count, 1), torch.where(order < count, 1.0, -1.0)
-    members = centres.bincount(minlength=n_atoms)  # bonds of each atom
-    partners = members.index_select(0, centres) - 1
-    first = torch.arange(2 * count, device=pairs.device).repeat_interleave(partners)  # (a,)
-    skip = (members.cumsum(0) - members).index_select(0, centres) - (partners.cumsum(0) - partners)
-    second = torch.arange(len(first), device=pairs.device) + skip.index_select(0, first)
-    second += second >= first  # a bond makes no angle with itself
+    found = bond_pairs(pairs.index_select(1, short), n_atoms)
     return {
         "short": short,
-        "angle_bonds": torch.stack([bonds.index_select(0, first), bonds.index_select(0, second)], dim=1),
-        "angle_centre": centres.index_select(0, first),
-        "angle_sign": (signs.index_select(0, first) * signs.index_select(0, second)).to(distances.dtype),
+        "angle_bonds": torch.stack([found.first, found.second], dim=1),
+        "angle_centre": found.centre,
+        "angle_sign": (found.first_sign * found.second_sign).to(distances.dtype),
     }
 
 

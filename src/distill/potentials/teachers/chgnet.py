@@ -1,26 +1,20 @@
-"""CHGNet, the teacher whose weights come with its package: nothing is downloaded.
-
-Only the weights are taken from the installed package ``chgnet``, by a loader that runs no code; the network is
-:mod:`distill.potentials.networks.chgnet`, so that the package itself, slow to import, is never imported.
-"""
+"""CHGNet, a teacher whose weights come with its package, which is slow to import and never is."""
 
 from __future__ import annotations
 
-from importlib.metadata import version
-from importlib.util import find_spec
-from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any
 
-from distill.base.errors import UserError
-from distill.base.files import hash_file
-from distill.potentials.base import MATERIALS_PROJECT, Architecture
+from distill.potentials.base import MATERIALS_PROJECT
 from distill.potentials.settings import PotentialSettings
+from distill.potentials.teachers.packaged import PackagedWeights
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from distill.potentials.interface.potential import Potential
 
 
-class CHGNet03(Architecture):
+class CHGNet03(PackagedWeights):
     """CHGNet 0.3.0, fitted to the relaxations of the Materials Project (MPtrj).
 
     Its tables reach to plutonium, but those relaxations hold no Po, At, Rn, Fr and Ra: it knows 89 elements.
@@ -34,8 +28,9 @@ class CHGNet03(Architecture):
     level_of_theory = "PBE and PBE+U (Materials Project)"
     requires = ("chgnet",)
     install = "pip install chgnet"
+    upgrade = "pip install 'chgnet>=0.4.2'"
     parameters = 412_525
-    weights: ClassVar[str] = "pretrained/0.3.0/chgnet_0.3.0_e29f68s314m37.pth.tar"
+    weights = "pretrained/0.3.0/chgnet_0.3.0_e29f68s314m37.pth.tar"
 
     @classmethod
     def network(cls, settings: PotentialSettings) -> Potential:
@@ -45,31 +40,11 @@ class CHGNet03(Architecture):
         return CHGNetPotential(cls.elements)
 
     @classmethod
-    def load_pretrained(cls, potential: Potential) -> None:
-        """Fill in the weights of the installed package.
-
-        Raises:
-            UserError: the installed package has no such weights.
-        """
-        import torch
-
+    def state(cls, published: dict[str, Any]) -> dict[str, Tensor]:
+        """Return the published weights under our names."""
         from distill.potentials.published.chgnet import convert
 
-        path = package_folder() / cls.weights
-        if not path.exists():
-            raise UserError(
-                f"the installed chgnet {version('chgnet')} has no file {cls.weights}",
-                where=f"potential {cls.name}",
-                remedy="Run: pip install 'chgnet>=0.4.2'",
-            )
-        published = torch.load(path, map_location="cpu", weights_only=True)["model"]["state_dict"]
-        potential.get_submodule("network").load_state_dict(convert(published), strict=True)
-        potential.origin = {
-            "weights": f"chgnet {version('chgnet')}: {cls.weights}",
-            "sha256": hash_file(path),
-            "licence": cls.licence,
-            "level_of_theory": cls.level_of_theory,
-        }
+        return convert(published["model"]["state_dict"])
 
 
 class CHGNetR2SCAN(CHGNet03):
@@ -81,11 +56,3 @@ class CHGNetR2SCAN(CHGNet03):
     )
     level_of_theory = "r2SCAN (MP-r2SCAN)"
     weights = "pretrained/r2scan/chgnet_r2scan_transfer_learning_e15f36s161m23.pth.tar"
-
-
-def package_folder() -> Path:
-    """Return where the package ``chgnet`` is installed, without importing it."""
-    spec = find_spec("chgnet")
-    if spec is None or not spec.submodule_search_locations:
-        raise UserError("the package 'chgnet' cannot be found", remedy=f"Run: {CHGNet03.install}")
-    return Path(next(iter(spec.submodule_search_locations)))
