@@ -7,11 +7,15 @@ import hashlib
 import json
 import os
 import shutil
-import tempfile
+import zipfile
+import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
+
+from distill.base.leftovers import passing_name
 
 Json = None | bool | int | float | str | list["Json"] | dict[str, "Json"]
 """What a JSON file can hold."""
@@ -21,16 +25,15 @@ Json = None | bool | int | float | str | list["Json"] | dict[str, "Json"]
 def replacing(path: Path) -> Iterator[Path]:
     """Yield a temporary path beside ``path``; on success fsync it and rename it to ``path``.
 
-    The temporary name keeps the suffix, because many writers choose their format by it.
+    The temporary name keeps the suffix, because many writers choose their format by it. Who may read the file is for
+    the user's umask to say.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=".writing-", suffix=path.suffix, dir=path.parent)
-    os.close(handle)
-    temporary = Path(name)
+    temporary = path.with_name(passing_name("writing", path.suffix))
+    temporary.touch(0o666, exist_ok=False)
     try:
         yield temporary
         sync(temporary)
-        temporary.chmod(0o644)
         temporary.replace(path)
         sync(path.parent)
     finally:
@@ -48,8 +51,7 @@ def sync(path: Path) -> None:
 
 def copy_tree(source: Path, target: Path) -> None:
     """Copy a folder to a place where there is none; it appears there whole or not at all."""
-    temporary = target.with_name(f".copying-{target.name}")
-    shutil.rmtree(temporary, ignore_errors=True)
+    temporary = target.with_name(passing_name("copying", f"-{target.name}"))
     shutil.copytree(source, temporary)
     for path in (*temporary.rglob("*"), temporary):
         sync(path)
@@ -84,6 +86,27 @@ def hash_file(path: Path) -> str:
     """Return the SHA-256 of a file's content as 64 hexadecimal digits."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def content_hash(path: Path) -> str:
+    """Return :func:`hash_file` of a file, which is read once in a process as long as it stays as it is."""
+    status = path.stat()
+    return _hash_once(path, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
+
+
+@lru_cache(maxsize=4096)
+def _hash_once(path: Path, *state: int) -> str:
+    """Return the hash of a file in the given state, which changes with every writing, also one that keeps the times."""
+    return hash_file(path)
+
+
+def is_whole_zip(path: Path) -> bool:
+    """Return whether a ZIP archive, such as NumPy and PyTorch write, is as its checksums say; torch does not look."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return archive.testzip() is None
+    except (zipfile.BadZipFile, zlib.error, ValueError, NotImplementedError, EOFError):
+        return False
 
 
 def hash_value(value: Any) -> str:

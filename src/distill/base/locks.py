@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 NO_FLOCK = {errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP, errno.ENOLCK}
 """What a file system without locks answers."""
+SIGNED = ".holder"
+"""What the names of files end with in which the holder of a lock says who it is."""
 GUARD_S = 10.0
 """Seconds after which a file that is there for moments only counts as left behind."""
 
@@ -80,7 +82,7 @@ def soft_file(path: Path) -> Path:
 
 def signature(path: Path) -> Path:
     """Return the file in which the holder of the lock at ``path`` says who it is; by itself it means nothing."""
-    return path.with_suffix(".holder")
+    return path.with_suffix(SIGNED)
 
 
 def _sign(path: Path) -> None:
@@ -91,16 +93,57 @@ def _sign(path: Path) -> None:
         signature(path).write_text(json.dumps(own), encoding="utf-8")
 
 
+@dataclass(frozen=True)
+class _Signed:
+    """What the holder of a lock says of itself."""
+
+    process: int
+    starter: int
+    host: str
+    since: str
+
+    @property
+    def is_dead(self) -> bool:
+        """Whether it is known to be dead, as only its own machine can tell."""
+        return self.host == os.uname().nodename and not is_alive(self.process)
+
+
+def _read_signature(path: Path) -> _Signed | None:
+    """Return what a signature says, None where there is none or nothing can be read in it."""
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+        return _Signed(int(found["process"]), int(found["starter"]), str(found["host"]), str(found["since"]))
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
 def _signed(path: Path) -> str:
     """Return who says that it holds a lock; empty where that is this process, or one that it has started."""
-    try:
-        found = json.loads(signature(path).read_text(encoding="utf-8"))
-        process, starter, host = int(found["process"]), int(found["starter"]), str(found["host"])
-        if host == os.uname().nodename and (os.getpid() in (process, starter) or not _is_alive(process)):
-            return ""
-        return f"(held by process {process} on {host} since {found['since']})"
-    except (OSError, ValueError, KeyError, TypeError):
+    found = _read_signature(signature(path))
+    if found is None or found.is_dead:
         return ""
+    if found.host == os.uname().nodename and os.getpid() in (found.process, found.starter):
+        return ""
+    return f"(held by process {found.process} on {found.host} since {found.since})"
+
+
+def is_held(path: Path) -> bool:
+    """Return whether somebody holds a lock, by what it says of itself; nothing is locked or written for that.
+
+    Whether a holder on another machine still lives, nobody can know from here: it counts.
+    """
+    found, soft = _read_signature(signature(path)), _holder(soft_file(path))
+    if soft is not None and (soft.host.partition("?")[0] != os.uname().nodename or is_alive(soft.process)):
+        return True
+    return found is not None and not found.is_dead
+
+
+def sweep_signatures(folder: Path) -> None:
+    """Remove what dead processes of this machine have said of locks in ``folder``."""
+    for path in folder.glob(f".*{SIGNED}"):
+        found = _read_signature(path)
+        if found is None or found.is_dead:
+            path.unlink(missing_ok=True)
 
 
 def foreign_holder(path: Path) -> str:
@@ -147,14 +190,14 @@ def _acquire_soft(path: Path) -> tuple[SoftFileLock, str]:
         raise WorkError(what, where=str(guard), remedy=remedy) from None
     with alone:
         holder, own = _holder(path), _holder(guard)
-        dead = holder and own and holder.host == own.host and not _is_alive(holder.process)
+        dead = holder and own and holder.host == own.host and not is_alive(holder.process)
         if dead:
             lock.break_lock()
         lock.acquire(blocking=False)
         return lock, f"process {holder.process}" if dead and holder else ""
 
 
-def _is_alive(process: int) -> bool:
+def is_alive(process: int) -> bool:
     """Return whether a process of this machine lives; one that is dead and still listed does not."""
     try:
         os.kill(process, 0)

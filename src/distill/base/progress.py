@@ -143,5 +143,5 @@ def read_record(path: Path) -> Record | None:
     """Read the record that a :class:`FileProgress` keeps, or None where there is none."""
     try:
         return Record(**json.loads(path.read_text(encoding="utf-8")))
-    except (FileNotFoundError, json.JSONDecodeError, TypeError):
+    except (OSError, ValueError, TypeError):
         return None

@@ -151,6 +151,8 @@ class Job:
         consent: what the recipe names of code, which may run when saved potentials are opened.
         hash: of all that the task depends on: what the recipe says of it, files, code, and the tasks that it needs.
         warnings: texts to show the user; append to it.
+
+    The folder :attr:`scratch` is for what an interrupted attempt continues from and nobody needs later.
     """
 
     out: Path
@@ -162,6 +164,11 @@ class Job:
     consent: Consent = field(default_factory=Consent)
     hash: str = ""
     warnings: list[str] = field(default_factory=list)
+
+    @property
+    def scratch(self) -> Path:
+        """A folder beside ``out``: it goes, all at once, when the artifact is there. Make it before use."""
+        return self.out.with_name(f"{self.out.name}.scratch")
 
 
 class Stage(ABC):

@@ -8,7 +8,6 @@ measured along the way.
 from __future__ import annotations
 
 import math
-import shutil
 from collections.abc import Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -218,7 +217,7 @@ class Finetune(Stage):
         fitted, tuned = _fit(teacher, train, valid, replay, settings.trainer, settings.finetune, job)
         save(teacher, job.out / "model", {"made_by": "fine-tuning"})
         write_curve(job.out / "curve.csv", fitted.curve)
-        shutil.rmtree(job.out / "work", ignore_errors=True)
+        job.warnings += fitted.warnings
         return summary | tuned | _outcome(settings, fitted)
 
 
@@ -305,7 +304,7 @@ def _fit(
         seed=stream_seed(job.seed, "finetune"),
         replay=replay,
         replay_share=settings.replay.share if settings.replay else 0.0,
-        work=job.out / "work",
+        work=job.scratch,
         device=job.device,
         progress=job.progress,
         devices=trainer.devices,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import time
 from contextlib import suppress
 from pathlib import Path
@@ -94,7 +93,7 @@ class Generate(Stage):
                     raise ValueError("must be 0 Å or more")
             return separation
 
-    version: ClassVar[int] = 4
+    version: ClassVar[int] = 3
     section: ClassVar[str] = "synthetic"
     extends: ClassVar[tuple[str, ...]] = ("structures", "batch_atoms")
     inputs: ClassVar[InputSpecs] = {
@@ -177,13 +176,12 @@ class Generate(Stage):
                 seed=job.seed,
                 purpose=("surrogate", number),
                 loss=settings.loss.model_dump(),
-                work=folder / "work",
+                work=job.scratch / folder.name,
                 device=job.device,
                 progress=job.progress,
                 **settings.arguments(),
             )
             save(student, folder, {"made_by": "training as a surrogate", "structures": len(structures)})
-            shutil.rmtree(folder / "work", ignore_errors=True)
         return load(folder, job.device).evaluate
 
     @staticmethod

@@ -7,7 +7,6 @@ recipe says so, a third is the distilled one, refined on the DFT structures.
 from __future__ import annotations
 
 import math
-import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self, cast
@@ -94,7 +93,7 @@ class Train(Stage):
         compile: Compile = False
         """Compile the network first (painn, tensornet), which takes about a minute: steps are then twice as fast."""
 
-    version: ClassVar[int] = 3
+    version: ClassVar[int] = 2
     section: ClassVar[str] = "students"
     inputs: ClassVar[InputSpecs] = {
         "train": {"distilled": "label.train", "refined": "check.train", "direct": "check.train"},
@@ -210,7 +209,7 @@ class Train(Stage):
         made |= provenance(row.licence, inputs["teacher"], inputs["data"].manifest["inputs"], job.hash)
         save(student, job.out / "model", made)
         write_curve(job.out / "curve.csv", fitted.curve)
-        shutil.rmtree(job.out / "work", ignore_errors=True)
+        job.warnings += fitted.warnings
         if fitted.status == "diverged":
             job.warnings.append("training diverged: lower learning_rate; the best weights before were kept")
         counted = valid.n_atoms > 2 if row.trainer == "pacemaker" else None  # ACE fits dimers to their forces alone
@@ -238,7 +237,7 @@ class Train(Stage):
         return {
             "seed": job.seed,
             "purpose": ("train", job.labels["variant"], job.labels["seed"]),
-            "work": job.out / "work",
+            "work": job.scratch,
             "device": job.device,
             "progress": job.progress,
             "logs": Logs(job.out / "logs", settings.trainer.loggers, " ".join(map(str, job.labels.values()))),

@@ -41,11 +41,13 @@ class FitResult:
             ``"diverged"``.
         curve: one :class:`Point` per validation.
         kept: the validation whose weights were kept, where the losses of all do not measure the same.
+        warnings: what has to be said of how the fit went.
     """
 
     status: str = "finished"
     curve: list[Point] = field(default_factory=list)
     kept: Point | None = None
+    warnings: list[str] = field(default_factory=list)
 
     @property
     def best(self) -> Point | None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Iterable
 from typing import Any
 
 from distill.base.artifact import Manifest
@@ -152,6 +153,12 @@ class BarDisplay(LineDisplay):
 def _escaped(text: str) -> str:
     """Return text whose brackets rich does not take for markup."""
     return text.replace("[", r"\[")
+
+
+def warn(progress: bool, texts: Iterable[str]) -> None:
+    """Say on the error stream what has to be said before anything is done; nothing unless ``progress``."""
+    for text in texts if progress else ():
+        print(f"warning: {text}", file=sys.stderr, flush=True)
 
 
 def make_display(progress: bool, store: Store, total: int, done: int) -> Display:

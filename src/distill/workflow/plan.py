@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property, lru_cache
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ from pydantic import ValidationError
 from distill.base.artifact import Labels
 from distill.base.consent import Code
 from distill.base.errors import UserError
-from distill.base.files import hash_file, hash_value
+from distill.base.files import content_hash, hash_value
 from distill.base.settings import Settings
 from distill.stages.base import Stage
 from distill.workflow.machine import described
@@ -308,18 +308,7 @@ def _hash_input(plan: Plan, source: Input) -> Any:
         return [{**_hash_input(plan, one), "labels": dict(plan[one.task].labels)} for one in source]
     if isinstance(source, FromTask):
         return {"task": plan[source.task].hash, "output": source.output}
-    return {"file": _content(source.path)} if source.path else None
-
-
-def _content(path: Path) -> str:
-    status = path.stat()
-    return _hash_once(path, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
-
-
-@lru_cache(maxsize=1024)
-def _hash_once(path: Path, *state: int) -> str:
-    """Return the hash of a file in the given state, which changes with every writing, also one that keeps the times."""
-    return hash_file(path)
+    return {"file": content_hash(source.path)} if source.path else None
 
 
 def _suffix(labels: Labels) -> str:

@@ -1,22 +1,27 @@
 """The folder of a run: readable links to artifacts, ``plan.json`` and ``summary.json``.
 
-Only what a run made here is ever replaced or removed: the links that the last ``plan.json`` lists, and the two files.
+Only what a run made here is ever replaced or removed: links into the store and those that the last ``plan.json`` lists,
+and the files. The plan is kept twice, because ``distill status`` knows nothing without it.
 """
 
 from __future__ import annotations
 
-import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from distill.base.errors import UserError
-from distill.base.files import read_json, write_json
+from distill.base.files import write_json
+from distill.base.leftovers import passing_name, sweep
+from distill.base.sealed import DamagedError, read_sealed, write_sealed
 from distill.workflow.plan import Plan, Task
 from distill.workflow.store import Store
 
 PLAN = "plan.json"
+SPARE = ".plan.json"
+"""The same once more, for when the first is damaged."""
 SUMMARY = "summary.json"
 
 
@@ -37,23 +42,28 @@ class RunFolder:
     def prepare(self, plan: Plan) -> None:
         """Write ``plan.json``, remove what is no longer true, and link what is finished already.
 
-        Links that are not this plan's and the last summary go.
+        Links that are not this plan's and the last summary go. Where all is so already, nothing is written.
 
         Raises:
-            UserError: a file that no run made has the name of a link.
+            UserError: a file that no run made has the name of the folder, or of a link.
         """
+        self._refuse_file()
         wanted = {name: self._target(task, output) for task in plan for output, name in task.publish.items()}
-        ours = set(self.previous["links"]) if self.previous else set()
+        ours = set(self.previous["links"]) if self.previous else set(self._found())
         for name in wanted:
             self._refuse_foreign(name, ours)
         self.path.mkdir(parents=True, exist_ok=True)
+        for folder in {self.path, *((self.path / name).parent for name in ours)}:
+            sweep(folder)
         for name in ours:
             link = self.path / name
             if link.is_symlink() and wanted.get(name) != self._pointee(link):
                 link.unlink()
                 self._remove_empty_parents(link)
-        (self.path / SUMMARY).unlink(missing_ok=True)
-        write_json(self.path / PLAN, self._plan_data(plan, sorted(wanted)))
+        said = self._plan_data(plan, sorted(wanted))
+        for name in (SPARE, PLAN):
+            if _read(self.path / name) != said:
+                write_sealed(self.path / name, said)
         for task in plan:
             if self.store.has(task):
                 self.publish(task)
@@ -66,8 +76,7 @@ class RunFolder:
             if link.is_symlink() and self._pointee(link) == target:
                 continue
             link.parent.mkdir(parents=True, exist_ok=True)
-            fresh = link.with_name(f".linking-{os.getpid()}-{link.name}")
-            fresh.unlink(missing_ok=True)
+            fresh = link.with_name(passing_name("linking", f"-{link.name}"))
             fresh.symlink_to(os.path.relpath(target, link.parent.resolve()))
             fresh.replace(link)
 
@@ -75,6 +84,10 @@ class RunFolder:
         """Return the published names that exist."""
         names = [name for task in plan for name in task.publish.values()]
         return [self.path / name for name in names if (self.path / name).exists()]
+
+    def drop_summary(self) -> None:
+        """Remove ``summary.json``, which is not true while a run lasts."""
+        (self.path / SUMMARY).unlink(missing_ok=True)
 
     def write_summary(self, summary: Mapping[str, Any]) -> None:
         """Write ``summary.json``."""
@@ -85,6 +98,20 @@ class RunFolder:
 
     def _pointee(self, link: Path) -> Path:
         return Path(os.path.normpath(link.parent.resolve() / link.readlink()))
+
+    def _found(self) -> Iterator[str]:
+        """Yield the names of links into the store, where no plan can be read that lists them."""
+        for folder, folders, files in os.walk(self.path):
+            for path in (Path(folder, name) for name in (*folders, *files)):
+                if path.is_symlink() and self._pointee(path).is_relative_to(self.store.root):
+                    yield path.relative_to(self.path).as_posix()
+
+    def _refuse_file(self) -> None:
+        """Refuse a file where a folder belongs: a run's, or one that it lies in."""
+        for folder in (self.path, *self.path.parents):
+            if os.path.lexists(folder) and not folder.is_dir():
+                what = "a folder belongs here, and something else is here"
+                raise UserError(what, where=str(folder), remedy="Move it away, or rename the run")
 
     def _refuse_foreign(self, name: str, ours: set[str]) -> None:
         path = self.path / name
@@ -119,8 +146,10 @@ class RunFolder:
 
 def read_plan(folder: Path) -> dict[str, Any] | None:
     """Return the ``plan.json`` of a run's folder, or None where there is none that can be read."""
-    try:
-        plan: dict[str, Any] = read_json(folder / PLAN)
-    except (OSError, json.JSONDecodeError):
-        return None
-    return plan
+    return _read(folder / PLAN) or _read(folder / SPARE)
+
+
+def _read(path: Path) -> dict[str, Any] | None:
+    with suppress(OSError, DamagedError):
+        return read_sealed(path)
+    return None

@@ -7,14 +7,14 @@ continues the others from where they stood.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
 
 from distill.base.artifact import Manifest
 from distill.base.errors import DistillError
-from distill.workflow.display import Display, make_display
+from distill.workflow.display import Display, make_display, warn
 from distill.workflow.executors import EXECUTORS
 from distill.workflow.executors.base import Executor, Outcome
 from distill.workflow.explain import forced_tasks
@@ -23,6 +23,7 @@ from distill.workflow.plan import Plan, Task, make_plan
 from distill.workflow.recipe import Recipe
 from distill.workflow.rundir import RunFolder
 from distill.workflow.store import Store, plain
+from distill.workflow.users import READ_ONLY, using
 from distill.workflow.work import make_submission
 
 POLL_S = 0.3
@@ -94,22 +95,60 @@ def run_recipe(
     began = time.monotonic()
     plan = make_plan(recipe, device)
     artifacts = store_of(runs, store)
-    folder = RunFolder(Path(runs) / recipe.name, artifacts)
-    for task_id in forced_tasks(plan, force):
-        artifacts.discard(plan[task_id])
-    folder.prepare(plan)
-    manifests = {task.id: artifacts.manifest(task) for task in plan}
-    state = _State([task for task in plan if manifests[task.id] is None])
-    state.done |= {task_id: manifest for task_id, manifest in manifests.items() if manifest is not None}
-    cached = tuple(state.done)
-    if state.waiting:
-        _execute(plan, state, folder, device, progress)
-    summary = _summary(plan, state, cached, time.monotonic() - began)
-    folder.write_summary(summary)
+    forced = [plan[task_id] for task_id in forced_tasks(plan, force)]
+    with using(artifacts.root, recipe.name, _hashes(plan), _hashes(forced), lambda: _discard(artifacts, forced)):
+        folder = RunFolder(Path(runs) / recipe.name, artifacts)
+        artifacts.sweep()
+        state, notes = _look_through(plan, artifacts)
+        cached = tuple(state.done)
+        warn(progress, notes)
+        _or_read_only(lambda: folder.prepare(plan), state)
+        if state.waiting:
+            folder.drop_summary()
+            _execute(plan, state, folder, device, progress)
+        summary = _summary(plan, state, cached, time.monotonic() - began)
+        _or_read_only(lambda: folder.write_summary(summary), state)
     if state.errors:
         raise _final_error(state)
     ran = tuple(task.id for task in plan if task.id not in cached)
     return RunResult(folder.path, summary, ran, cached, tuple(folder.links(plan)))
+
+
+def _hashes(tasks: Iterable[Task]) -> set[str]:
+    return {task.hash for task in tasks}
+
+
+def _discard(artifacts: Store, tasks: Iterable[Task]) -> None:
+    for task in tasks:
+        artifacts.discard(task)
+
+
+def _look_through(plan: Plan, artifacts: Store) -> tuple[_State, list[str]]:
+    """Return what is done and what is not, and what has to be said of artifacts that are not as they were written.
+
+    Every file that a finished task has left is read and hashed.
+    """
+    state, notes = _State([]), []
+    for task in plan:
+        damaged = artifacts.damaged(task)
+        manifest = artifacts.sound(task)
+        if manifest is None:
+            state.waiting.append(task)
+        else:
+            state.done[task.id] = manifest
+        if damaged:
+            what = "it is made again" if manifest is None else "no result depends on it"
+            notes.append(f"{task.id}: {', '.join(damaged)} of {artifacts.artifact(task)} is damaged; {what}")
+    return state, notes
+
+
+def _or_read_only(write: Callable[[], None], state: _State) -> None:
+    """Write what is for people; where nothing can be written that is no failure of a run that has nothing to do."""
+    try:
+        write()
+    except OSError as error:
+        if state.waiting or error.errno not in READ_ONLY:
+            raise
 
 
 def _execute(plan: Plan, state: _State, folder: RunFolder, device: str, progress: bool) -> None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import json
+import time
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -13,6 +14,9 @@ from distill.base.files import read_json
 from distill.base.progress import duration, read_record
 from distill.workflow.rundir import PLAN, read_plan
 from distill.workflow.store import Store
+
+SILENT_S = 60.0
+"""Seconds without a report after which that is said."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +50,7 @@ def run_status(run: str | Path, runs: str | Path = "runs") -> list[TaskStatus]:
     Raises:
         UserError: there is no such run.
     """
-    folder = Path(run) if (Path(run) / PLAN).is_file() else Path(runs) / run
+    folder = Path(run) if read_plan(Path(run)) else Path(runs) / run
     plan = read_plan(folder)
     if plan is None:
         known = sorted(p.parent.name for p in Path(runs).glob(f"*/{PLAN}"))
@@ -66,7 +70,7 @@ def _status(task_id: str, entry: Mapping[str, Any], keys: Mapping[str, _Key], st
     record = read_record(store.work(key) / "progress.json")
     progress = record.text() if record else ""
     if store.is_running(key):
-        parts = [progress or "starting", store.foreign_holder(key)]
+        parts = [progress or "starting", store.foreign_holder(key), _silence(store.work(key) / "progress.json")]
         return TaskStatus(task_id, "running", " ".join(filter(None, parts)))
     failure = _failure(store.work(key) / "failed.json")
     if failure:
@@ -77,9 +81,17 @@ def _status(task_id: str, entry: Mapping[str, Any], keys: Mapping[str, _Key], st
     return TaskStatus(task_id, "waiting", f"for {', '.join(needs)}" if needs else "ready")
 
 
+def _silence(path: Path) -> str:
+    """Return for how long a task has reported nothing, where that is long: on another machine it may be dead."""
+    with suppress(OSError):
+        silent = time.time() - path.stat().st_mtime
+        return f"(no word for {duration(silent)})" if silent > SILENT_S else ""
+    return ""
+
+
 def _failure(path: Path) -> str:
     try:
         data = read_json(path)
-    except (OSError, json.JSONDecodeError):
+        return str(UserError(data["what"], where=data["where"], remedy=data["remedy"]))
+    except (OSError, ValueError, KeyError, TypeError):
         return ""
-    return str(UserError(data["what"], where=data["where"], remedy=data["remedy"]))

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 import platform
-import shutil
 import sys
 import traceback
 from collections.abc import Iterator, Mapping
@@ -15,23 +14,26 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, TypedDict
+from typing import Any, TypedDict, cast
 
 from pydantic import ValidationError
 
 from distill.base.artifact import Artifact, LabelValue, Manifest, StageInput
 from distill.base.consent import Code, Consent
 from distill.base.errors import DistillError, UserError, WorkError
-from distill.base.files import Json, read_json, write_json
+from distill.base.files import Json, write_json
+from distill.base.leftovers import remove_at_once, sweep
 from distill.base.progress import FileProgress
 from distill.base.registry import Registry
+from distill.base.sealed import read_sealed, write_sealed
 from distill.base.settings import Settings, as_data
 from distill.stages.base import Job, Stage
 from distill.workflow.machine import peak_memory_mib, reset_peak_memory, use_threads, versions
+from distill.workflow.manifest import MANIFEST, has_origin
 from distill.workflow.plan import FromFile, FromTask, Input, Plan, Task
 from distill.workflow.problems import problems
 from distill.workflow.sources import refuse_changed
-from distill.workflow.store import LOG, MANIFEST, ORIGIN, Store
+from distill.workflow.store import LOG, ORIGIN, Store
 
 
 @dataclass(frozen=True)
@@ -137,18 +139,22 @@ def execute(submission: Submission) -> Manifest:
     """
     store = Store(Path(submission.store))
     with store.lock(submission) as attempt:
-        manifest = store.manifest(submission)
+        manifest = store.sound(submission)
+        if manifest is not None:
+            store.clear(submission)
+            return manifest
+        manifest = store.finish(submission)
         if manifest is not None:
             return manifest
         work = store.work(submission)
         origin = {"versions": versions(), "kin": submission.resume_key}
         _open_work(work, origin)
-        (work / "failed.json").unlink(missing_ok=True)
+        earlier = store.set_aside(submission, origin) + store.resumable_from(submission, origin)
         if attempt.removed:
             with (work / LOG).open("a", encoding="utf-8") as log:
                 log.write(f"the lock of {attempt.removed}, which is dead, was removed\n")
         try:
-            return store.promote(submission, _run(submission, work, store.resumable_from(submission, origin)))
+            return store.promote(submission, _run(submission, work, earlier))
         except Exception as error:
             failure = _as_distill_error(error, submission, work / LOG)
             write_json(work / "failed.json", failure_data(failure))
@@ -157,10 +163,12 @@ def execute(submission: Submission) -> Manifest:
 
 def _open_work(work: Path, origin: Mapping[str, object]) -> None:
     """Make the work folder; what other versions of the packages left there is not continued but made again."""
-    if (work / ORIGIN).exists() and read_json(work / ORIGIN) != origin:
-        shutil.rmtree(work)
+    if work.exists() and not has_origin(work / ORIGIN, origin):
+        remove_at_once(work)
     (work / "out").mkdir(parents=True, exist_ok=True)
-    write_json(work / ORIGIN, origin)
+    write_sealed(work / ORIGIN, origin)
+    sweep(work, alone=True)
+    (work / "failed.json").unlink(missing_ok=True)
 
 
 def _run(submission: Submission, work: Path, earlier: tuple[Path, ...]) -> Manifest:
@@ -179,11 +187,12 @@ def _run(submission: Submission, work: Path, earlier: tuple[Path, ...]) -> Manif
         submission.hash,
     )
     settings = _settings(stage, submission)
+    _refuse_damaged(submission, Store(Path(submission.store)))
     inputs = {name: _input(data) for name, data in submission.inputs.items()}
     own, started = os.getpid(), datetime.now(UTC)
     use_threads(submission.threads)
     reset_peak_memory()
-    with captured(work / LOG), _of_what_was_hashed(submission, named, job.out):
+    with captured(work / LOG), _of_what_was_hashed(submission, named, job):
         try:
             summary = stage().run(inputs, settings, job)
         except BaseException:
@@ -219,7 +228,7 @@ def _run(submission: Submission, work: Path, earlier: tuple[Path, ...]) -> Manif
 
 
 @contextmanager
-def _of_what_was_hashed(submission: Submission, code: tuple[Code, ...], out: Path) -> Iterator[None]:
+def _of_what_was_hashed(submission: Submission, code: tuple[Code, ...], job: Job) -> Iterator[None]:
     """Refuse files and code that are not those of the plan, before the work and after it.
 
     What was made of a mixture of old and new is removed, so that nothing continues from it.
@@ -232,7 +241,8 @@ def _of_what_was_hashed(submission: Submission, code: tuple[Code, ...], out: Pat
         try:
             refuse_changed(hashed, submission.inputs, code)
         except WorkError:
-            shutil.rmtree(out)
+            remove_at_once(job.scratch)
+            remove_at_once(job.out)
             raise
 
 
@@ -256,8 +266,19 @@ def _input(data: InputData) -> StageInput:
 
 
 def _artifact(data: ArtifactData) -> Artifact:
-    manifest: Manifest = read_json(Path(data["folder"]) / MANIFEST)
+    manifest = cast(Manifest, read_sealed(Path(data["folder"]) / MANIFEST))
     return Artifact(Path(data["path"]), data["stage"], data["labels"], manifest)
+
+
+def _refuse_damaged(submission: Submission, store: Store) -> None:
+    """Refuse to read what is not as it was written; a new run finds that, too, and makes it again."""
+    for data in submission.inputs.values():
+        parts = data if isinstance(data, list) else [data] if data is not None else []
+        for one in parts:
+            damaged = store.damaged_below(Path(one["path"] if isinstance(one, dict) else one))
+            if damaged:
+                what = "is damaged: it is not as it was written"
+                raise WorkError(what, where=str(damaged[0]), remedy="The same command makes it again")
 
 
 @contextmanager
@@ -266,7 +287,7 @@ def captured(log: Path) -> Iterator[None]:
     sys.stdout.flush()
     sys.stderr.flush()
     kept = [os.dup(1), os.dup(2)]
-    handle = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+    handle = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
     os.dup2(handle, 1)
     os.dup2(handle, 2)
     os.close(handle)

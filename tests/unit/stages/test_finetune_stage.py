@@ -123,7 +123,7 @@ def test_structures_to_replay_may_be_given(inputs: dict[str, Any], tmp_path: Pat
 def test_a_part_that_the_model_has_not_is_an_error(inputs: dict[str, Any], tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"has no part 'readout'\. Did you mean 'read_out'"):
         run(inputs, tmp_path, freeze=("readout",))
-    assert not (tmp_path / "work").exists()  # nothing was trained
+    assert not Job(tmp_path).scratch.exists()  # nothing was trained
 
 
 def test_the_model_names_a_file_or_a_function() -> None:
@@ -224,7 +224,7 @@ def test_two_processes_fine_tune_chgnet_and_log_it(inputs: dict[str, Any], tmp_p
     # sums in another order, single precision
     assert summary["valid_loss"] == pytest.approx(alone["valid_loss"], rel=1e-4)
     assert list((tmp_path / "two" / "logs" / "tensorboard").glob("events.*"))
-    assert not (tmp_path / "two" / "work").exists()
+    assert not list((tmp_path / "two").rglob("*.ckpt"))  # what is continued from is no part of the result
 
 
 def test_parts_to_freeze_are_read_from_a_recipe() -> None:

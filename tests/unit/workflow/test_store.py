@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,7 +19,8 @@ import pytest
 
 from distill.base.errors import WorkError
 from distill.base.files import hash_file
-from distill.workflow.store import MANIFEST, Store, plain
+from distill.workflow.manifest import MANIFEST
+from distill.workflow.store import LOG, Store, plain
 
 
 @dataclass(frozen=True)
@@ -30,9 +32,15 @@ class Key:
 KEY = Key()
 
 
+def flip_a_bit(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+
+
 def finished(store: Store, text: str = "42") -> dict[str, object]:
     out = store.work(KEY) / "out"
-    (out / "model").mkdir(parents=True)
+    (out / "model").mkdir(parents=True, exist_ok=True)
     (out / "model" / "weights.txt").write_text(text)
     return store.promote(KEY, {"summary": {"value": math.nan}, "warnings": []})
 
@@ -69,6 +77,83 @@ def test_a_torn_artifact_is_not_accepted_and_is_replaced(tmp_path: Path, tear: o
     assert store.has(KEY)
     assert (store.artifact(KEY) / "model" / "weights.txt").read_text() == "43"
     assert [p.name for p in store.artifact(KEY).parent.iterdir()] == [KEY.hash[:16]]
+
+
+def test_a_manifest_that_is_there_before_does_not_list_itself(tmp_path: Path) -> None:
+    """As an attempt leaves it that is killed between writing the manifest and renaming the folder."""
+    store = Store(tmp_path)
+    out = store.work(KEY) / "out"
+    out.mkdir(parents=True)
+    (out / MANIFEST).write_text("{}")
+    (out / ".writing-x.csv").write_text("half")
+    assert list(finished(store)["files"]) == ["model/weights.txt"]  # type: ignore[call-overload]
+
+
+def test_finished_work_that_was_not_renamed_counts(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    manifest = finished(store)
+    store.work(KEY).mkdir()
+    store.artifact(KEY).rename(store.work(KEY) / "out")
+    assert not store.has(KEY)
+    assert store.finish(KEY) == manifest == store.sound(KEY)
+    assert not store.work(KEY).exists() and store.finish(KEY) is None
+
+
+@pytest.mark.parametrize("tear", [flip_a_bit, lambda path: path.unlink()])
+def test_finished_work_that_is_damaged_does_not_count(tmp_path: Path, tear: Callable[[Path], None]) -> None:
+    store = Store(tmp_path)
+    finished(store)
+    store.work(KEY).mkdir()
+    out = store.artifact(KEY).rename(store.work(KEY) / "out")
+    tear(out / "model" / "weights.txt")
+    assert store.finish(KEY) is None and not store.has(KEY)
+    assert out.exists() and not (out / MANIFEST).exists()
+
+
+def test_damage_is_found_by_content_and_what_is_sound_below_stays_so(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    out = store.work(KEY) / "out"
+    out.mkdir(parents=True)
+    (out / "table.csv").write_text("1,2")
+    (store.work(KEY) / LOG).write_text("all went well")
+    finished(store)
+    assert store.damaged(KEY) == ()
+    flip_a_bit(store.artifact(KEY) / LOG)
+    assert store.damaged(KEY) == (LOG,) and store.sound(KEY) is not None
+    weights = store.artifact(KEY) / "model" / "weights.txt"
+    flip_a_bit(weights)
+    assert store.damaged(KEY) == (LOG, "model/weights.txt") and store.sound(KEY) is None and store.has(KEY)
+    assert store.damaged_below(weights) == store.damaged_below(weights.parent) == (weights,)
+    assert store.damaged_below(store.artifact(KEY)) == (weights,)
+    assert store.damaged_below(store.artifact(KEY) / "table.csv") == store.damaged_below(tmp_path.parent) == ()
+    flip_a_bit(store.artifact(KEY) / MANIFEST)
+    assert store.damaged(KEY) == (MANIFEST,)
+
+
+@pytest.mark.parametrize(("kin", "kept"), [("", []), ("k", ["manifest.json", "table.csv"])])
+def test_what_is_sound_of_a_damaged_artifact_helps_where_work_can_be_continued(
+    tmp_path: Path, kin: str, kept: list[str]
+) -> None:
+    store, origin = Store(tmp_path), {"versions": {"torch": "2"}, "kin": kin}
+    out = store.work(KEY) / "out"
+    (out / "model").mkdir(parents=True)
+    for name in ("table.csv", "model/weights.txt", "model/model.json"):
+        (out / name).write_text("42")
+    store.promote(KEY, {"summary": {}, "warnings": [], **origin})  # type: ignore[typeddict-item]
+    flip_a_bit(store.artifact(KEY) / "model" / "weights.txt")
+    found = store.set_aside(KEY, origin)
+    assert not store.artifact(KEY).exists()
+    assert sorted(path.name for folder in found for path in folder.iterdir()) == kept
+
+
+def test_what_killed_runs_left_for_good_is_swept(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    finished(store)
+    store.work(KEY).mkdir()
+    unfinished = store.work(Key(hash="f" * 64))
+    unfinished.mkdir()
+    store.sweep()
+    assert not store.work(KEY).exists() and unfinished.exists() and store.has(KEY)
 
 
 def test_a_work_folder_is_not_an_artifact(tmp_path: Path) -> None:
@@ -130,6 +215,35 @@ def test_whoever_works_on_another_machine_is_named_where_only_a_file_says_so(
         store.discard(KEY)
     mark.unlink()
     store.discard(KEY)
+
+
+def test_who_looks_whether_somebody_works_takes_no_lock_and_writes_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = Store(tmp_path)
+    with monkeypatch.context() as patch:
+        patch.setattr("distill.workflow.store.try_lock", lambda path: pytest.fail("a lock"))
+        assert not store.is_running(KEY) and not list(tmp_path.iterdir())
+    with store.lock(KEY), monkeypatch.context() as patch:
+        patch.setattr("distill.workflow.store.try_lock", lambda path: pytest.fail("a lock"))
+        assert store.is_running(KEY)
+    assert not store.is_running(KEY)
+
+
+def test_what_a_killed_holder_of_a_lock_said_is_no_holder_and_is_swept(tmp_path: Path) -> None:
+    code = """
+import os, signal, sys
+from pathlib import Path
+from distill.base.locks import try_lock
+with try_lock(Path(sys.argv[1])):
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+    store = Store(tmp_path)
+    lock = store.artifact(KEY).with_name(f".{KEY.hash[:16]}.lock")
+    subprocess.run([sys.executable, "-c", code, str(lock)], check=False)
+    assert lock.with_suffix(".holder").exists() and not store.is_running(KEY)
+    store.sweep()
+    assert [path.suffix for path in lock.parent.iterdir()] == [".lock"]
 
 
 def _lock_and_set(store: Store, got: threading.Event) -> None:

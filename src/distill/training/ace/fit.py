@@ -19,7 +19,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from distill.base.arrays import Array
-from distill.base.files import replacing
+from distill.base.files import is_whole_zip, replacing
 from distill.base.progress import Phase, Progress
 from distill.base.random import stream
 from distill.training.ace.axes import Axes
@@ -213,10 +213,19 @@ class Fit:
         self.engine, self.objective, self.work, self.wrote = engine, objective, work, wrote
         self.batches, self.bfgs, self.passed_on, self.seed, self.max_time = batches, bfgs, passed_on, seed, max_time
         work.mkdir(parents=True, exist_ok=True)
-        path = work / self.STATE
-        self.state = State.load(path) if path.exists() else State.start(start)
+        self.state = self._found(start)
         curve = self.state.result.curve
         self._start = time.monotonic() - (curve[-1].seconds if curve else 0.0)
+
+    def _found(self, start: Array) -> State:
+        """Return the state that an interrupted fit left, or that of one that has not begun."""
+        path = self.work / self.STATE
+        if path.exists() and is_whole_zip(path):
+            return State.load(path)
+        state = State.start(start)
+        if path.exists():
+            state.warnings.append(f"{path.name}, from which the fit would have continued, was damaged: it began anew")
+        return state
 
     def run(self, progress: Progress) -> State:
         """Do what is not done yet and return the last state, whose ``coefficients`` are the result."""

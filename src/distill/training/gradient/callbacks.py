@@ -11,9 +11,9 @@ from typing import Any
 import lightning.pytorch as pl
 import torch
 from lightning.pytorch.callbacks import WeightAveraging
+from lightning.pytorch.plugins.io import TorchCheckpointIO
 
-from distill.base.errors import WorkError
-from distill.base.files import replacing
+from distill.base.files import is_whole_zip, replacing
 from distill.base.progress import Phase
 from distill.potentials.interface.potential import Potential
 from distill.potentials.interface.tensors import read_tensors
@@ -99,12 +99,11 @@ class Checkpoint(pl.Callback):
     """Keeps the learning curve, the best weights and the last state to resume from; stops a fit that should stop.
 
     It stands before the callback that averages weights, so that the weights it sees after a validation are the
-    averaged ones that were validated. The best weights are on disk before the state that mentions them. Where several
-    processes train, the first one's clock counts and it alone writes.
+    averaged ones that were validated. The best weights are a part of the state, so that there is never one without the
+    other. Where several processes train, the first one's clock counts and it alone writes.
     """
 
     LAST = "last.ckpt"
-    BEST = "best.pt"
     CURVE = "curve.csv"
 
     def __init__(self, work: Path, patience: int | None, max_time: float | None = None) -> None:
@@ -112,11 +111,17 @@ class Checkpoint(pl.Callback):
         self.patience = patience
         self.max_time = max_time
         self.result = FitResult()
+        self.best: dict[str, Any] = {}
         self._start, self._earlier = time.monotonic(), 0.0
 
     def state_dict(self) -> dict[str, Any]:
         """Return what a resumed run must know of the validations before."""
-        return {"status": self.result.status, "curve": [asdict(p) for p in self.result.curve]}
+        return {
+            "status": self.result.status,
+            "curve": [asdict(p) for p in self.result.curve],
+            "warnings": self.result.warnings,
+            "best": self.best,
+        }
 
     @property
     def _seconds(self) -> float:
@@ -125,11 +130,31 @@ class Checkpoint(pl.Callback):
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Take up the validations of the interrupted run."""
-        self.result = FitResult(state_dict["status"], [Point(**p) for p in state_dict["curve"]])
+        curve = [Point(**p) for p in state_dict["curve"]]
+        self.result = FitResult(state_dict["status"], curve, warnings=state_dict["warnings"])
+        self.best = state_dict["best"]
+
+    def find(self) -> None:
+        """Look at what an interrupted run left; it is not continued where it is damaged or lacks the best weights."""
+        last = self.work / self.LAST
+        if last.exists() and not (is_whole_zip(last) and self._left().get("best")):
+            last.unlink()
+            self.result.warnings.append(
+                f"{last.name}, from which the fit would have continued, was damaged: it began anew"
+            )
+
+    def _left(self) -> dict[str, Any]:
+        """Return what the last state on disk says of this callback; nothing where it is not all numbers and texts."""
+        try:
+            state = read_tensors(self.work / self.LAST)
+        except ValueError:
+            return {}
+        own: dict[str, Any] = state.get("callbacks", {}).get(self.state_key, {})
+        return own
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Keep the initial weights of a new run, and do not go on where an interrupted one had come to its end."""
-        if trainer.is_global_zero and not (self.work / self.BEST).exists():
+        if not self.best:
             self._keep(pl_module)
         self._start, self._earlier = time.monotonic(), self.result.curve[-1].seconds if self.result.curve else 0.0
         self._follow(pl_module)
@@ -142,7 +167,7 @@ class Checkpoint(pl.Callback):
         self.result.curve.append(trainer.strategy.broadcast(point))
         self._follow(pl_module)
         newest, best = self.result.curve[-1], self.result.best
-        if newest is best and trainer.is_global_zero:
+        if newest is best:
             self._keep(pl_module)
         if self._has_diverged():
             self.result.status = "diverged"
@@ -157,8 +182,10 @@ class Checkpoint(pl.Callback):
         module.losses = [point.valid_loss for point in self.result.curve]
 
     def _keep(self, module: pl.LightningModule) -> None:
-        with replacing(self.work / self.BEST) as temporary:
-            torch.save(module.potential.state_dict(), temporary)
+        self.best = {
+            name: value.detach().to("cpu", copy=True) if isinstance(value, torch.Tensor) else value
+            for name, value in module.potential.state_dict().items()
+        }
 
     def _has_diverged(self) -> bool:
         """Whether a loss is not finite, or has been far above the best for many validations."""
@@ -173,26 +200,23 @@ class Checkpoint(pl.Callback):
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Write the curve so far and the state to resume from."""
-        if not trainer.is_global_zero:
-            trainer.save_checkpoint(self.work / self.LAST)  # all processes take part, the first one writes
-            return
-        write_curve(self.work / self.CURVE, self.result.curve)
-        with replacing(self.work / self.LAST) as temporary:
-            trainer.save_checkpoint(temporary)
+        if trainer.is_global_zero:
+            write_curve(self.work / self.CURVE, self.result.curve)
+        trainer.save_checkpoint(self.work / self.LAST)  # all processes take part, the first one writes
 
     def take_up(self) -> None:
         """Learn how the fit went that other processes did in the same folder."""
-        state = self.read(self.LAST)
-        self.load_state_dict(state["callbacks"][self.state_key])
+        self.load_state_dict(self._left())
 
     def restore_best(self, potential: Potential) -> None:
         """Load the best weights into ``potential``: its initial ones where no validation was finite."""
-        potential.load_state_dict(self.read(self.BEST))
+        potential.load_state_dict(self.best)
 
-    def read(self, name: str) -> Any:
-        """Return what one of the files holds, which is numbers; raises :class:`WorkError` where it is more or less."""
-        try:
-            return read_tensors(self.work / name)
-        except ValueError as error:
-            remedy = f"Delete the folder {self.work}, and the fit begins anew"
-            raise WorkError(f"it cannot be continued from: {error}", str(self.work / name), remedy) from None
+
+class WholeFiles(TorchCheckpointIO):
+    """Writes checkpoints beside their place, as all files are; Lightning would leave copies in the temporary folder."""
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
+        """Write a checkpoint whole or not at all."""
+        with replacing(Path(path)) as temporary:
+            torch.save(checkpoint, temporary)

@@ -29,7 +29,7 @@ from distill.potentials.interface.dataset import Dataset
 from distill.potentials.interface.potential import Potential
 from distill.structures.frames import Frames, concatenate
 from distill.training.curve import FitResult
-from distill.training.gradient.callbacks import Checkpoint, Reporter, averaging
+from distill.training.gradient.callbacks import Checkpoint, Reporter, WholeFiles, averaging
 from distill.training.gradient.distributed import check_devices, together
 from distill.training.gradient.loaders import FixedBatches, ShuffledBatches, cut
 from distill.training.gradient.losses import LossWeights
@@ -151,6 +151,7 @@ def fit(
     )
     batches.first_step = partial(_steps_before, module, batches.per_interval)
     checkpoint = Checkpoint(work, patience, None if max_time is None else 60 * max_time)
+    checkpoint.find()
     valid_batch = max(SMALL_BATCH, 2 * batch_size * train_set.costs.mean())
     fitting = Fitting(
         module, batches, valid_batch, checkpoint, average, intervals, device, devices, matmul, logs or Logs()
@@ -216,8 +217,6 @@ class Fitting:
             module.train_set, module.valid_set = place(module.train_set, device), place(module.valid_set, device)
             validation = valid_batches(module.valid_set.costs, self.valid_batch, rank, self.devices)
             last = self.checkpoint.work / Checkpoint.LAST
-            if last.exists():
-                self.checkpoint.read(Checkpoint.LAST)  # Lightning's own message would be torch's
             module.train()
             trainer.fit(module, batches, validation, ckpt_path=last if last.exists() else None, weights_only=True)
 
@@ -256,7 +255,7 @@ def make_trainer(
         devices=list(range(first, first + devices)) if kind.type == "cuda" else devices,
         # not every step reaches all parameters; nothing in a buffer changes but the means, which all compute alike
         strategy=DDPStrategy(find_unused_parameters=True, broadcast_buffers=False) if devices > 1 else "auto",
-        plugins=[LightningEnvironment()],
+        plugins=[LightningEnvironment(), WholeFiles()],
         callbacks=callbacks,
         logger=list(loggers) or False,
         enable_checkpointing=False,

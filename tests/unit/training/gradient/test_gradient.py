@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from dataclasses import replace
 from pathlib import Path
 
@@ -106,6 +107,52 @@ def test_a_finished_fit_is_not_repeated(tmp_path: Path) -> None:
     first = run(tmp_path, student())
     again = run(tmp_path, student(), StopAt(61))
     assert text(again) == text(first)
+
+
+def flip(path: Path, bit: int) -> None:
+    content = bytearray(path.read_bytes())
+    content[bit // 8] ^= 1 << bit % 8
+    path.write_bytes(content)
+
+
+def test_the_state_to_continue_from_has_the_best_weights_in_it(tmp_path: Path) -> None:
+    """A learning rate that leaps after the first validation makes the last weights others than the best."""
+    options = {"schedule": "plateau", "learning_rate": 0.3, "average": 0.0, "validation_interval": 3}
+    whole, again = student(), student()
+    first = run(tmp_path, whole, **options)
+    assert first.best is not None and first.best.step < first.curve[-1].step
+    assert sorted(path.name for path in tmp_path.iterdir()) == [Checkpoint.CURVE, Checkpoint.LAST]
+    run(tmp_path, again, StopAt(61), **options)
+    for name, value in whole.state_dict().items():
+        assert not isinstance(value, torch.Tensor) or torch.equal(value, again.state_dict()[name]), name
+
+
+@pytest.mark.parametrize("fault", ["a bit", "no best weights", "half a file"])
+def test_a_damaged_state_is_not_continued_from_and_that_is_said(tmp_path: Path, fault: str) -> None:
+    reference = run(tmp_path / "whole", student())
+    with pytest.raises(Interrupted):
+        run(tmp_path / "halted", student(), StopAt(37))
+    last = tmp_path / "halted" / Checkpoint.LAST
+    if fault == "a bit":
+        flip(last, 4 * last.stat().st_size)
+    elif fault == "half a file":
+        last.write_bytes(last.read_bytes()[: last.stat().st_size // 2])
+    else:
+        state = torch.load(last, weights_only=True)
+        state["callbacks"]["Checkpoint"].pop("best")
+        torch.save(state, last)
+    result = run(tmp_path / "halted", student())
+    assert text(result) == text(reference)
+    assert result.warnings == ["last.ckpt, from which the fit would have continued, was damaged: it began anew"]
+
+
+def test_no_file_is_left_in_the_temporary_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nor is one there for a moment, which a kill would leave."""
+    made: list[str] = []
+    mkstemp = tempfile.mkstemp
+    monkeypatch.setattr(tempfile, "mkstemp", lambda *a, **k: made.append(str(mkstemp(*a, **k)[1])) or (0, made[-1]))
+    run(tmp_path, student(), steps=20)
+    assert made == []
 
 
 def test_divergence_is_reported_and_leaves_finite_weights(tmp_path: Path) -> None:
