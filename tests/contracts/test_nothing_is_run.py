@@ -18,6 +18,7 @@ import pytest
 import torch
 from ase.build import bulk
 from ase.calculators.emt import EMT
+from graph_pes.models import LennardJones
 from safetensors.torch import save_file
 
 import distill
@@ -26,6 +27,7 @@ from distill.base.errors import UserError
 from distill.base.files import hash_file, read_json, write_json
 from distill.cli import main
 from distill.potentials import POTENTIALS
+from distill.potentials.base import TeacherSource
 from distill.potentials.interface.potential import Potential
 from distill.potentials.interface.saving import load, open_saved, save
 from distill.potentials.published.mattersim import read_checkpoint
@@ -210,6 +212,17 @@ def test_an_interpreter_is_the_recipes_where_both_name_it(folder: Path, tmp_path
     assert row.restore(settings, folder, Consent(named=(named,))).settings.environment == place
     other = Code("ase", EMT_REFERENCE, environment=sys.executable)
     assert row.restore(settings, folder, Consent(named=(other,))).settings.environment is None
+
+
+def test_a_pickled_network_is_read_where_the_recipe_names_a_file_of_its_content(tmp_path: Path) -> None:
+    torch.save(LennardJones(cutoff=4.0, epsilon=0.02, sigma=2.0), tmp_path / "mine.pt")
+    torch.save(LennardJones(cutoff=4.0, epsilon=0.03, sigma=2.0), tmp_path / "other.pt")
+    save(TeacherSource("graph-pes", file=tmp_path / "mine.pt").open(), tmp_path / "model", {})
+    with pytest.raises(UserError, match=r"the pickle network\.pt"):
+        open_saved(tmp_path / "model", "cpu", Consent(named=(Code("graph-pes", file=str(tmp_path / "other.pt")),)))
+    opened = open_saved(tmp_path / "model", "cpu", Consent(named=(Code("graph-pes", file=str(tmp_path / "mine.pt")),)))
+    trusted = load(tmp_path / "model", trust_code=True)
+    assert opened.evaluate([bulk("Si")]).energy == trusted.evaluate([bulk("Si")]).energy != 0
 
 
 def test_an_artifact_of_a_store_runs_nothing_in_the_stage_that_reads_it(folder: Path, marker: Path) -> None:
