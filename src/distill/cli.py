@@ -189,6 +189,9 @@ def _run(options: argparse.Namespace) -> int:
         print(f"Nothing to do: all {len(result.cached)} tasks are finished.")
     for path in sorted(result.links):
         print(f"  {path}")
+    made_with = [task["made_with"] for task in result.summary["tasks"].values() if "made_with" in task]
+    if made_with:
+        print(f"{len(made_with)} cached tasks were made with {made_with[0]}; --force check makes all of it anew.")
     return EXIT_OK
 
 

@@ -25,7 +25,7 @@ def refuse_name(name: object) -> None:
         raise UserError(f"{str(name)[:LONGEST]!r} cannot name a student", where, remedy)
     if len(name) > LONGEST:
         raise UserError(f"{name[:20]!r}... has {len(name)} characters", where, f"Use at most {LONGEST}")
-    if name == "teacher" or hasattr(BaseModel, name):
+    if name == "teacher" or hasattr(BaseModel, name) or name.startswith(("model_dump", "model_validate")):
         raise UserError(f"{name!r} cannot name a student: the word is taken", where, f"For example my-{name}")
 
 

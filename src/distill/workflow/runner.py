@@ -18,7 +18,7 @@ from distill.workflow.display import Display, make_display, warn
 from distill.workflow.executors import EXECUTORS
 from distill.workflow.executors.base import Executor, Outcome
 from distill.workflow.explain import forced_tasks
-from distill.workflow.machine import usable_cores, versions
+from distill.workflow.machine import other_versions, usable_cores, versions
 from distill.workflow.plan import Plan, Task, make_plan
 from distill.workflow.recipe import Recipe
 from distill.workflow.rundir import RunFolder
@@ -214,10 +214,11 @@ def _summary(plan: Plan, state: _State, cached: Iterable[str], elapsed_s: float)
     tasks: dict[str, Any] = {}
     for task in plan:
         entry: dict[str, Any] = {"stage": task.stage, "labels": dict(task.labels), "hash": task.hash}
-        manifest: Mapping[str, object] | None = state.done.get(task.id)
+        manifest: Manifest | None = state.done.get(task.id)
         if manifest is not None:
             shown = ("wall_s", "peak_memory_mib", "peak_gpu_memory_mib", "device", "threads", "summary", "warnings")
-            entry |= {name: manifest[name] for name in shown} | {"cached": task.id in cached}
+            entry |= {name: value for name, value in manifest.items() if name in shown} | {"cached": task.id in cached}
+            entry |= {"made_with": others} if (others := other_versions(manifest.get("versions", {}))) else {}
         elif task.id in state.errors:
             entry["error"] = str(state.errors[task.id])
         else:

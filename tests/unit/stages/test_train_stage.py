@@ -152,7 +152,7 @@ def test_the_refined_student_needs_the_distilled_one_of_its_seed_which_does_not_
     assert other["train[painn,refined,0]"].hash != with_it["train[painn,refined,0]"].hash
 
 
-NAMES = ["copy", "model_dump", "model_config", "teacher", "_a", "-a", "", "a b", "å", "a" * 245]
+NAMES = ["copy", "model_dump", "model_dump_x", "model_config", "teacher", "_a", "-a", "", "a b", "å", "a" * 245]
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -19,6 +19,7 @@ from distill.workflow import explain, machine
 from distill.workflow.explain import explain_plan
 from distill.workflow.plan import Plan, make_plan
 from distill.workflow.recipe import load_recipe
+from distill.workflow.runner import run_recipe
 from distill.workflow.sources import find, fingerprint, imported, refuse_changed
 from distill.workflow.store import Store
 from distill.workflow.work import execute, make_submission
@@ -160,6 +161,17 @@ def test_a_cached_task_says_with_which_other_versions_it_was_made(toy: Toy, monk
     now = machine.versions()
     monkeypatch.setattr(machine, "versions", lambda: now | {"torch": "99.0", "pydantic": "99.0"})
     assert explain_plan(plan, store, None)["read"].note == f"made with torch {now['torch']}, now 99.0"
+
+
+def test_a_run_says_so_too(toy: Toy, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = run_recipe(toy.load(), runs=toy.runs, device="cpu", progress=False)
+    assert not any("made_with" in task for task in first.summary["tasks"].values())
+    monkeypatch.setattr(machine, "versions", lambda: first.summary["versions"] | {"ase": "99.0"})
+    again = run_recipe(toy.load(), runs=toy.runs, device="cpu", progress=False)
+    assert again.ran == ()
+    assert {task["made_with"] for task in again.summary["tasks"].values()} == {
+        f"ase {first.summary['versions']['ase']}, now 99.0"
+    }
 
 
 # ---- a file that changes while the run is at work -------------------------------------------------------------------
