@@ -15,10 +15,19 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from distill.base.errors import UserError
 from distill.base.leftovers import passing_name
 
 Json = None | bool | int | float | str | list["Json"] | dict[str, "Json"]
 """What a JSON file can hold."""
+
+
+LONGEST_NAME = 255
+"""Bytes of the name of a file, on all usual file systems."""
+LONGEST_PATH = 3000
+"""Bytes of a path that a user writes; Linux knows 4096 with the folder that it is in."""
+SHOWN = 60
+"""Characters of a senseless path that are shown."""
 
 
 @contextmanager
@@ -113,6 +122,33 @@ def hash_value(value: Any) -> str:
     """Return the SHA-256 of a JSON-able value, independent of the order of its keys."""
     text = json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
     return hashlib.sha256(text.encode()).hexdigest()
+
+
+def user_path(text: str, where: str) -> Path:
+    """Return the path that a user wrote, who may write ``~``.
+
+    Args:
+        text: what was written.
+        where: the file or key that it stands in, for messages.
+
+    Raises:
+        UserError: there is no such user, or no file can be called so.
+    """
+    if "\0" in text:
+        raise UserError(f"{text[:SHOWN]!r} cannot be a path", where, "Leave out the character NUL (\\0)")
+    try:
+        path = Path(text).expanduser()
+    except RuntimeError:
+        user = Path(text).parts[0].removeprefix("~")
+        raise UserError(f"{text[:SHOWN]}: there is no user {user!r}", where, "Write the path in full") from None
+    longest = max((len(os.fsencode(part)) for part in path.parts), default=0)
+    if longest > LONGEST_NAME:
+        what = f"{text[:SHOWN]}...: no file can have a name of {longest} bytes"
+        raise UserError(what, where, f"Use at most {LONGEST_NAME}")
+    if len(os.fsencode(path)) > LONGEST_PATH:
+        what = f"{text[:SHOWN]}...: no path can have {len(os.fsencode(path))} bytes"
+        raise UserError(what, where, f"Use at most {LONGEST_PATH}")
+    return path
 
 
 def cache_folder() -> Path:

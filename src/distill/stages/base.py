@@ -105,7 +105,7 @@ class FitSettings(StageSettings):
 class TrainerSettings(StageSettings):
     """On what potentials are fitted, and where the course of a fit is written: the same for all fits of a recipe."""
 
-    devices: int = Field(1, ge=1)
+    devices: int = Field(1, ge=1, le=64)
     """Processes that train together, each on a GPU of its own, or on its share of the cores; a step learns from
     batch_size structures for each of them."""
     loggers: tuple[Literal["tensorboard", "wandb"], ...] = Field((), exclude=True)

@@ -13,6 +13,8 @@ from distill.base.errors import UserError
 VARIANTS = ("distilled", "refined", "direct")
 """How a student comes to be: from the synthetic structures, then the DFT structures too, or from these alone."""
 
+MOST, MOST_SEEDS = 100, 100
+"""Students of one recipe, and seeds of one student."""
 
 LONGEST = 80
 """Characters of a student's name, which is part of names of files."""
@@ -27,6 +29,12 @@ def refuse_name(name: object) -> None:
         raise UserError(f"{name[:20]!r}... has {len(name)} characters", where, f"Use at most {LONGEST}")
     if name == "teacher" or hasattr(BaseModel, name) or name.startswith(("model_dump", "model_validate")):
         raise UserError(f"{name!r} cannot name a student: the word is taken", where, f"For example my-{name}")
+
+
+def refuse_many(students: int) -> None:
+    """Raise :class:`UserError` for more students than anybody could look at."""
+    if students > MOST:
+        raise UserError(f"{students} students", "students", f"Give at most {MOST}; write several recipes for more")
 
 
 def trained(students: BaseModel) -> list[dict[str, LabelValue]]:

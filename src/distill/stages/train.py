@@ -32,7 +32,7 @@ from distill.stages.base import (
     TrainedSettings,
     TrainerSettings,
 )
-from distill.stages.students import refuse_name, trained
+from distill.stages.students import MOST_SEEDS, refuse_many, refuse_name, trained
 from distill.training.ace.settings import Batches, PacemakerFit
 from distill.training.refinement import RefinedExpansion, RefinedNetwork
 
@@ -49,7 +49,7 @@ if TYPE_CHECKING:
 class StudentExtent(StageSettings):
     """What the recipe says of a student besides its architecture and its fit."""
 
-    seeds: int = Field(1, ge=1)
+    seeds: int = Field(1, ge=1, le=MOST_SEEDS)
     """Random seeds to train with; each is a student of its own, and the spread is reported."""
     direct: bool = True
     """Also train the same architecture directly on the DFT structures, as the baseline."""
@@ -124,6 +124,7 @@ class Train(Stage):
                 where="students",
                 remedy="For example students: {painn: {arch: painn, cutoff: 5.0}}",
             )
+        refuse_many(len(raw))
         fields: dict[str, Any] = {}
         for name, entry in raw.items():
             refuse_name(name)

@@ -18,6 +18,7 @@ from typing import Annotated, Any, get_origin
 from pydantic import AfterValidator, BaseModel, Field, ValidationError
 
 from distill.base.errors import UserError
+from distill.base.files import SHOWN, user_path
 from distill.base.registry import Registry
 from distill.base.settings import Settings, compose
 from distill.stages import STAGES
@@ -39,7 +40,7 @@ class Head(Settings):
 
     name: Annotated[str, AfterValidator(_folder_name)]
     """The name of the run, and of its folder."""
-    seed: int = Field(0, ge=0)
+    seed: int = Field(0, ge=0, lt=2**63)
     """The seed that every random stream derives from."""
 
 
@@ -107,7 +108,7 @@ class Recipe:
         value = self.value(key)
         if value is None:
             return None
-        path = (self.path.parent / Path(value).expanduser()).resolve()
+        path = (self.path.parent / user_path(str(value), f"{self.path}: {key}")).resolve()
         if not path.is_file():
             what = "is a folder, not a file" if path.is_dir() else "does not exist"
             raise UserError(f"{key}: {path} {what}", where=str(self.path))
@@ -150,7 +151,7 @@ def load_recipe(path: str | Path, overrides: Iterable[str] = (), stages: Registr
         place = _override(document.value, override)
         for known in [p for p in origins if p[: len(place)] == place]:
             del origins[known]
-        origins[place] = f"--set {override}"
+        origins[place] = _shown(override)
     return build_recipe(document.value, path.resolve(), stages, str(path), origins)
 
 
@@ -244,11 +245,16 @@ def _origin(place: Place, origins: Mapping[Place, str], shown: str) -> str:
     return shown
 
 
+def _shown(override: str) -> str:
+    """Return what messages call a replaced value."""
+    return f"--set {override if len(override) <= SHOWN else override[:SHOWN] + '...'}"
+
+
 def _override(raw: dict[str, Any], override: str) -> Place:
     """Set one ``dotted.key=value`` in ``raw`` and return the key's place; mappings on the way are made."""
     key, equals, text = override.partition("=")
     place = tuple(key.strip().split("."))
-    where = f"--set {override}"
+    where = _shown(override)
     if not equals or not all(place):
         raise UserError("must be KEY=VALUE", where=where, remedy="For example --set synthetic.structures=200")
     document: Document = parse_document(text, where)

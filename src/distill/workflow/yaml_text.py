@@ -24,6 +24,10 @@ from distill.base.errors import UserError
 LARGEST_BYTES = 1 << 20
 MOST_VALUES = 100_000
 DEEPEST = 40
+MOST_DIGITS = 400
+"""Digits of a number: the largest there is in double precision has 309."""
+MOST_MERGED = 100
+"""Mappings that one ``<<`` merges."""
 
 Place = tuple[str, ...]
 """A dotted key, taken apart: ``("data", "train")``."""
@@ -47,6 +51,26 @@ class _Loader(yaml.SafeLoader):
 
     yaml_implicit_resolvers: dict[str, Any] = {}
 
+    def __init__(self, text: str) -> None:
+        super().__init__(text)
+        self._merged = 0
+
+    def flatten_mapping(self, node: Any) -> None:
+        """Merge mappings (``<<``), but not those that multiply each other beyond all measure."""
+        for key, value in node.value:
+            if key.tag.endswith(":merge") and isinstance(value, yaml.SequenceNode) and len(value.value) > MOST_MERGED:
+                raise yaml.MarkedYAMLError(problem="merges too many mappings", problem_mark=key.start_mark)
+        super().flatten_mapping(node)
+        self._merged += len(node.value)
+        if self._merged > MOST_VALUES:
+            raise yaml.MarkedYAMLError(problem="has too many values", problem_mark=node.start_mark)
+
+    def construct_yaml_int(self, node: Any) -> int:
+        """Return a whole number, unless nobody could mean it."""
+        if len(node.value) > MOST_DIGITS:
+            raise yaml.MarkedYAMLError(problem=f"a number has {len(node.value)} digits", problem_mark=node.start_mark)
+        return int(super().construct_yaml_int(node))
+
     def compose_node(self, parent: Any, index: Any) -> Any:
         event = self.peek_event()
         if getattr(event, "tag", None) is not None:
@@ -67,6 +91,7 @@ class _Loader(yaml.SafeLoader):
         return node
 
 
+_Loader.add_constructor("tag:yaml.org,2002:int", _Loader.construct_yaml_int)
 _FLOAT = r"""^[-+]?(?:(?:[0-9][0-9_]*)?\.[0-9][0-9_]*(?:[eE][-+]?[0-9]+)?|[0-9][0-9_]*\.(?:[eE][-+]?[0-9]+)?
     |[0-9][0-9_]*[eE][-+]?[0-9]+|\.(?:inf|Inf|INF|nan|NaN|NAN))$"""
 for _tag, _pattern, _first in (
@@ -89,8 +114,10 @@ def read_document(path: Path) -> Document:
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError:
         raise UserError("there is no such recipe", where=str(path)) from None
-    except UnicodeDecodeError:
-        raise UserError("is not a text file", where=str(path), remedy="A recipe is a YAML file") from None
+    except UnicodeDecodeError as error:
+        line = error.object[: error.start].count(b"\n") + 1
+        what = f"is not a text file in UTF-8 (byte 0x{error.object[error.start]:02x} on line {line})"
+        raise UserError(what, where=str(path), remedy="Save it as UTF-8") from None
     except OSError as error:
         raise UserError(f"cannot be read: {error.strerror}", where=str(path)) from None
     return parse_document(text, str(path))

@@ -10,6 +10,7 @@ from toy_folder import Toy
 from toy_stages import RECIPE, toy_stages
 
 from distill.base.errors import UserError
+from distill.workflow.plan import make_plan
 from distill.workflow.recipe import load_recipe
 from distill.workflow.yaml_text import parse_document
 
@@ -122,7 +123,12 @@ def test_aliases_cannot_blow_up_a_recipe() -> None:
     [
         (lambda path: None, "there is no such recipe"),
         (lambda path: path.mkdir(), "is a folder, not a recipe"),
-        (lambda path: path.write_bytes(b"\xff\xfe\x00\x01"), "is not a text file"),
+        (lambda path: path.write_bytes(b"\xff\xfe\x00\x01"), "is not a text file in UTF-8"),
+        (lambda path: path.write_text(RECIPE, encoding="utf-16"), "is not a text file in UTF-8"),
+        (
+            lambda path: path.write_text("# caf\xe9", encoding="latin-1"),
+            r"in UTF-8 \(byte 0xe9 on line 1\)\. Save it as",
+        ),
         (lambda path: path.write_text("just words"), "is not a recipe"),
         (lambda path: path.write_text("- a list"), "is not a recipe"),
         (lambda path: path.write_text(""), "is not a recipe"),
@@ -136,6 +142,36 @@ def test_what_is_not_a_recipe_is_refused_in_one_sentence(tmp_path: Path, make: A
     with pytest.raises(UserError, match=said) as caught:
         load_recipe(path, stages=toy_stages())
     assert "\n" not in str(caught.value)
+
+
+def test_merges_cannot_blow_up_a_recipe() -> None:
+    lines = ["v:", "  - &m0 {a: 1}"]
+    lines += [f"  - &m{i} {{<<: [{', '.join([f'*m{i - 1}'] * 10)}]}}" for i in range(1, 30)]
+    with pytest.raises(UserError, match=r"bomb:\d+: has too many values"):
+        parse_document("\n".join(lines), "bomb")
+    wide = f"v: [&m {{a: 1}}, {{<<: [{', '.join(['*m'] * 1000)}]}}]"
+    with pytest.raises(UserError, match="bomb:1: merges too many mappings"):
+        parse_document(wide, "bomb")
+    assert parse_document("v: [&m {a: 1, b: 2}, {<<: *m, b: 3}]", "fine").value["v"][1] == {"a": 1, "b": 3}
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "said"),
+    [
+        ("seed", "7" * 5000, "a number has 5000 digits"),
+        ("seed", "7" * 100, "seed must be less than 9223372036854775808"),
+        ("seed", "-1", "seed must be greater than or equal to 0"),
+        ("seed", "1" + "0" * 400 + ".0", "inf is not a number"),
+        ("data.file", "~nobody-is-called-so/x.txt", "there is no user 'nobody-is-called-so'. Write the path in full"),
+        ("data.file", '"a\\0b"', r"'a\\x00b' cannot be a path. Leave out the character NUL \(\\0\)"),
+        ("data.file", "a" * 10000, "no file can have a name of 10000 bytes. Use at most 255"),
+        ("data.file", "a/" * 3000 + "b", "no path can have 6001 bytes. Use at most 3000"),
+    ],
+)
+def test_senseless_values_are_refused_in_one_short_sentence(toy: Toy, key: str, value: str, said: str) -> None:
+    with pytest.raises(UserError, match=said) as caught:
+        make_plan(toy.load(f"{key}={value}"))
+    assert "\n" not in str(caught.value) and len(str(caught.value)) < 500
 
 
 def test_overrides_replace_values_before_validation(toy: Toy) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from distill.base.consent import Consent
 from distill.base.errors import UserError
+from distill.base.files import user_path
 from distill.potentials import POTENTIALS
 from distill.potentials.base import Architecture
 
@@ -78,7 +79,7 @@ def interpreter(environment: str, row: type[Architecture]) -> str:
 
 def _place(environment: str) -> Path:
     """Return the absolute path of an interpreter; a folder stands for the interpreter in it."""
-    path = Path(os.path.abspath(Path(environment).expanduser()))
+    path = Path(os.path.abspath(user_path(environment, "teacher.environment")))
     return path / "bin" / "python" if path.is_dir() else path
 
 
