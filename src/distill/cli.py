@@ -51,10 +51,12 @@ def _status_of(options: argparse.Namespace) -> int:
     except Exception as error:
         if options.debug:
             traceback.print_exc()
-        known = isinstance(error, DistillError)
-        text = str(error) if known else f"{type(error).__name__}: {error}. --debug shows where"
+        from distill.base.disk import disk_error
+
+        known = error if isinstance(error, DistillError) else disk_error(error)
+        text = str(known) if known else f"{type(error).__name__}: {error}. --debug shows where"
         print(f"distill: {text}", file=sys.stderr)
-        return error.exit_code if isinstance(error, DistillError) else EXIT_FAILED
+        return known.exit_code if known else EXIT_FAILED
 
 
 def _heed_signals() -> None:

@@ -39,12 +39,16 @@ def replacing(path: Path) -> Iterator[Path]:
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(passing_name("writing", path.suffix))
-    temporary.touch(0o666, exist_ok=False)
     try:
+        temporary.touch(0o666, exist_ok=False)
         yield temporary
         sync(temporary)
         temporary.replace(path)
         sync(path.parent)
+    except OSError as error:
+        if error.filename is None or error.filename == str(temporary):  # a full disk names none
+            error.filename = str(path)
+        raise
     finally:
         temporary.unlink(missing_ok=True)
 

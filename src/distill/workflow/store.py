@@ -11,6 +11,7 @@ written, and a damaged one counts as absent.
 from __future__ import annotations
 
 import math
+import os
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, suppress
@@ -42,7 +43,7 @@ class Store:
     """
 
     def __init__(self, root: Path) -> None:
-        self.root = root.resolve()
+        self.root = Path(os.path.realpath(root))  # also where links lead round in a circle
 
     def artifact(self, key: Keyed) -> Path:
         """Return the folder of a finished artifact, whether or not it is there."""

@@ -69,7 +69,7 @@ def _alone(folder: Path) -> Iterator[None]:
 
 @contextmanager
 def _entry(folder: Path, run: str, artifacts: Collection[str]) -> Iterator[None]:
-    path = folder / f"{uuid.uuid4().hex}.json"
+    path = folder / f".{uuid.uuid4().hex}.json"
     with try_lock(path.with_suffix(".lock")):
         since = datetime.now(UTC).isoformat(timespec="seconds")
         said = {"run": run, "process": os.getpid(), "host": os.uname().nodename, "since": since}
@@ -83,7 +83,7 @@ def _entry(folder: Path, run: str, artifacts: Collection[str]) -> Iterator[None]
 
 def _refuse_used(folder: Path, unwanted: set[str]) -> None:
     """Raise if a living run uses what is unwanted; forget the dead ones."""
-    for path in folder.glob("*.json"):
+    for path in [lock.with_suffix(".json") for lock in folder.glob(".*.lock")]:  # some were killed before they said it
         with try_lock(path.with_suffix(".lock")) as attempt:
             if attempt.locked:
                 remove(path)

@@ -10,7 +10,7 @@ import platform
 import sys
 import traceback
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -20,6 +20,7 @@ from pydantic import ValidationError
 
 from distill.base.artifact import Artifact, LabelValue, Manifest, StageInput
 from distill.base.consent import Code, Consent
+from distill.base.disk import disk_error
 from distill.base.errors import DistillError, UserError, WorkError
 from distill.base.files import Json, write_json
 from distill.base.leftovers import remove_at_once, sweep
@@ -157,7 +158,8 @@ def execute(submission: Submission) -> Manifest:
             return store.promote(submission, _run(submission, work, earlier))
         except Exception as error:
             failure = _as_distill_error(error, submission, work / LOG)
-            write_json(work / "failed.json", failure_data(failure))
+            with suppress(OSError):  # as on a full disk
+                write_json(work / "failed.json", failure_data(failure))
             raise failure from error
 
 
@@ -302,9 +304,10 @@ def captured(log: Path) -> Iterator[None]:
 
 
 def _as_distill_error(error: Exception, submission: Submission, log: Path) -> DistillError:
-    if isinstance(error, DistillError):
-        kind = UserError if isinstance(error, UserError) else WorkError
-        failure: DistillError = kind(error.what, where=error.where or submission.id, remedy=error.remedy)
+    known = error if isinstance(error, DistillError) else disk_error(error, log.parent)
+    if known is not None:
+        kind = UserError if isinstance(known, UserError) else WorkError
+        failure: DistillError = kind(known.what, where=known.where or submission.id, remedy=known.remedy)
     else:
         text = traceback.format_exception_only(error)[-1].strip().splitlines()[0]
         failure = WorkError(text, where=submission.id, remedy=f"The log is {log}")

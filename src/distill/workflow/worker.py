@@ -17,6 +17,7 @@ import sys
 import threading
 from typing import Any, TextIO
 
+from distill.base.disk import disk_error
 from distill.base.errors import DistillError, WorkError
 from distill.base.lifeline import end_with_starter
 from distill.workflow.machine import resolve_device
@@ -68,7 +69,7 @@ def _serve(request: dict[str, Any]) -> dict[str, Any] | None:
     except DistillError as error:
         return {"error": failure_data(error)}
     except Exception as error:
-        return {"error": failure_data(WorkError(f"{type(error).__name__}: {error}"))}
+        return {"error": failure_data(disk_error(error) or WorkError(f"{type(error).__name__}: {error}"))}
 
 
 if __name__ == "__main__":

@@ -32,7 +32,7 @@ def test_again_beside_another_run_is_refused_and_nothing_is_deleted(toy: Toy) ->
         longer.send_signal(signal.SIGKILL)
         longer.communicate()
     assert toy.call("run", "toy.yaml", "--force", "read", "--quiet")[0] == 0
-    assert [path.suffix for path in (toy.runs / ".store" / ".runs").iterdir()] == [".lock"]
+    assert [path.name for path in (toy.runs / ".store" / ".runs").iterdir()] == ["enter.lock"]
 
 
 def test_a_run_that_wants_to_delete_waits_for_none_that_uses_other_things(tmp_path: Path) -> None:
@@ -52,7 +52,7 @@ def test_a_run_that_wants_to_delete_waits_for_none_that_uses_other_things(tmp_pa
 
 def test_a_damaged_entry_of_a_living_run_counts_as_using_all(tmp_path: Path) -> None:
     with using(tmp_path, "one", {"a"}, (), lambda: None):
-        (entry,) = (tmp_path / ".runs").glob("*.json")
+        (entry,) = (tmp_path / ".runs").glob(".*.json")
         entry.write_bytes(b"\xff")
         with (
             pytest.raises(WorkError, match=r"another run, \?, uses"),
