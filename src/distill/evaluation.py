@@ -135,6 +135,7 @@ def evaluate(
     device = resolve_device(device)
     frames, source = _read(data, keys or {})
     frames, findings = _judged(frames, source, data)
+    _refuse_damaged(model)
     potential = _load(model, device, trust_code, environment)
     _check_elements(frames, potential, data)
     refuse_unphysical(frames, potential.cutoff, file=str(data))
@@ -165,6 +166,19 @@ def _check_folder(model: Path) -> None:
     if not model.exists():
         raise UserError("there is no such folder", where=str(model), remedy=remedy)
     raise UserError("is not a folder of a potential: it has no model.json", where=str(model), remedy=remedy)
+
+
+def _refuse_damaged(model: Path) -> None:
+    """Refuse a run's model of which a file is not as the run wrote it; of other folders nothing is known."""
+    from distill.workflow.manifest import MANIFEST
+    from distill.workflow.store import Store
+
+    folder = model.resolve()
+    if len(folder.parents) > 2 and (folder.parent / MANIFEST).is_file():
+        damaged = Store(folder.parents[2]).damaged_below(folder)
+        if damaged:
+            remedy = "distill run with its recipe makes it again"
+            raise UserError("is damaged: it is not as it was written", where=str(damaged[0]), remedy=remedy)
 
 
 def _targets(out: Path, data: Path) -> tuple[Path, Path]:

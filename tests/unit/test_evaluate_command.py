@@ -9,7 +9,7 @@ import pty
 import shutil
 import subprocess
 import sys
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -26,8 +26,17 @@ from distill.potentials.students.painn import PaiNN
 from distill.structures.frames import Frames
 from distill.structures.read import read_frames
 from distill.structures.write import write_frames
+from distill.workflow.store import Store
 
 TEST = Path(__file__).parents[2] / "data" / "silicon" / "test.xyz"
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What names an artifact."""
+
+    stage: str = "train"
+    hash: str = "0123456789abcdef" * 4
 
 
 @pytest.fixture(scope="module")
@@ -276,3 +285,34 @@ def test_a_terminal_shows_rate_and_time_left(model: Path) -> None:
     assert process.wait(timeout=60) == 0
     text = shown.decode()
     assert "━" in text and "/300 structures" in text and "structures/s" in text and " left" in text
+
+
+@pytest.mark.parametrize("name", ["model/model.json", "model/weights.safetensors", "manifest.json"])
+def test_a_damaged_model_of_a_run_is_not_evaluated(
+    model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str
+) -> None:
+    """Of a number in its description, too, that would give another model without a word."""
+    key = Trained()
+    store = Store(tmp_path / "store")
+    shutil.copytree(model, store.work(key) / "out" / "model")
+    store.promote(key, {"summary": {}, "warnings": []})
+    link = tmp_path / "painn"
+    link.symlink_to(store.artifact(key) / "model")
+    assert run(link, TEST, "--out", tmp_path / "whole") == 0
+    capsys.readouterr()
+    path = store.artifact(key) / name
+    content = bytearray(path.read_bytes())
+    at = content.index(b"4.5") if name.endswith("model.json") else len(content) // 2
+    content[at] ^= 1
+    path.write_bytes(content)
+    said = refusal(capsys, link, TEST)
+    assert f"{path}: is damaged: it is not as it was written. distill run with its recipe makes it again." in said
+
+
+@pytest.mark.parametrize("content", [b"\xff", b"[]", b"null", b'{"sha256": 1}'])
+def test_a_description_that_is_none_is_refused(
+    model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], content: bytes
+) -> None:
+    shutil.copytree(model, tmp_path / "copy")
+    (tmp_path / "copy" / "model.json").write_bytes(content)
+    assert "copy" in refusal(capsys, tmp_path / "copy", TEST)

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
-from pydantic import ValidationError
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
@@ -102,6 +100,6 @@ def open_saved(folder: str | Path, device: torch.device | str, consent: Consent)
         potential.origin = description["origin"]
     except FileNotFoundError as error:
         raise UserError(f"there is no {error.filename}", where=str(folder), remedy=remedy) from error
-    except (json.JSONDecodeError, KeyError, TypeError, ValidationError, SafetensorError, RuntimeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, SafetensorError, RuntimeError) as error:
         raise UserError(f"the potential is damaged ({error})", where=str(folder), remedy=remedy) from error
     return potential.to(device).eval()
