@@ -217,7 +217,7 @@ def test_an_ace_student_goes_all_the_way(runs: Path) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
     run = runs / "quickstart-ace"
     model = run / "models" / "ace"
-    assert "academic" in json.loads((model / "model.json").read_text())["provenance"]["licence"]
+    assert "academic" in json.loads((model / "model.json").read_text())["provenance"]["architecture_licence"]
     assert "after each phase of its fit: AdamW" in (run / "report.html").read_text()
     assert all((model / name).is_file() for name in ("potential.yaml", "potential.yace", "potential.asi", "in.lammps"))
     predicted = read(run / "predictions" / "ace-distilled-0.xyz", ":")
