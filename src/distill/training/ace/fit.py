@@ -8,6 +8,7 @@ for a step. Where the recipe passes settings on to pacemaker, pacemaker itself d
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
 import time
@@ -23,6 +24,7 @@ from distill.base.files import is_whole_zip, replacing
 from distill.base.progress import Phase, Progress
 from distill.base.random import stream
 from distill.training.ace.axes import Axes
+from distill.training.ace.evaluations import Evaluations
 from distill.training.ace.settings import BFGS, Batches
 from distill.training.curve import FitResult, Point, write_curve
 
@@ -194,6 +196,7 @@ class Fit:
     """
 
     STATE = "state.npz"
+    EVALUATIONS = "bfgs.bin"
     CURVE = "curve.csv"
 
     def __init__(
@@ -302,29 +305,31 @@ class Fit:
     # ---- the second phase ----
 
     def _bfgs(self, progress: Progress) -> None:
-        """Run BFGS; a resumed phase begins with a fresh inverse Hessian."""
+        """Run BFGS; a resumed phase goes its way again, without computing what it knows, and then on."""
         from scipy.optimize import minimize
 
         own, state = self.bfgs, self.state
         assert own is not None  # noqa: S101 - run() asks
+        compute = Evaluations(self.work / self.EVALUATIONS, lambda x: self._loss(x, self.objective.train, own.kappa))
         losses: list[float] = []
+        already, iterations = state.step, itertools.count(1)
 
         def loss(coefficients: Array) -> tuple[float, Array]:
-            value, gradient = self._loss(coefficients, self.objective.train, own.kappa)
+            value, gradient = compute(coefficients)
             losses.append(value)
             return value, gradient
 
         with progress.phase("BFGS", own.iterations, "iteration", done=state.step) as phase:
 
             def after(coefficients: Array) -> None:
-                self._iteration(coefficients, min(losses), own.iterations, phase)
+                if next(iterations) > already:
+                    self._iteration(coefficients, min(losses), own.iterations, phase)
                 if state.result.status != "finished":
                     raise StopIteration
 
-            left = own.iterations - state.step
-            if left > 0:
-                options = {"maxiter": left, "gtol": 1e-8}
-                minimize(loss, state.coefficients, jac=True, method="BFGS", options=options, callback=after)
+            if already < own.iterations:
+                options = {"maxiter": own.iterations, "gtol": 1e-8}
+                minimize(loss, state.before, jac=True, method="BFGS", options=options, callback=after)
 
     def _pacemaker(self, progress: Progress) -> None:
         """Let pacemaker do the second phase by its own settings."""

@@ -11,6 +11,7 @@ import pytest
 
 from distill.base.arrays import Array
 from distill.base.progress import Progress
+from distill.training.ace.evaluations import Evaluations
 from distill.training.ace.fit import Errors, Fit, Objective, State
 from distill.training.ace.settings import BFGS, Batches
 from distill.training.curve import FitResult
@@ -134,7 +135,7 @@ def test_the_best_state_on_the_validation_structures_is_kept(tmp_path: Path) -> 
     assert kept == pytest.approx(min(point.valid_loss for point in state.result.curve), rel=1e-12)
 
 
-@pytest.mark.parametrize("rows", [3, 11])
+@pytest.mark.parametrize("rows", [3, 9, 11, 14])
 def test_an_interrupted_fit_ends_as_an_uninterrupted_one(tmp_path: Path, rows: int) -> None:
     batches, bfgs = Batches(epochs=8, batch_size=5, kappa=KAPPA), BFGS(iterations=6, kappa=KAPPA)
     whole = fit(tmp_path / "whole", batches=batches, bfgs=bfgs, seed=3)
@@ -147,10 +148,39 @@ def test_an_interrupted_fit_ends_as_an_uninterrupted_one(tmp_path: Path, rows: i
         fit(tmp_path / "parts", batches=batches, bfgs=bfgs, seed=3, wrote=interrupt)
     resumed = fit(tmp_path / "parts", batches=batches, bfgs=bfgs, seed=3)
     assert [p["phase"] for p in resumed.phases] == ["AdamW", "BFGS"]
-    adamw = [point.valid_loss for point in whole.result.curve[:8]]
-    assert [point.valid_loss for point in resumed.result.curve[:8]] == adamw
-    if rows < 8:  # the same to the last bit; BFGS begins anew with its inverse Hessian where it was interrupted itself
-        assert np.array_equal(resumed.coefficients, whole.coefficients)
+    # all the same to the last bit: BFGS, too, where it was interrupted itself, goes its way again
+    losses = [[point.valid_loss for point in state.result.curve] for state in (resumed, whole)]
+    assert losses[0] == losses[1]
+    assert np.array_equal(resumed.coefficients, whole.coefficients)
+
+
+@pytest.mark.parametrize("fault", ["half a record", "a bit", "another start"])
+def test_what_a_minimiser_was_told_is_told_again_as_far_as_it_is_whole(tmp_path: Path, fault: str) -> None:
+    computed: list[float] = []
+
+    def compute(x: Array) -> tuple[float, Array]:
+        computed.append(float(x[0]))
+        return float(x @ x), 2 * x
+
+    path, points = tmp_path / "bfgs.bin", [np.array([float(k), 1.0]) for k in range(6)]
+    first = Evaluations(path, compute)
+    answers = [first(x) for x in points]
+    content = bytearray(path.read_bytes())
+    if fault == "half a record":
+        path.write_bytes(content[:-20])
+    elif fault == "a bit":
+        content[len(content) // 2] ^= 1
+        path.write_bytes(content)
+    computed.clear()
+    again = Evaluations(path, compute)
+    asked = [points[0] + 0.5, *points[1:]] if fault == "another start" else points
+    found = [again(x) for x in asked]
+    assert computed == {"half a record": [5.0], "a bit": [3.0, 4.0, 5.0], "another start": [0.5, 1, 2, 3, 4, 5]}[fault]
+    for (loss, gradient), (before, slope) in zip(found[1:], answers[1:], strict=True):
+        assert loss == before and np.array_equal(gradient, slope)
+    computed.clear()
+    last = Evaluations(path, compute)
+    assert [last(x)[0] for x in asked] == [loss for loss, _ in found] and computed == []
 
 
 def test_a_finished_fit_does_nothing_again(tmp_path: Path) -> None:
