@@ -6,6 +6,7 @@ little when atoms move little: they select the candidates (one matrix product), 
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from itertools import product
 
 import numpy as np
@@ -27,17 +28,32 @@ _CELL = 0.01
 _BOX = 20.0
 """Period, in Å, along directions that are not periodic."""
 
+WHOLE = 5000
+"""Structures of one composition up to which all are compared with all: 12 million pairs."""
+
 _CHUNK = 512
+_ATOMS = 50_000
+"""Atoms of the structures that are worked on together."""
+_ENTRIES = 4_000_000
+"""Pairs whose fingerprints are compared together: 32 MB."""
+_DIRECTIONS = 5
+"""Main directions of the fingerprints in which the nearest are searched; in more of them a tree gains nothing."""
 _WAVES = np.array([k for k in product((-2, -1, 0, 1, 2), repeat=3) if k > (0, 0, 0)])  # [62, 3], one of k and -k
 
 
-def close_pairs(frames: Frames, threshold: float = NEAR) -> tuple[Array, Array]:
+def close_pairs(frames: Frames, threshold: float = NEAR, nearest: int | None = None) -> tuple[Array, Array]:
     """Return pairs of structures ``[P, 2]`` (first index smaller) that are close, and their distances ``[P]`` in Å.
 
     The distance is the root mean square displacement of the atoms by minimum image, with a common translation taken out
     and a strain of the cell of up to 0.5 % undone. Found are pairs with the same order of atoms below ``threshold``,
     and below :data:`SAME` also with another order, wrapped, or rotated together with the cell. The same crystal
     in another choice of cell, and a rotated molecule, are not found.
+
+    Args:
+        frames: the structures.
+        threshold: Å.
+        nearest: where there are more than :data:`WHOLE` structures of one composition, each is compared with so many
+            that are likest to it by their fingerprints; None compares all with all.
 
     Raises:
         UnphysicalStructure: positions or a cell are not finite, or a cell is degenerate.
@@ -50,7 +66,7 @@ def close_pairs(frames: Frames, threshold: float = NEAR) -> tuple[Array, Array]:
     for members in _by_composition(frames):
         parts = [fractional[offsets[i] : offsets[i + 1]] for i in members]
         numbers = np.array([frames.numbers[offsets[i] : offsets[i + 1]] for i in members])
-        pairs, distances = _close_in_group(np.array(parts), numbers, cells[members], threshold)
+        pairs, distances = _close_in_group(np.array(parts), numbers, cells[members], threshold, nearest)
         pieces.append((members[pairs], distances))
     pairs = np.concatenate([p for p, _ in pieces]) if pieces else np.zeros((0, 2), dtype=np.int64)
     distances = np.concatenate([d for _, d in pieces]) if pieces else np.zeros(0)
@@ -94,25 +110,52 @@ def _by_composition(frames: Frames) -> list[Array]:
     return [np.array(members) for members in groups.values() if len(members) > 1]
 
 
-def _close_in_group(fractional: Array, numbers: Array, cells: Array, threshold: float) -> tuple[Array, Array]:
+def _close_in_group(
+    fractional: Array, numbers: Array, cells: Array, threshold: float, nearest: int | None
+) -> tuple[Array, Array]:
     """Return close pairs among ``M`` structures of one composition: fractional ``[M, n, 3]``, numbers ``[M, n]``."""
     prints = _fingerprints(fractional, numbers, cells)  # (M, K)
     metric, scale = _metric(cells)
-    squares = (prints**2).sum(axis=1)
     found: list[tuple[Array, Array]] = []
-    for start in range(0, len(prints), _CHUNK):
-        rows = slice(start, start + _CHUNK)
-        gram = squares[rows, None] + squares[None] - 2 * prints[rows] @ prints.T
-        i, j = np.nonzero(gram < prints.shape[1] * threshold**2)
-        i, j = (i + start)[j > i + start], j[j > i + start]
+    reach = np.sqrt(prints.shape[1]) * threshold
+    many = nearest is not None and len(prints) > WHOLE
+    for i, j in _likest(prints, reach, nearest) if many and nearest else _alike(prints, reach):
         keep = np.abs(metric[i] - metric[j]).max(axis=1) < _CELL * scale[i]
         i, j = i[keep], j[keep]
-        for part in range(0, len(i), _CHUNK):
-            pick = slice(part, part + _CHUNK)
+        most = max(_CHUNK, _ATOMS // numbers.shape[1])
+        for part in range(0, len(i), most):
+            pick = slice(part, part + most)
             found.append(_compare(fractional, numbers, cells, prints, i[pick], j[pick], threshold))
     if not found:
         return np.zeros((0, 2), dtype=np.int64), np.zeros(0)
     return np.concatenate([p for p, _ in found]), np.concatenate([d for _, d in found])
+
+
+def _alike(prints: Array, reach: float) -> Iterator[tuple[Array, Array]]:
+    """Yield pairs ``i < j`` of structures whose fingerprints differ by less than ``reach``."""
+    squares = (prints**2).sum(axis=1)
+    most = max(1, min(_CHUNK, _ENTRIES // len(prints)))
+    for start in range(0, len(prints), most):
+        rows = slice(start, start + most)
+        gram = squares[rows, None] + squares[None] - 2 * prints[rows] @ prints.T
+        i, j = np.nonzero(gram < reach**2)
+        yield (i + start)[j > i + start], j[j > i + start]
+
+
+def _likest(prints: Array, reach: float, nearest: int) -> Iterator[tuple[Array, Array]]:
+    """Yield pairs ``i < j`` of structures, each with those that are nearest to it in the main directions of all."""
+    from scipy.spatial import cKDTree
+
+    centred = prints - prints.mean(axis=0)
+    main = centred @ np.linalg.eigh(centred.T @ centred)[1][:, -_DIRECTIONS:]  # (M, _DIRECTIONS): no longer than prints
+    _, others = cKDTree(main).query(main, nearest + 1, distance_upper_bound=reach)
+    i, k = np.nonzero(others < len(prints))
+    j = others[i, k]
+    pairs = np.unique(np.sort(np.stack([i, j], axis=1)[i != j], axis=1), axis=0)
+    for start in range(0, len(pairs), _ATOMS):
+        i, j = pairs[start : start + _ATOMS].T
+        near = np.linalg.norm(prints[i] - prints[j], axis=1) < reach
+        yield i[near], j[near]
 
 
 def _metric(cells: Array) -> tuple[Array, Array]:
@@ -127,17 +170,19 @@ def _fingerprints(fractional: Array, numbers: Array, cells: Array) -> Array:
     The change of such a number is at most of the order of the atoms' displacement. Weights ``w`` grow with the atomic
     number, so that exchanged elements are told apart.
     """
-    lengths = 2 * np.pi * np.linalg.norm(np.einsum("mij,kj->mki", np.linalg.inv(cells), _WAVES), axis=2)  # (M, K) 1/Å
     weights = np.sqrt(numbers / numbers[0].mean())
-    prints = np.empty_like(lengths)
-    for start in range(0, len(fractional), _CHUNK):
-        rows = slice(start, start + _CHUNK)
+    prints = np.empty((len(fractional), len(_WAVES)))
+    most = max(_CHUNK, _ATOMS // numbers.shape[1])
+    for start in range(0, len(fractional), most):
+        rows = slice(start, start + most)
         first = np.exp(2j * np.pi * fractional[rows])  # (m, n, 3)
         powers = np.stack([first**p for p in (-2, -1, 0, 1, 2)])  # (5, m, n, 3)
         for k, wave in enumerate(_WAVES + 2):
             phases = powers[wave[0], ..., 0] * powers[wave[1], ..., 1] * powers[wave[2], ..., 2]
             prints[rows, k] = np.abs((weights[rows] * phases).sum(axis=1))
-    return prints / (np.sqrt(numbers.shape[1]) * lengths)
+        waves = np.einsum("mij,kj->mki", np.linalg.inv(cells[rows]), _WAVES)
+        prints[rows] /= np.sqrt(numbers.shape[1]) * 2 * np.pi * np.linalg.norm(waves, axis=2)  # (m, K) 1/Å
+    return prints
 
 
 def _compare(
@@ -148,7 +193,9 @@ def _compare(
     distances[(numbers[i] != numbers[j]).any(axis=1)] = np.inf
     far = np.flatnonzero(distances >= threshold)
     alike = far[np.abs(prints[i[far]] - prints[j[far]]).max(axis=1, initial=0.0) < 4 * SAME]
-    for p in alike:
+    most = max(1, _ATOMS // numbers.shape[1] ** 2)
+    for start in range(0, len(alike), most):
+        p = alike[start : start + most]
         distances[p] = _reordered(fractional[i[p]], numbers[i[p]], fractional[j[p]], numbers[j[p]], cells[i[p]])
     close = distances < threshold
     return np.stack([i[close], j[close]], axis=1), distances[close]
@@ -170,22 +217,26 @@ def _rms(shift: Array, cells: Array) -> Array:
     return np.sqrt(np.maximum(squares, 0))
 
 
-def _reordered(a: Array, numbers_a: Array, b: Array, numbers_b: Array, cell: Array) -> float:
-    """Return the distance of two structures whose atoms stand in different orders; infinite unless they are the same.
+def _reordered(a: Array, numbers_a: Array, b: Array, numbers_b: Array, cells: Array) -> Array:
+    """Return the distances ``[P]`` of pairs of structures whose atoms stand in different orders; infinite of others.
 
     Each atom of the rarest element is tried as the image of the first; then every atom must lie on one of its element.
     """
-    kinds, counts = np.unique(numbers_a, return_counts=True)
+    n, found = numbers_a.shape[1], np.full(len(a), np.inf)
+    kinds, counts = np.unique(numbers_a[0], return_counts=True)
     rarest = kinds[np.argmin(counts)]
-    anchor = a[numbers_a == rarest][0]
-    for candidate in b[numbers_b == rarest]:
-        shift = (a - anchor)[:, None] - (b - candidate)[None]  # (n, n, 3)
+    anchors = np.take_along_axis(a, np.argmax(numbers_a == rarest, axis=1)[:, None, None], axis=1)
+    candidates = np.nonzero(numbers_b == rarest)[1].reshape(len(b), -1)
+    for candidate in candidates.T:
+        rest = np.flatnonzero(np.isinf(found))
+        images = b[rest, candidate[rest]][:, None]
+        shift = (a - anchors)[rest][:, :, None] - (b[rest] - images)[:, None]  # (p, n, n, 3)
         shift -= np.round(shift)
-        lengths = np.linalg.norm(shift @ cell, axis=2)
-        lengths[numbers_a[:, None] != numbers_b[None]] = np.inf
-        partner = lengths.argmin(axis=1)
-        if len(np.unique(partner)) == len(a) and lengths.min(axis=1).max() < 10 * SAME:
-            rms = float(_rms(shift[None, np.arange(len(a)), partner], cell[None])[0])
-            if rms < SAME:
-                return rms
-    return np.inf
+        lengths = np.linalg.norm(shift @ cells[rest][:, None], axis=3)
+        lengths[numbers_a[rest][:, :, None] != numbers_b[rest][:, None]] = np.inf
+        partner = lengths.argmin(axis=2)
+        fits = (np.sort(partner, axis=1) == np.arange(n)).all(axis=1) & (lengths.min(axis=2).max(axis=1) < 10 * SAME)
+        rms = _rms(np.take_along_axis(shift, partner[:, :, None, None], axis=2)[:, :, 0], cells[rest])
+        same = fits & (rms < SAME)
+        found[rest[same]] = rms[same]
+    return found

@@ -22,6 +22,9 @@ from distill.structures.formats import not_xyz
 from distill.structures.textfile import Notes, read_lines
 from distill.structures.words import advice, is_real, real
 
+TOGETHER = 1000
+"""Frames whose tables are parsed together at most."""
+
 PLAIN = "species:S:1:pos:R:3"
 """Columns of a file that does not say which it has."""
 
@@ -31,17 +34,19 @@ _PAIR = re.compile(
         |(?P<bare>\S+)))?""",
     re.VERBOSE,
 )
+_WORDS = re.compile(r"[^\s,]+")
 _BOOLEANS = {"T": True, "F": False, "true": True, "false": False, "True": True, "False": False}
 _BOOLEANS |= {"TRUE": True, "FALSE": False}
 
 
 _QUOTED = re.compile(r"\"(?:[^\"\\]|\\.)*\"|'[^']*'|\{[^}]*\}|\[[^\]]*\]")
+_SEVERAL = re.compile(r"lattice|pbc|stress|virial", re.IGNORECASE)
 _UNQUOTED = re.compile(
     r"(?:^|\s)((?i:lattice|pbc|\w*(?:stress|virials?)))\s*=\s*([-+.\deEdD]+|[TF])\s+(?:[-+.\deEdD]+|[TF])(?=\s|$)"
 )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Block:
     """One frame as the file has it.
 
@@ -70,7 +75,33 @@ def read_blocks(path: Path, notes: Notes | None = None) -> Iterator[Block]:
     yield from _blocks(path, read_lines(path, {} if notes is None else notes))
 
 
+@dataclass(frozen=True, slots=True)
+class _Raw:
+    """One frame whose table is not parsed yet; ``properties`` are the columns that it says it has, if it does."""
+
+    where: str
+    line: int
+    info: dict[str, Any]
+    properties: str | None
+    rows: list[str]
+
+
 def _blocks(path: Path, lines: Iterator[str]) -> Iterator[Block]:
+    """Yield frames; the tables of those in a row that have the same columns are parsed together."""
+    waiting: list[_Raw] = []
+    try:
+        for raw in _raw_frames(path, lines):
+            if waiting and (len(waiting) >= TOGETHER or raw.properties != waiting[0].properties):
+                yield from _parsed(waiting)
+                waiting = []
+            waiting.append(raw)
+    except UserError:
+        yield from _parsed(waiting)  # what is wrong in earlier frames comes first
+        raise
+    yield from _parsed(waiting)
+
+
+def _raw_frames(path: Path, lines: Iterator[str]) -> Iterator[_Raw]:
     index, number = -1, 0
     for header in lines:
         number += 1
@@ -93,11 +124,26 @@ def _blocks(path: Path, lines: Iterator[str]) -> Iterator[Block]:
         properties = _pop(info, "Properties", None)
         if properties is None:
             _refuse_columns(rows[0], f"{where}, key 'Properties'")
-        columns = _table(rows, _properties(str(properties or PLAIN), where), where, number + 2)
-        yield Block(where, number, info, columns)
+        yield _Raw(where, number, info, None if properties is None else str(properties), rows)
         number += 1 + n_atoms
     if index < 0:
         raise UserError("holds no structures", str(path), "Give an extended XYZ file with at least one frame")
+
+
+def _parsed(frames: list[_Raw]) -> Iterator[Block]:
+    """Yield frames that have the same columns; where the tables cannot be parsed together, each one is by itself."""
+    if not frames:
+        return
+    properties = _properties(frames[0].properties or PLAIN, frames[0].where)
+    together = _regular_table([row for frame in frames for row in frame.rows], properties)
+    end = 0
+    for frame in frames:
+        begin, end = end, end + len(frame.rows)
+        if together is not None:
+            columns = {name: column[begin:end] for name, column in together.items()}
+        else:
+            columns = _table(frame.rows, properties, frame.where, frame.line + 2)
+        yield Block(frame.where, frame.line, frame.info, columns)
 
 
 def _count(path: Path, where: str, number: int, index: int, header: str, rest: Iterator[str]) -> int:
@@ -119,7 +165,7 @@ def _count(path: Path, where: str, number: int, index: int, header: str, rest: I
 
 def _refuse_unquoted(comment: str, where: str) -> None:
     """Raise for a key of several numbers without quotes, of which only the first would be read."""
-    found = _UNQUOTED.search(_QUOTED.sub("", comment))
+    found = _UNQUOTED.search(_QUOTED.sub("", comment)) if _SEVERAL.search(comment) else None
     if found:
         what = f"the values of {found[1]!r} are not in quotes, so that only the first belongs to it"
         raise UserError(what, f"{where}, key {found[1]!r}", f'Write {found[1]}="{found[2]} ..."')
@@ -137,8 +183,8 @@ def _refuse_columns(row: str, where: str) -> None:
 
 def _pop(info: dict[str, Any], name: str, default: Any) -> Any:
     """Take a key of the format out of ``info``, whatever its case."""
-    found = [key for key in info if key.lower() == name.lower()]
-    return info.pop(found[0]) if found else default
+    found = next((key for key in info if key == name or key.lower() == name.lower()), None)
+    return default if found is None else info.pop(found)
 
 
 def cell_and_pbc(block: Block) -> tuple[Any, Any]:
@@ -167,8 +213,10 @@ def parse_value(text: str) -> Any:
             return json.loads(text[6:])
         except (ValueError, RecursionError):
             return text
-    words = re.findall(r"[^\s,]+", text)
-    if not words or "_" in text:
+    if ":" in text or "_" in text:  # neither is in a number or a boolean
+        return text
+    words = _WORDS.findall(text)
+    if not words:
         return text
     for convert in (int, float, _BOOLEANS.__getitem__):
         try:
@@ -233,6 +281,23 @@ def _properties(text: str, where: str) -> list[tuple[str, str, int]]:
             f"{text!r} is not a list of name:type:columns", f"{where}, key 'Properties'", f"Write for instance {PLAIN}"
         )
     return [(name, kind, int(n)) for name, kind, n in triples]
+
+
+def _regular_table(rows: list[str], properties: list[tuple[str, str, int]]) -> dict[str, Array] | None:
+    """Return the atom lines as one array a property, or None where any of them needs a closer look."""
+    cells = [row.split() for row in rows]
+    width = sum(n for _, _, n in properties)
+    if any(len(row) != width for row in cells):
+        return None
+    by_column, start, columns = list(zip(*cells, strict=True)), 0, {}
+    try:
+        for name, kind, n in properties:
+            array = _array(by_column[start : start + n], kind)
+            columns[name] = array[0] if n == 1 else np.ascontiguousarray(array.T)
+            start += n
+    except (ValueError, KeyError, OverflowError):
+        return None
+    return columns
 
 
 def _table(rows: list[str], properties: list[tuple[str, str, int]], where: str, line: int) -> dict[str, Array]:

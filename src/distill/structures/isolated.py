@@ -28,8 +28,10 @@ def are_isolated(frames: Frames) -> Array:
     named = np.array(
         [family.lower().replace("_", "").replace(" ", "") == "isolatedatom" for family in frames.labels("config_type")]
     )
-    heights = np.array([_least_height(cell, pbc) for cell, pbc in zip(frames.cells, frames.pbc, strict=True)])
-    return np.asarray((frames.n_atoms == 1) & (named | (heights > ROOM)))
+    alone = frames.n_atoms == 1
+    far = np.zeros(len(frames), dtype=np.bool_)
+    far[alone] = [_least_height(frames.cells[i], frames.pbc[i]) > ROOM for i in np.flatnonzero(alone)]
+    return np.asarray(alone & (named | far))
 
 
 def _least_height(cell: Array, pbc: Array) -> float:

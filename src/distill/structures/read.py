@@ -7,6 +7,7 @@ says that a frame, or an atom, has no such label.
 
 from __future__ import annotations
 
+import math
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -36,6 +37,12 @@ MOMENTS = ("magmom", "magmoms", "initial_magmoms", "magnetic_moments")
 
 CELLS = ("cell", "cells", "unit_cell", "cell_vectors", "lattice_vectors", "latticevectors", "box", "box_vectors", "h0")
 """Names that other programs give the lattice, in any case."""
+
+LATTICES = {*CELLS, "lattice", "pbc"}
+"""These and the format's own."""
+
+DIFFERENT = 1000
+"""Lattices that are remembered while a file is read."""
 
 ASYMMETRY = 0.1
 """A stress whose halves differ by more than this share of its largest component is refused; less is averaged away."""
@@ -99,11 +106,11 @@ def read_frames(
     path = Path(path)
     notes: Notes = {}
     blocks = list(read_blocks(path, notes))
-    cells, pbc = (np.array(a) for a in zip(*[_cell(block) for block in blocks], strict=True))
+    cells, pbc = _cells(blocks)
     columns: dict[str, Any] = {
         "n_atoms": [len(next(iter(b.columns.values()))) for b in blocks],
-        "numbers": np.concatenate([_numbers(block, notes) for block in blocks]),
-        "positions": np.concatenate([_vectors(block, "pos") for block in blocks]),
+        "numbers": _all_numbers(blocks, notes),
+        "positions": _all_vectors(blocks, "pos"),
         "cells": cells,
         "pbc": pbc,
         "fixed": _fixed(blocks),
@@ -209,6 +216,18 @@ def _compared(
 # ── what it holds ────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
+def _all_numbers(blocks: Sequence[Block], notes: Notes) -> Array:
+    """Return atomic numbers of all frames, ``[N]``; the same symbols are looked up once."""
+    known: dict[tuple[str, ...], Array] = {}
+    numbers = []
+    for block in blocks:
+        words = tuple(block.columns["species"].tolist()) if "species" in block.columns else ()
+        if not words or words not in known:
+            known[words] = _numbers(block, notes)
+        numbers.append(known[words])
+    return np.concatenate(numbers)
+
+
 def _numbers(block: Block, notes: Notes) -> Array:
     """Return atomic numbers ``[n]`` from the symbols, or from ``Z`` where there are none."""
     if "species" in block.columns:
@@ -231,14 +250,27 @@ def _values(blocks: Sequence[Block], label: str, key: str, volumes: Array) -> An
         return np.array([_energy(block, key) for block in blocks])
     if label == "stress":
         return np.array([_stress(b, key, v) for b, v in zip(blocks, volumes, strict=True)])
-    return np.concatenate([_forces(block, key) for block in blocks])
+    return _all_vectors(blocks, key, may_lack=True)
 
 
-def _forces(block: Block, key: str) -> Array:
-    """Return forces ``[n, 3]``, NaN where the frame has none."""
-    if key not in block.columns:
-        return np.full((len(next(iter(block.columns.values()))), 3), np.nan)
-    return _vectors(block, key, may_lack=True)
+def _all_vectors(blocks: Sequence[Block], key: str, may_lack: bool = False) -> Array:
+    """Return a per-atom column of vectors of all frames, ``[N, 3]``; NaN of those without, where a label ``may_lack``.
+
+    All of them are looked at together first: one by one only where something is amiss.
+    """
+    found = [block.columns[key] for block in blocks if key in block.columns]
+    if len(found) == len(blocks) and all(one.dtype == np.float64 and one.shape[1:] == (3,) for one in found):
+        vectors: Array = np.concatenate(found)
+        if np.isfinite(vectors).all():
+            return vectors
+    return np.concatenate(
+        [
+            np.full((len(next(iter(block.columns.values()))), 3), np.nan)
+            if may_lack and key not in block.columns
+            else _vectors(block, key, may_lack)
+            for block in blocks
+        ]
+    )
 
 
 def _vectors(block: Block, key: str, may_lack: bool = False) -> Array:
@@ -303,6 +335,23 @@ def _floats(block: Block, key: str, sizes: tuple[int, ...], may_lack: bool = Fal
     return array
 
 
+def _cells(blocks: Sequence[Block]) -> tuple[Array, Array]:
+    """Return lattices ``[B, 3, 3]`` and periodic directions ``[B, 3]``; the same are looked at once."""
+    known: dict[str, tuple[Array, Array]] = {}
+    cells, pbc = np.zeros((len(blocks), 3, 3)), np.zeros((len(blocks), 3), dtype=np.bool_)
+    for i, block in enumerate(blocks):
+        named = [(name.lower(), value) for name, value in block.info.items() if name.lower() in LATTICES]
+        same = repr(named)
+        if same not in known:
+            if len(known) >= DIFFERENT:
+                known.clear()
+            known[same] = _cell(block)
+        else:
+            cell_and_pbc(block)  # takes them out
+        cells[i], pbc[i] = known[same]
+    return cells, pbc
+
+
 def _cell(block: Block) -> tuple[Array, Array]:
     """Return lattice vectors as rows ``[3, 3]`` and periodic directions ``[3]``; a lattice alone means periodic."""
     lattice, pbc = cell_and_pbc(block)
@@ -344,6 +393,9 @@ def _has_moments(block: Block) -> bool:
 
 def _energy(block: Block, key: str) -> float:
     """Return the energy in eV, NaN where the frame has none."""
+    value = block.info.get(key)
+    if isinstance(value, float) and math.isfinite(value):
+        return value
     return float(_floats(block, key, (1,), may_lack=True)[0]) if key in block.info else np.nan
 
 

@@ -96,7 +96,10 @@ def _unmeant(frames: Frames, label: str) -> dict[str, Array]:
 
 def _numbers(frames: Frames, key: str) -> Array:
     """Return a number of each frame's comment line, the largest of several; NaN where there is none, ``[B]``."""
-    return np.array([_number(info.get(key)) for info in frames.info])
+    given = [i for i, info in enumerate(frames.info) if key in info]
+    numbers = np.full(len(frames), np.nan)
+    numbers[given] = [_number(frames.info[i][key]) for i in given]
+    return numbers
 
 
 def _number(value: Any) -> float:

@@ -10,14 +10,16 @@ from ase.data import covalent_radii
 from distill.base.arrays import Array
 from distill.base.conventions import CLOSEST_RATIO
 from distill.structures.checks.finding import FileFrames, Finding
-from distill.structures.checks.lengths import empty_layers
-from distill.structures.duplicates import NEAR, SAME, close_pairs
+from distill.structures.duplicates import NEAR, SAME, WHOLE, close_pairs
 from distill.structures.frames import Frames
-from distill.structures.guard import UnphysicalStructure
+from distill.structures.guard import SMALLEST_VOLUME, UnphysicalStructure
 from distill.structures.neighbours import NeighbourSearch
+from distill.structures.stacks import are_simple, empty_layers, pair_distances, stacks
 
 COINCIDENT = 0.2
 """Å; no two nuclei are as close as this."""
+NEAREST = 8
+"""In files of many structures, each is compared with so many that are likest to it by their fingerprints."""
 VACUUM = 8.0
 """Å of empty space along a periodic direction, more than the cut-off of most potentials."""
 
@@ -43,9 +45,16 @@ def closest_atoms(frames: Frames) -> tuple[Array, Array]:
     """
     lengths, ratios = np.full((2, len(frames)), np.inf)
     radii = covalent_radii[frames.numbers]
-    search = NeighbourSearch(2 * CLOSEST_RATIO * float(radii.max()))
-    offsets = frames.offsets
-    for i in range(len(frames)):
+    cutoff = 2 * CLOSEST_RATIO * float(radii.max())
+    search, offsets = NeighbourSearch(cutoff), frames.offsets
+    simple = are_simple(frames, np.full(len(frames), cutoff))
+    simple &= ~frames.pbc.any(axis=1) | (frames.volumes > SMALLEST_VOLUME * frames.n_atoms)
+    for members, chosen in stacks(frames, np.flatnonzero(simple)):
+        distances = pair_distances(frames, members, chosen)
+        distances[distances > cutoff] = np.inf
+        lengths[members] = distances.min(axis=(1, 2))
+        ratios[members] = (distances / (radii[chosen][:, :, None] + radii[chosen][:, None])).min(axis=(1, 2))
+    for i in np.flatnonzero(~simple):
         atoms = slice(offsets[i], offsets[i + 1])
         try:
             one, other, distance = search.pairs(frames.positions[atoms], frames.cells[i], frames.pbc[i], "ijd")
@@ -60,10 +69,11 @@ def closest_atoms(frames: Frames) -> tuple[Array, Array]:
 
 def check_duplicates(data: FileFrames) -> Iterator[Finding]:
     """The same structure twice, with the same labels or with others; structures that are nearly the same."""
-    pairs, distances = close_pairs(data.frames)
+    pairs, distances = close_pairs(data.frames, nearest=NEAREST)
+    least = "at least " if len(data.frames) > WHOLE else ""
     same = distances < SAME
     if same.any():
-        what = f"{same.sum()} pairs are the same structure: {data.pairs_text(pairs[same])}"
+        what = f"{least}{same.sum()} pairs are the same structure: {data.pairs_text(pairs[same])}"
         yield data.finding("warning", "duplicate", what, "Keep one of each", pairs[same])
     if data.frames.energy is not None:
         difference = np.abs(np.diff(data.frames.energy_per_atom[pairs], axis=1)).ravel()
@@ -74,7 +84,7 @@ def check_duplicates(data: FileFrames) -> Iterator[Finding]:
             yield data.finding("warning", "conflicting-labels", what, remedy, pairs[conflict])
     near = pairs[~same]
     if len(near):
-        what = f"{len(near)} pairs are within {NEAR} Å of each other: {data.pairs_text(near)}"
+        what = f"{least}{len(near)} pairs are within {NEAR} Å of each other: {data.pairs_text(near)}"
         yield data.finding("info", "near-duplicate", what, "Structures further apart would teach more", near)
 
 
@@ -94,12 +104,7 @@ def check_cells(data: FileFrames) -> Iterator[Finding]:
 
 def largest_gaps(frames: Frames) -> Array:
     """Return the widest empty layer along a periodic direction of each structure, ``[B]`` Å."""
-    return np.array([_largest_gap(one) for one in frames])
-
-
-def _largest_gap(one: Frames) -> float:
-    """Return the widest empty layer, in Å, along the periodic directions of a structure with a whole cell."""
-    cell = one.cells[0]
-    if abs(np.linalg.det(cell)) < 1e-6:
-        return 0.0
-    return float((empty_layers(one.positions, cell) * one.pbc[0]).max())
+    gaps = np.zeros(len(frames))
+    for members, atoms in stacks(frames, np.flatnonzero(frames.pbc.any(axis=1) & (frames.volumes >= 1e-6))):
+        gaps[members] = (empty_layers(frames, members, atoms) * frames.pbc[members]).max(axis=1)
+    return gaps

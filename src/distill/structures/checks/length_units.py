@@ -73,7 +73,7 @@ def _explained(
 ) -> tuple[list[Finding], Lengths | None]:
     """Return what is said of impossible structures, and the unit that makes them possible."""
     frames = data.frames[some]
-    closest = float(np.median([ratio for ratio, _ in nearest_ratios(frames)]))
+    closest = float(np.median(nearest_ratios(frames)[:, 0]))
     which = () if len(some) == len(data.frames) else some
     what = (
         f"nearest distances are {closest:.2g} times the sums of covalent radii"

@@ -6,7 +6,6 @@ are cheap: they come before the teacher is asked, and what fails them is not sho
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from itertools import product
 
@@ -18,6 +17,7 @@ from distill.base.arrays import Array
 from distill.base.conventions import CLOSEST_RATIO
 from distill.structures.frames import Frames
 from distill.structures.neighbours import NeighbourSearch
+from distill.structures.stacks import are_simple, empty_layers, pair_distances, stacks
 
 FAR = 1.45
 """Nearest distance over the sum of covalent radii above which no two atoms are bound. Close-packed metals have 1.1 to
@@ -41,8 +41,6 @@ SAMPLE = 6
 """Structures that each explanation is tried on."""
 SMALL = 500
 """Atoms of the largest of them."""
-FEW = 200
-"""Atoms whose distances are all calculated; a list of neighbours is slow in a cell that is all but empty."""
 FARTHEST = 2.5
 """Fractional coordinates beyond this are none: atoms of a simulation rarely leave their cell by more."""
 
@@ -105,46 +103,44 @@ OTHERS = tuple(
 """Everything else that lengths may be in, the usual first: one unit for both, fractional positions, one alone."""
 
 
-def nearest_ratios(frames: Frames) -> Iterator[tuple[float, float]]:
-    """Yield of each structure the ratio of distance to sum of covalent radii: closest pair, and middle of all atoms.
+def nearest_ratios(frames: Frames) -> Array:
+    """Return of each structure the ratio of distance to sum of covalent radii: closest pair, and middle of all atoms.
 
     The latter is the median over atoms of the ratio to the nearest neighbour. Infinite without neighbours within reach,
     zero for structures too dense to be searched.
+
+    Returns:
+        ``[B, 2]``.
     """
-    offsets = frames.offsets
-    for i in range(len(frames)):
-        atoms = slice(offsets[i], offsets[i + 1])
-        positions, cell, pbc = frames.positions[atoms], frames.cells[i], frames.pbc[i]
-        if _density(positions, cell, pbc) > DENSEST:
-            yield 0.0, 0.0
-            continue
-        radii = covalent_radii[frames.numbers[atoms]]
-        nearest = _nearest(positions, cell, pbc, radii)
-        yield float(nearest.min()), float(np.median(nearest))
+    found, radii, starts = np.zeros((len(frames), 2)), covalent_radii[frames.numbers], frames.offsets[:-1]
+    sparse = _densities(frames) <= DENSEST
+    cutoffs = 2 * NEIGHBOURED[1] * np.maximum.reduceat(radii, starts)
+    simple = sparse & are_simple(frames, cutoffs)
+    for members, atoms in stacks(frames, np.flatnonzero(simple)):
+        ratios = pair_distances(frames, members, atoms) / (radii[atoms][:, :, None] + radii[atoms][:, None])
+        found[members] = _closest_and_middle(ratios.min(axis=2))
+    for i in np.flatnonzero(sparse & ~simple):
+        own = slice(starts[i], starts[i] + frames.n_atoms[i])
+        search = NeighbourSearch(float(cutoffs[i]), full=True)
+        one, other, distance = search.pairs(frames.positions[own], frames.cells[i], frames.pbc[i], "ijd")
+        nearest = np.full((1, frames.n_atoms[i]), np.inf)
+        np.minimum.at(nearest[0], one, distance / (radii[own][one] + radii[own][other]))
+        found[i] = _closest_and_middle(nearest)[0]
+    return found
 
 
-def _nearest(positions: Array, cell: Array, pbc: Array, radii: Array) -> Array:
-    """Return the smallest ratio of a distance to the sum of radii of every atom, ``[n]``; infinite out of reach."""
-    cutoff = 2 * NEIGHBOURED[1] * float(radii.max())
-    heights = 1 / np.linalg.norm(np.linalg.inv(cell), axis=0) if pbc.all() else np.full(3, np.inf)
-    if len(radii) <= FEW and (pbc.all() or not pbc.any()) and heights.min() > 2 * cutoff:
-        difference = positions[:, None] - positions
-        if pbc.all():  # the nearest image, which a cell so wide determines up to the cutoff
-            difference -= np.rint(difference @ np.linalg.inv(cell)) @ cell
-        ratios = np.linalg.norm(difference, axis=2) / (radii[:, None] + radii)
-        np.fill_diagonal(ratios, np.inf)
-        return np.asarray(ratios.min(axis=1))
-    one, other, distance = NeighbourSearch(cutoff, full=True).pairs(positions, cell, pbc, "ijd")
-    nearest = np.full(len(radii), np.inf)
-    np.minimum.at(nearest, one, distance / (radii[one] + radii[other]))
-    return nearest
+def _closest_and_middle(nearest: Array) -> Array:
+    """Return least and median over the atoms, ``[M, 2]``, of what is given for each, ``[M, n]``."""
+    return np.stack([nearest.min(axis=1), np.median(nearest, axis=1)], axis=1)
 
 
-def _density(positions: Array, cell: Array, pbc: Array) -> float:
-    """Return the atoms per Å³ of the cell or of the box around them, whichever is more."""
-    box = float(np.maximum(np.ptp(positions, axis=0), 2.0).prod())
-    volume = abs(float(np.linalg.det(cell))) if pbc.all() else np.inf
-    return len(positions) / max(min(box, volume), 1e-12)
+def _densities(frames: Frames) -> Array:
+    """Return the atoms per Å³ of the cell or of the box around them, whichever is more, ``[B]``."""
+    starts = frames.offsets[:-1]
+    edges = np.maximum.reduceat(frames.positions, starts) - np.minimum.reduceat(frames.positions, starts)
+    boxes = np.maximum(edges, 2.0).prod(axis=1)
+    volumes = np.where(frames.pbc.all(axis=1), frames.volumes, np.inf)
+    return np.asarray(frames.n_atoms / np.maximum(np.minimum(boxes, volumes), 1e-12))
 
 
 def impossible(frames: Frames) -> Array:
@@ -152,7 +148,7 @@ def impossible(frames: Frames) -> Array:
 
     Noble gases, single atoms and pairs without a period are never too far apart.
     """
-    closest = np.array([ratio for ratio, _ in nearest_ratios(frames)]).reshape(-1)
+    closest = nearest_ratios(frames)[:, 0]
     noble = np.logical_or.reduceat(np.isin(frames.numbers, NOBLE), frames.offsets[:-1])
     alone = ~frames.pbc.any(axis=1) & (frames.n_atoms <= 2)
     return np.asarray((closest < CLOSEST_RATIO) | ((closest > FAR) & ~noble & ~alone))
@@ -210,17 +206,6 @@ def _widest(fractional: Array) -> tuple[Array, Array]:
 def _gaps(frames: Frames) -> Array:
     """Return the widest empty layer in Å along each lattice vector, ``[B, 3]``; 0 without a cell."""
     gaps = np.zeros((len(frames), 3))
-    offsets = frames.offsets
-    for i in range(len(frames)):
-        cell = frames.cells[i]
-        if not frames.pbc[i].all() or abs(np.linalg.det(cell)) < 1e-12:
-            continue
-        gaps[i] = empty_layers(frames.positions[offsets[i] : offsets[i + 1]], cell)
+    for members, atoms in stacks(frames, np.flatnonzero(frames.pbc.all(axis=1) & (frames.volumes >= 1e-12))):
+        gaps[members] = empty_layers(frames, members, atoms)
     return gaps
-
-
-def empty_layers(positions: Array, cell: Array) -> Array:
-    """Return the widest layer without atoms along each lattice vector, ``[3]`` Å, of a cell that spans a volume."""
-    inverse = np.linalg.inv(cell)
-    below, above = _widest(positions @ inverse)
-    return np.asarray((above - below) / np.linalg.norm(inverse, axis=0))

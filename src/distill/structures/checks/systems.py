@@ -24,7 +24,7 @@ def check_systems(data: FileFrames, magnetic: Collection[int] = ()) -> Iterator[
     """Charged and magnetic systems; ``magnetic`` are places in the file of structures with moments of atoms."""
     moments = np.isin(data.place(np.arange(len(data.frames))), list(magnetic))
     for kind, name, amount in (("charged", "charge", _charge), ("magnetic", "spin", _spin)):
-        values = np.array([amount(_lower(info)) for info in data.frames.info])
+        values = np.array([amount(_lower(info)) if info else 0.0 for info in data.frames.info])
         if kind == "magnetic":
             values = np.where((values == 0) & moments, 1.0, values)
         chosen = np.abs(values) > SMALL
