@@ -28,7 +28,6 @@ _MISTAKES = {
     errno.EPERM: ("you may not read or write here", f"Change its permissions (chmod), {_ELSEWHERE}"),
     errno.ELOOP: ("symbolic links lead round in a circle", f"Remove one of them, {_ELSEWHERE}"),
     errno.ENOTDIR: ("a file stands where a folder belongs", f"Move it away, {_ELSEWHERE}"),
-    errno.EEXIST: ("something stands where a folder belongs", f"Move it away, {_ELSEWHERE}"),
     errno.ENAMETOOLONG: ("the name is longer than names may be here", "Choose a shorter one"),
 }
 """By the number of the system's error: what is wrong with a place that was named, and what to do."""

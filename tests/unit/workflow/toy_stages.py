@@ -196,7 +196,7 @@ class Fit(Stage):
 
     def run(self, inputs: Any, settings: Any, job: Job) -> Summary:
         trace(f"fit {settings.cutoff:g} {job.labels['variant']} {job.labels['seed']}")
-        (job.out / "model").mkdir()
+        (job.out / "model").mkdir(exist_ok=True)  # an attempt that was killed may have made it
         (job.out / "model" / "weights.txt").write_text(f"{settings.cutoff} {inputs['data'].read_text()}")
         return {"headline": f"cutoff {settings.cutoff}"}
 
