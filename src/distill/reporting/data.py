@@ -104,6 +104,7 @@ class EnergyVolume:
         fit: the fit to these points, per atom.
         atoms_per_cell: atoms of the cubic cell whose edge is the lattice constant; None where it is not cubic.
         seed: which of several seeds.
+        flaws: what is wrong with it far from equilibrium, "energy of ... falls ..."; None where nobody looked.
     """
 
     of: Model
@@ -113,6 +114,7 @@ class EnergyVolume:
     fit: EnergyVolumeFit
     atoms_per_cell: int | None = None
     seed: int = 0
+    flaws: Sequence[str] | None = None
 
 
 @dataclass(frozen=True)

@@ -117,6 +117,7 @@ def energy_volume(sources: Iterable[Artifact]) -> Iterator[EnergyVolume]:
                 fit=EnergyVolumeFit(**found["fit"]),
                 atoms_per_cell=result["cubic_cell_atoms"],
                 seed=source.seed if name == "student" else 0,
+                flaws=found.get("flaws"),
             )
 
 

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from distill.analysis.energy_volume import EnergyVolumeFit
+from distill.analysis.energy_volume import COMPRESSED, EnergyVolumeFit
 from distill.analysis.errors import Difference
 from distill.reporting.data import Curve, Dynamics, EnergyVolume, Model, ReportData, Tuning, in_order, name_with_seed
 from distill.reporting.tables import QUANTITIES, Cell, ErrorTable, say_failed, show, show_best
@@ -37,16 +37,18 @@ class Conclusion:
 
 def conclude(data: ReportData, table: ErrorTable) -> Conclusion:
     """Return the verdict on a run; of a seed that failed it says that, and nothing of its simulations."""
+    curves = [curve for curve in data.energy_volume if curve.seed not in table.failed(curve.of)]
     judged = [
         *_students(table, data.gains),
         *_against_zero_shot(table),
         *_finetuning(table),
         *_simulations([run for run in data.dynamics if run.seed not in table.failed(run.of)]),
-        *_equations_of_state([curve for curve in data.energy_volume if curve.seed not in table.failed(curve.of)]),
+        *_equations_of_state(curves),
+        *_far_from_equilibrium(curves),
         *_trainings(data),
         *_failed_seeds(table, data.curves),
     ]
-    notes = [Sentence("note", text) for text in (*_forgetting(data.tuning), *data.findings)]
+    notes = [Sentence("note", text) for text in (*_one_seed(table), *_forgetting(data.tuning), *data.findings)]
     bad, good = (sum(s.tone == tone for s in judged) for tone in ("bad", "good"))
     if bad:
         return Conclusion("bad", f"Look closer: {bad} of {bad + good} checks failed.", (*judged, *notes))
@@ -74,6 +76,15 @@ def _students(table: ErrorTable, gains: Mapping[str, Difference]) -> list[Senten
             sentences.append(_against_direct(text, result, direct, gains.get(name)))
             sentences += _where_direct_is_better(name, variant, table)
     return sentences
+
+
+def _one_seed(table: ErrorTable) -> list[str]:
+    """Say which students were trained once only, so that nothing is known of the spread over seeds."""
+    names = {m.model: None for m in table.models if m.model != "teacher" and table.seeds(m) == 1}
+    if not names:
+        return []
+    said = f"{' and '.join(names)}: one random seed, so that intervals are over test structures alone"
+    return [f"{said}. Another seed gives other errors; seeds: 3 shows by how much."]
 
 
 def _results(table: ErrorTable) -> dict[str, str]:
@@ -187,6 +198,19 @@ def _equations_of_state(curves: Sequence[EnergyVolume]) -> list[Sentence]:
             sentences.append(Sentence(tone, f"{name}: no equilibrium volume of {curve.structure} ({fit.failure})."))
         elif is_distilled and teachers and teachers[0].failure is None:
             sentences.append(Sentence("note", f"{name}: {_differences(curve.structure, fit, teachers[0])}."))
+    return sentences
+
+
+def _far_from_equilibrium(curves: Sequence[EnergyVolume]) -> list[Sentence]:
+    """Say of each student whether its energy rises when a crystal is compressed, and is smooth at symmetric sites."""
+    sentences = []
+    for curve in (c for c in curves if c.flaws is not None and c.of.model != "teacher"):
+        name = name_with_seed(curve, curves)
+        tone: Tone = "note" if curve.of.variant == "direct" else "bad"
+        sentences += [Sentence(tone, f"{name}: its {flaw}.") for flaw in curve.flaws or ()]
+        if not curve.flaws:
+            rises = f"the energy of {curve.structure} rises down to {min(COMPRESSED):g} of its volume"
+            sentences.append(Sentence("good", f"{name}: {rises}, and is smooth where an atom leaves its site."))
     return sentences
 
 

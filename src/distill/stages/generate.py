@@ -93,7 +93,7 @@ class Generate(Stage):
                     raise ValueError("must be 0 Å or more")
             return separation
 
-    version: ClassVar[int] = 3
+    version: ClassVar[int] = 4
     section: ClassVar[str] = "synthetic"
     extends: ClassVar[tuple[str, ...]] = ("structures", "batch_atoms")
     inputs: ClassVar[InputSpecs] = {

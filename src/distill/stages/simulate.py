@@ -21,6 +21,7 @@ from distill.stages.base import Compile, InputSpecs, Job, Paths, Stage, StageSet
 if TYPE_CHECKING:
     from ase import Atoms
 
+    from distill.base.arrays import Array
     from distill.potentials.interface.potential import Potential
 
 
@@ -122,7 +123,7 @@ class Simulate(Stage):
         run: Run
         """With its ``kind``: ``langevin`` or ``energy_volume``."""
 
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 3
     section: ClassVar[str] = "simulate"
     each: ClassVar[str] = "train"
     inputs: ClassVar[InputSpecs] = {"model": "train.model", "teacher": "finetune.model", "frames": "check.train"}
@@ -242,16 +243,16 @@ def energy_volume(atoms: Atoms, models: dict[str, Potential], run: EnergyVolume)
 def probe(atoms: Atoms, models: dict[str, Potential], result: dict[str, Any]) -> list[str]:
     """Add what each model says of the crystal compressed and of an atom displaced; return what is wrong with students.
 
+    What is wrong with a model stands beside its curve as well, as ``flaws``.
+
     Compression begins at the model's own equilibrium volume, or where it has none at the given one. Force constants
     are those of an atom and its images, in double precision. What is wrong with the teacher is said where it is opened
     and where it labels, once for all students.
     """
-    import numpy as np
+    from distill.analysis.energy_volume import COMPRESSED, compressed_copies
+    from distill.potentials.interface.smoothness import DISPLACEMENTS, force_constants, in_double
 
-    from distill.analysis.energy_volume import COMPRESSED, compressed_copies, falls_at
-    from distill.potentials.interface.smoothness import DISPLACEMENTS, force_constants, in_double, is_smooth
-
-    wrong = []
+    wrong: list[str] = []
     for name, model in models.items():
         curve = result["curves"][name]
         volume = (curve["fit"]["volume"] or atoms.get_volume() / len(atoms)) * len(atoms)
@@ -259,20 +260,31 @@ def probe(atoms: Atoms, models: dict[str, Potential], result: dict[str, Any]) ->
         constants = force_constants(in_double(model).evaluate, atoms)
         curve["compressed"] = {"relative_volumes": list(COMPRESSED), "energies": energies.tolist()}
         curve["force_constants"] = {"displacements": list(DISPLACEMENTS), "values": constants.tolist()}
-        if name == "teacher":
-            continue
-        if (hole := falls_at(np.array(COMPRESSED), energies)) is not None:
-            wrong.append(
-                f"the {name}'s energy of {result['structure']} falls when it is compressed to {hole:g} of its volume: "
-                "dynamics that gets there collapses"
-            )
-        if not is_smooth(constants):
-            text = ", ".join(f"{k:.1f} at {u:g} Å" for u, k in zip(DISPLACEMENTS, constants, strict=True))
-            wrong.append(
-                f"the {name}'s force constant of an atom of {result['structure']} depends on the displacement "
-                f"({text}; eV/Å²): its phonons and relaxations near symmetric sites cannot be trusted"
-            )
+        curve["flaws"] = _flaws(result["structure"], energies, constants)
+        wrong += [f"the {name}'s {flaw}" for flaw in curve["flaws"] if name != "teacher"]
     return wrong
+
+
+def _flaws(structure: str, energies: Array, constants: Array) -> list[str]:
+    """Return what is wrong with the energies of compressed copies and the force constants of an atom."""
+    import numpy as np
+
+    from distill.analysis.energy_volume import COMPRESSED, falls_at
+    from distill.potentials.interface.smoothness import DISPLACEMENTS, is_smooth
+
+    flaws = []
+    if (hole := falls_at(np.array(COMPRESSED), energies)) is not None:
+        flaws.append(
+            f"energy of {structure} falls when it is compressed to {hole:g} of its volume: "
+            "dynamics that gets there collapses"
+        )
+    if not is_smooth(constants):
+        text = ", ".join(f"{k:.1f} at {u:g} Å" for u, k in zip(DISPLACEMENTS, constants, strict=True))
+        flaws.append(
+            f"force constant of an atom of {structure} depends on the displacement ({text}; eV/Å²): "
+            "its phonons and relaxations near symmetric sites cannot be trusted"
+        )
+    return flaws
 
 
 def brief(result: dict[str, Any]) -> dict[str, Any]:

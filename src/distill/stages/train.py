@@ -93,7 +93,7 @@ class Train(Stage):
         compile: Compile = False
         """Compile the network first (painn, tensornet), which takes about a minute: steps are then twice as fast."""
 
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 3
     section: ClassVar[str] = "students"
     inputs: ClassVar[InputSpecs] = {
         "train": {"distilled": "label.train", "refined": "check.train", "direct": "check.train"},

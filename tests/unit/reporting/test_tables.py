@@ -33,7 +33,8 @@ STUDENT = Model("painn", "distilled")
 
 def sentences(*rows, **parts) -> list[tuple[str, str]]:
     data = ReportData(name="x", metrics=rows, **parts)
-    return [(s.tone, s.text) for s in conclude(data, ErrorTable(rows)).sentences]
+    said = [(s.tone, s.text) for s in conclude(data, ErrorTable(rows)).sentences]
+    return [sentence for sentence in said if "one random seed" not in sentence[1]]
 
 
 def test_order_is_teacher_then_distilled_then_direct():
@@ -194,7 +195,8 @@ def test_a_paired_difference_decides_where_it_is_known():
         metrics=[ROW, DIRECT | {"value": 0.16, "low": 0.15, "high": 0.17}],
         gains={ROW["model"]: Difference(0.04, 0.01, 0.07)},
     )
-    (sentence,) = conclude(data, ErrorTable(data.metrics)).sentences
+    sentence, of_one_seed = conclude(data, ErrorTable(data.metrics)).sentences
+    assert of_one_seed.tone == "note" and of_one_seed.text.startswith("painn: one random seed")
     assert sentence.tone == "good"
     assert "by 40.0 [10.0–70.0] meV/Å where both are compared structure by structure" in sentence.text
 
@@ -262,6 +264,24 @@ def test_the_lattice_constant_is_compared_with_the_teachers(report_data):
     teacher, student = (c.fit.lattice_constant(8) for c in curves)
     assert tone == "note"
     assert f"{100 * (student / teacher - 1):+.1f} %".replace("-", "−") in text
+
+
+HOLE = "energy of diamond Si falls when it is compressed to 0.45 of its volume"
+
+
+@pytest.mark.parametrize(
+    ("variant", "flaws", "tone", "said"),
+    [
+        ("refined", (HOLE,), "bad", f"its {HOLE}."),
+        ("direct", (HOLE,), "note", f"its {HOLE}."),
+        ("refined", (), "good", "the energy of diamond silicon rises down to 0.35 of its volume, and is smooth"),
+    ],
+)
+def test_what_compression_and_displaced_atoms_showed_counts(report_data, variant, flaws, tone, said):
+    curve = replace(report_data.energy_volume[0], of=Model("painn", variant), flaws=flaws)
+    ((found, text),) = sentences(energy_volume=[curve])
+    assert found == tone
+    assert text.startswith(f"painn, {variant}: {said}")
 
 
 def test_what_the_direct_student_does_better_is_said():

@@ -31,7 +31,7 @@ def test_a_hole_and_a_tip_are_named(painn: Potential, run: EnergyVolume) -> None
     curve = result["curves"]["student"]
     hole = falls_at(np.array(COMPRESSED), np.array(curve["compressed"]["energies"]))
     assert hole is not None and not is_smooth(np.array(curve["force_constants"]["values"]))
-    assert len(wrong) == 2
+    assert wrong == [f"the student's {flaw}" for flaw in curve["flaws"]] and len(wrong) == 2
     assert f"the student's energy of diamond Si falls when it is compressed to {hole:g} of its volume" in wrong[0]
     assert "force constant of an atom of diamond Si depends on the displacement" in wrong[1]
 

@@ -2,9 +2,9 @@
 
 A network trained near equilibrium may attract atoms that come too close, and dynamics then collapses. The universal
 potential of Ziegler, Biersack and Littmark (*The Stopping and Range of Ions in Solids*, 1985) is added below 0.95 of
-the sum of the covalent radii, and in full below half of it. So it reaches what compression brings about: in diamond at
-a third of its volume neighbours are at 0.74 of that sum. Most crystals and single bonds are longer (Si-Si 1.06, O-H
-0.99); where bonds are shorter (W-W 0.85, N≡N 0.77), the network learns what is left.
+the sum of the covalent radii, and in full below 0.65 of it. So it reaches what compression brings about: in diamond at
+half of its volume neighbours are at 0.84 of that sum, at a third at 0.74. Most crystals and single bonds are longer
+(Si-Si 1.06, O-H 0.99); where bonds are shorter (W-W 0.85, N≡N 0.77), the network learns what is left.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ SCREENING_LENGTH = 0.8854 * 0.529177
 AMPLITUDES = (0.18175, 0.50986, 0.28022, 0.02817)
 EXPONENTS = (3.19980, 0.94229, 0.40290, 0.20162)
 
-INNER = 0.5
+INNER = 0.65
 """Below this multiple of the sum of covalent radii the repulsion acts in full."""
 
 OUTER = 0.95
