@@ -40,8 +40,10 @@ def kept_for(torch: str) -> Path:
 
 
 os.environ["OMP_NUM_THREADS"] = "1"  # small tensors gain nothing from more, and results stay comparable
-# A job in the background of a shell ignores interrupts, as its children then do.
+# A job in the background of a shell ignores signals from the keyboard, one under nohup SIGHUP, as its children then do.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+for ignored in (signal.SIGQUIT, signal.SIGHUP):
+    signal.signal(ignored, signal.SIG_DFL)
 KEPT = kept_for(version("torch"))
 os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(KEPT))
 

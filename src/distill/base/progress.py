@@ -7,6 +7,7 @@ task in ``progress.json`` of its working folder, from where the runner draws bar
 from __future__ import annotations
 
 import json
+import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -111,7 +112,8 @@ class Phase:
 class FileProgress(Progress):
     """Keeps the newest record in a file, at most every ``interval`` seconds.
 
-    The seconds worked are carried on from a file that an interrupted attempt left.
+    The seconds worked are carried on from a file that an interrupted attempt left. A process that is forked from the one
+    that made this writes nothing.
     """
 
     def __init__(self, path: Path, interval: float = 0.4) -> None:
@@ -121,6 +123,7 @@ class FileProgress(Progress):
         self._before = earlier.elapsed if earlier else 0.0
         self._start = time.monotonic()
         self._last = -interval
+        self._process = os.getpid()
 
     @property
     def elapsed(self) -> float:
@@ -130,7 +133,7 @@ class FileProgress(Progress):
     def publish(self, record: Record, force: bool = False) -> None:
         """Write the record by rename, so that a reader never sees half of it."""
         now = time.monotonic()
-        if not force and now - self._last < self.interval:
+        if os.getpid() != self._process or (not force and now - self._last < self.interval):
             return
         self._last = now
         record.elapsed = self.elapsed

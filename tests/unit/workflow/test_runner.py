@@ -167,7 +167,8 @@ def steps_done(toy: Toy) -> int:
     return path.read_text().count("step") if path.exists() else 0
 
 
-SLOW = ("--set", "count.steps=12", "--set", "count.pause_s=0.15")
+STEPS, PAUSE_S = 40, 0.1
+SLOW = ("--set", f"count.steps={STEPS}", "--set", f"count.pause_s={PAUSE_S}")
 
 
 @pytest.mark.slow
@@ -192,12 +193,12 @@ def test_a_run_that_is_ended_continues_where_it_stood(toy: Toy, send: signal.Sig
     code, said = toy.call("run", "toy.yaml", *SLOW)
     assert code == 0 and "count: continues" in said
     steps = [line for line in toy.trace() if line.startswith("step")]
-    assert len(steps) <= 13  # at most the step that was under way is repeated
-    result = run(toy, "count.steps=12", "count.pause_s=0.15")
+    assert len(steps) <= STEPS + 1  # at most the step that was under way is repeated
+    result = run(toy, f"count.steps={STEPS}", f"count.pause_s={PAUSE_S}")
     assert result.ran == ()
-    assert float((toy.runs / "toy" / "count.txt").read_text()) == 2 * (1 + 2 + 3) + 12
-    # Work of both attempts: 12 steps of 0.15 s.
-    assert result.summary["tasks"]["count"]["wall_s"] > 12 * 0.15 * 0.8
+    assert float((toy.runs / "toy" / "count.txt").read_text()) == 2 * (1 + 2 + 3) + STEPS
+    # Work of both attempts.
+    assert result.summary["tasks"]["count"]["wall_s"] > STEPS * PAUSE_S * 0.8
 
 
 NO_FLOCK = """
@@ -227,7 +228,7 @@ def test_a_killed_run_continues_where_the_file_system_has_no_locks(toy: Toy, mon
     code, said = toy.call("run", "toy.yaml", *SLOW)
     assert code == 0 and "count: continues" in said
     assert f"the lock of process {worker}, which is dead, was removed" in (folder / "log.txt").read_text()
-    assert len(steps_of(toy)) <= 13 and not lock.exists()
+    assert len(steps_of(toy)) <= STEPS + 1 and not lock.exists()
 
 
 def steps_of(toy: Toy) -> list[str]:

@@ -106,7 +106,7 @@ def test_a_class_of_the_users_is_a_student(tmp_path: Path, monkeypatch: pytest.M
     assert potential.model.symbols == ["Si"] and potential.cutoff == 3.5
     assert check_potential(potential) == []
     save(potential, tmp_path / "saved", {})
-    again = load(tmp_path / "saved")
+    again = load(tmp_path / "saved", trust_code=True)
     frames = Frames.from_atoms([silicon])
     assert again.evaluate(frames).energy == potential.evaluate(frames).energy
 
@@ -117,7 +117,7 @@ def test_a_class_of_the_users_is_a_student(tmp_path: Path, monkeypatch: pytest.M
         ("no_such_module:Net", {}, "no module 'no_such_module'"),
         ("own_student:Missing", {}, "no class 'Missing'"),
         ("own_student:Mine", {"depth": 3}, "cannot be made"),
-        ("own_student:NoModel", {}, "not a graph-pes model"),
+        ("own_student:NoModel", {}, "not a class of graph-pes models"),
         ("own_student:", {}, "names no class"),
     ],
 )

@@ -151,8 +151,9 @@ def test_agrees_with_its_own_calculator(interpreter: str, expected: dict[str, np
     assert worker.restarts == 1
     assert "sevenn " in teacher.origin["versions"]
     save(teacher, tmp_path / "teacher", {})
+    environment = getattr(teacher.settings, "environment", None)
     del teacher, worker
-    loaded = load(tmp_path / "teacher")
+    loaded = load(tmp_path / "teacher", environment=environment)
     assert loaded.architecture == "sevennet-0" and loaded.elements == POTENTIALS["sevennet-0"].elements
     agrees(loaded.evaluate(frames), expected)
 
