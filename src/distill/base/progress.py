@@ -112,8 +112,8 @@ class Phase:
 class FileProgress(Progress):
     """Keeps the newest record in a file, at most every ``interval`` seconds.
 
-    The seconds worked are carried on from a file that an interrupted attempt left. Only the process that made this writes,
-    none that was forked from it.
+    The seconds worked are carried on from a file that an interrupted attempt left. Only the process that made this
+    writes, none that was forked from it.
     """
 
     def __init__(self, path: Path, interval: float = 0.4) -> None:

@@ -28,6 +28,7 @@ PACKAGES = (
     "ase",
     "graph-pes",
     "chgnet",
+    "diep",
     "lightning",
     "vesin",
     "pydantic",
