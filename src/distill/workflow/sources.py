@@ -43,10 +43,10 @@ def fingerprint(codes: Iterable[Code]) -> dict[str, str]:
             named = [module]
             if code.environment is None:
                 found |= _installed(module, path, recorded=True)
-        for name, source in _sources(named, path).items():
-            found |= {name: hash_file(source)} if source else {}
+        sources = _sources(named, path)
+        found |= {name: hash_file(source) for name, source in sources.items() if source}
         if code.environment is None:
-            for name in _packages(named, path):
+            for name in {name.partition(".")[0] for name, source in sources.items() if source is None}:
                 found |= _installed(name, path, recorded=False)
     return dict(sorted(found.items()))
 
@@ -71,11 +71,6 @@ def _sources(named: Sequence[str], path: Sequence[str]) -> dict[str, Path | None
         package = spec is not None and spec.submodule_search_locations is not None
         waiting += sorted(imported(source.read_bytes(), name, package))
     return found
-
-
-def _packages(named: Sequence[str], path: Sequence[str]) -> set[str]:
-    """Return the top-level names of all that the user's modules import and that is not theirs."""
-    return {name.partition(".")[0] for name, source in _sources(named, path).items() if source is None}
 
 
 def find(name: str, path: Sequence[str]) -> ModuleSpec | None:
