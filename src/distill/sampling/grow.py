@@ -100,7 +100,6 @@ def _run(
         log.append(pool.fill())
         _report(phase, pool.trees)
         if not len(pool):
-            log.append(pool.held_back())
             log.mark({"stretch": stretch, "walkers": []})
             return
         log.append(pool.advance(predict, relaxer))

@@ -38,7 +38,6 @@ class WalkerPool:
         self.seconds = 0.0
         self._walkers: list[Walker] = []
         self._attempts = Attempts()
-        self._doubtful: list[Record] = []
         self._under_way = 0
         self._surrogate: Predictor | None = None
         self._parent_energies: dict[tuple[int, int], float] = {}
@@ -91,9 +90,6 @@ class WalkerPool:
     def advance(self, teacher: Predictor, surrogate: Predictor | None) -> list[Record]:
         """Evaluate every walker once and move it on; return records of the proposals that ended.
 
-        Those on which the teacher failed are held back until it has answered again: where it is given up instead, they
-        are not in the journal, and growth continues as if it had not been asked.
-
         Args:
             teacher: gives labels and decides what is kept.
             surrogate: relaxes in the teacher's place; None where the teacher does all.
@@ -112,28 +108,23 @@ class WalkerPool:
         records: list[Record] = []
         staying: list[Walker] = []
         for walker, evaluation, parent, by_teacher in evaluated:
-            if by_teacher and not evaluation.failure:
-                records += self.held_back()
             ended = walker.advance(evaluation, parent, by_teacher, self.separation)
             if ended is None:
                 staying.append(walker)
             else:
-                kept = self._doubtful if ended.outcome == "failed" else records
-                kept.append(ended.to_record(walker.tree.index))
+                records.append(ended.to_record(walker.tree.index))
                 walker.tree.end(ended)
         self._walkers = [walker for walker in staying if not walker.tree.stuck]
         self._under_way = sum(len(walker.positions) for walker in self._walkers)
         return records
 
-    def held_back(self) -> list[Record]:
-        """Return the records that were held back, and hold none any longer."""
-        records, self._doubtful = self._doubtful, []
-        return records
-
     @property
     def certain(self) -> bool:
-        """Whether nothing is held back."""
-        return not self._doubtful
+        """Whether the teacher has answered since it last failed.
+
+        Until then no mark is made: where the teacher is given up instead, growth continues as if it had not been asked.
+        """
+        return self._attempts.in_a_row == 0
 
     def __len__(self) -> int:
         return len(self._walkers)
