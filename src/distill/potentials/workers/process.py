@@ -21,6 +21,7 @@ from types import ModuleType
 from typing import IO, Any
 
 from distill.base.errors import UserError, WorkError
+from distill.base.processes import DRAIN_S, kill_group, wait_for_end
 from distill.base.streams import say
 from distill.potentials.workers import calculator as calculator_worker
 from distill.potentials.workers import protocol
@@ -31,9 +32,6 @@ START_TIMEOUT = 120.0
 
 OPEN_TIMEOUT = 1800.0
 """Seconds that opening a model may take; some packages download their weights then."""
-
-DRAIN_S = 2.0
-"""Seconds that reading on may take, once a worker is dead, what it had answered before."""
 
 KEPT = 40
 """Lines of what a worker writes to its standard error that are kept for an error."""
@@ -282,10 +280,7 @@ def _listen(pipe: IO[bytes], answers: queue.Queue[dict[str, Any] | None]) -> Non
 
 def _wait(popen: subprocess.Popen[bytes], listening: threading.Thread, answers: queue.Queue[Any]) -> None:
     """Tell of a worker's death also where a process that it started keeps the pipe of its answers open."""
-    popen.wait()
-    with suppress(ProcessLookupError, PermissionError):
-        os.killpg(popen.pid, signal.SIGKILL)
-    listening.join(DRAIN_S)
+    wait_for_end(popen, listening)
     answers.put(None)
 
 
@@ -298,6 +293,5 @@ def _kill(popen: subprocess.Popen[bytes], owner: int) -> None:
     """End a worker and every process that it started; a fork of the starter leaves it alone."""
     if os.getpid() != owner:
         return
-    with suppress(ProcessLookupError, PermissionError):
-        os.killpg(popen.pid, signal.SIGKILL)
+    kill_group(popen)
     popen.wait()

@@ -21,6 +21,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from distill.base.errors import DistillError, WorkError
+from distill.base.processes import DRAIN_S, kill_group, wait_for_end
 from distill.workflow.executors.base import Executor, ExecutorSettings, Outcome
 from distill.workflow.machine import has_nvidia_driver, usable_cores
 from distill.workflow.store import LOG, Store
@@ -33,10 +34,6 @@ ALLOCATOR = {
 }
 """Makes glibc keep the memory of freed tensors. Otherwise it goes back to the system after every operation and comes
 again as cold pages, which costs a network of small tensors on a CPU up to 40 % of its time."""
-
-
-DRAIN_S = 2.0
-"""Seconds that reading on may take, once a worker is dead, what it had answered before."""
 
 
 class LocalSettings(ExecutorSettings):
@@ -80,9 +77,7 @@ class _Worker:
 
     def _wait(self, listening: threading.Thread) -> None:
         """Tell of the worker's death also where a process that it started keeps the pipe of its answers open."""
-        self._process.wait()
-        self._kill_group()
-        listening.join(DRAIN_S)
+        wait_for_end(self._process, listening)
         self._answers.put((self, None))
 
     def tell(self, message: dict[str, Any]) -> None:
@@ -94,12 +89,8 @@ class _Worker:
 
     def kill(self) -> None:
         """End the worker and every process that it started."""
-        self._kill_group()
+        kill_group(self._process)
         self._process.wait()
-
-    def _kill_group(self) -> None:
-        with suppress(ProcessLookupError, PermissionError):
-            os.killpg(self._process.pid, signal.SIGKILL)
 
     def how_it_died(self) -> str:
         """Return how the process ended, e.g. ``was killed by SIGKILL``, with the last thing it said, if any."""
