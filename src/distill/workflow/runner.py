@@ -130,8 +130,7 @@ def _look_through(plan: Plan, artifacts: Store) -> tuple[_State, list[str]]:
     """
     state, notes = _State([]), []
     for task in plan:
-        damaged = artifacts.damaged(task)
-        manifest = artifacts.sound(task)
+        manifest, damaged = artifacts.looked_through(task)
         if manifest is None:
             state.waiting.append(task)
         else:

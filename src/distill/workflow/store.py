@@ -87,7 +87,12 @@ class Store:
 
     def sound(self, key: Keyed) -> Manifest | None:
         """Return an artifact's manifest if every file that anybody reads is as it was written, else None."""
-        return None if set(self.damaged(key)) - {LOG} else self.manifest(key)
+        return self.looked_through(key)[0]
+
+    def looked_through(self, key: Keyed) -> tuple[Manifest | None, tuple[str, ...]]:
+        """Return what :meth:`sound` and :meth:`damaged` do, of one look at the artifact."""
+        damaged = self.damaged(key)
+        return None if set(damaged) - {LOG} else self.manifest(key), damaged
 
     def is_interrupted(self, key: Keyed) -> bool:
         """Return whether an unfinished attempt left something to continue from."""
