@@ -145,6 +145,15 @@ def error_table(
     return rows
 
 
+def mean_absolute_errors(reference: Frames, predicted: Frames) -> dict[str, float]:
+    """Return the mean absolute error of each quantity that both labellings have, without intervals.
+
+    Names and units are those of :func:`error_table`; what has no label in ``reference`` does not count.
+    """
+    compared = {name: np.abs(y_hat - y) for name, y, y_hat, _ in _values(reference, predicted)}
+    return {name: float(errors.mean()) for name, errors in compared.items() if len(errors)}
+
+
 @dataclass(frozen=True)
 class Difference:
     """How much larger one model's mean absolute force error is than another's, eV/Å, with its interval.

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 
+from distill.analysis.errors import mean_absolute_errors
 from distill.structures.frames import Frames
 
 LARGER = 1.05
 """How many times larger an error has to be to count; less comes of a trade of energies for forces."""
+
+JUDGED = {"energy_per_atom": ("energies", "meV/atom"), "forces": ("forces", "meV/Å")}
+"""Quantities that are looked at, with their names and units in the sentence."""
 
 
 def worsened(truth: Frames, before: Frames, after: Frames) -> list[str]:
@@ -18,25 +22,11 @@ def worsened(truth: Frames, before: Frames, after: Frames) -> list[str]:
         before: what the potential predicted of them before the fit.
         after: and after it.
     """
-    errors = [dict(zip(("energies", "forces"), _errors(truth, guess), strict=True)) for guess in (before, after)]
-    units = {"energies": "meV/atom", "forces": "meV/Å"}
+    old, new = (mean_absolute_errors(truth, guess) for guess in (before, after))
     return [
-        f"fine-tuning made the {name} of the validation structures worse: {1000 * old:.3g} {units[name]} before, "
-        f"{1000 * new:.3g} after; lower the learning rate, bring more structures, or set teacher.finetune: null"
-        for name, old in errors[0].items()
-        if not (new := errors[1][name]) <= LARGER * old and np.isfinite(old)
+        f"fine-tuning made the {name} of the validation structures worse: {1000 * old[quantity]:.3g} {unit} before, "
+        f"{1000 * new[quantity]:.3g} after; lower the learning rate, bring more structures, or set "
+        "teacher.finetune: null"
+        for quantity, (name, unit) in JUDGED.items()
+        if np.isfinite(old.get(quantity, np.nan)) and not new[quantity] <= LARGER * old[quantity]
     ]
-
-
-def _errors(truth: Frames, guess: Frames) -> tuple[float, float]:
-    """Return the mean absolute errors of the energies per atom, eV, and of the forces, eV/Å; 0 without labels."""
-    energies = np.abs(truth.energy_per_atom - guess.energy_per_atom) if truth.energy is not None else np.zeros(1)
-    forces = np.abs(np.asarray(truth.forces) - np.asarray(guess.forces)) if truth.forces is not None else np.zeros(1)
-    known = truth.energy is None or np.isfinite(np.asarray(truth.energy))
-    labelled = truth.forces is None or np.isfinite(np.asarray(truth.forces))
-    return _mean(energies, known), _mean(forces, labelled)
-
-
-def _mean(errors: np.ndarray, known: np.ndarray | bool) -> float:
-    counted = errors[np.broadcast_to(known, errors.shape)]
-    return float(counted.mean()) if len(counted) else 0.0
