@@ -54,8 +54,7 @@ class WalkerPool:
             walker = propose(tree, record["number"], self.seed)
             walker.take_up(record)
             tree.schedule.begin(walker.number)
-            self._walkers.append(walker)
-            self._under_way += len(tree.numbers)
+            self._enter(walker)
         self._surrogate = surrogate
         self._parent_energies = {(tree, index): float(energy) for tree, index, energy in under_way["parents"]}
 
@@ -79,13 +78,16 @@ class WalkerPool:
             tree.schedule.begin(number)
             fault = walker.fault(walker.positions, self.separation)
             if fault is None:
-                self._walkers.append(walker)
-                self._under_way += len(tree.numbers)
+                self._enter(walker)
                 return True
             ended = walker.ended(fault)
             records.append(ended.to_record(tree.index))
             tree.end(ended)
         return False
+
+    def _enter(self, walker: Walker) -> None:
+        self._walkers.append(walker)
+        self._under_way += len(walker.positions)
 
     def advance(self, teacher: Predictor, surrogate: Predictor | None) -> list[Record]:
         """Evaluate every walker once and move it on; return records of the proposals that ended.

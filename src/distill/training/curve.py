@@ -61,3 +61,8 @@ class FitResult:
 def write_curve(path: Path, curve: list[Point]) -> None:
     """Write one row per validation; the columns are the fields of :class:`Point`."""
     write_table(path, [f.name for f in fields(Point)], (asdict(point) for point in curve))
+
+
+def began_anew(path: Path) -> str:
+    """Return the sentence on a fit whose state on disk could not be continued from."""
+    return f"{path.name}, from which the fit would have continued, was damaged: it began anew"

@@ -44,7 +44,7 @@ class PackagedWeights(Architecture):
         Raises:
             UserError: the installed package has no such weights.
         """
-        import torch
+        from distill.potentials.interface.tensors import read_tensors
 
         package = cls.requires[0]
         path = package_folder(package, cls.install) / cls.weights
@@ -54,7 +54,7 @@ class PackagedWeights(Architecture):
                 where=f"potential {cls.name}",
                 remedy=f"Run: {cls.upgrade}",
             )
-        published = torch.load(path, map_location="cpu", weights_only=True)
+        published = read_tensors(path)
         potential.get_submodule("network").load_state_dict(cls.state(published), strict=True)
         potential.origin = {
             "weights": f"{package} {version(package)}: {cls.weights}",

@@ -26,7 +26,7 @@ from distill.base.random import stream
 from distill.training.ace.axes import Axes
 from distill.training.ace.evaluations import Evaluations
 from distill.training.ace.settings import BFGS, Batches
-from distill.training.curve import FitResult, Point, write_curve
+from distill.training.curve import FitResult, Point, began_anew, write_curve
 
 WORSE = 3.0
 """A phase that makes the largest error so many times larger is undone."""
@@ -227,7 +227,7 @@ class Fit:
             return State.load(path)
         state = State.start(start)
         if path.exists():
-            state.warnings.append(f"{path.name}, from which the fit would have continued, was damaged: it began anew")
+            state.warnings.append(began_anew(path))
         return state
 
     def run(self, progress: Progress) -> State:

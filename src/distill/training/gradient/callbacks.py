@@ -17,7 +17,7 @@ from distill.base.files import is_whole_zip, replacing
 from distill.base.progress import Phase
 from distill.potentials.interface.potential import Potential
 from distill.potentials.interface.tensors import read_tensors
-from distill.training.curve import FitResult, Point, write_curve
+from distill.training.curve import FitResult, Point, began_anew, write_curve
 from distill.training.gradient.module import FitModule
 
 FAR = 10.0
@@ -139,9 +139,7 @@ class Checkpoint(pl.Callback):
         last = self.work / self.LAST
         if last.exists() and not (is_whole_zip(last) and self._left().get("best")):
             last.unlink()
-            self.result.warnings.append(
-                f"{last.name}, from which the fit would have continued, was damaged: it began anew"
-            )
+            self.result.warnings.append(began_anew(last))
 
     def _left(self) -> dict[str, Any]:
         """Return what the last state on disk says of this callback; nothing where it is not all numbers and texts."""
