@@ -118,8 +118,7 @@ def _close_in_group(
     metric, scale = _metric(cells)
     found: list[tuple[Array, Array]] = []
     reach = np.sqrt(prints.shape[1]) * threshold
-    many = nearest is not None and len(prints) > WHOLE
-    for i, j in _likest(prints, reach, nearest) if many and nearest else _alike(prints, reach):
+    for i, j in _likest(prints, reach, nearest) if nearest and len(prints) > WHOLE else _alike(prints, reach):
         keep = np.abs(metric[i] - metric[j]).max(axis=1) < _CELL * scale[i]
         i, j = i[keep], j[keep]
         most = max(_CHUNK, _ATOMS // numbers.shape[1])
