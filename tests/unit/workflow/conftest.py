@@ -12,5 +12,6 @@ from toy_folder import Toy
 def toy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Toy:
     """Return the toy recipe in a folder of its own."""
     monkeypatch.setenv("TOY_TRACE", str(tmp_path / "trace.txt"))
+    monkeypatch.setenv("TOY_HOLD", str(tmp_path / "hold"))
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     return Toy(tmp_path)

@@ -100,10 +100,10 @@ def test_bars_are_drawn_on_any_terminal(toy: Toy, case: str) -> None:
 
 
 def start(
-    toy: Toy, *before: str, setting: str = "pause_s=0.4", until: str = "step 0"
+    toy: Toy, *before: str, until: str = "step 0", settings: tuple[str, ...] = ()
 ) -> tuple[subprocess.Popen[str], list[int]]:
-    """Start a run that takes a while; return it at work, and its workers."""
-    command = [*before, *shlex.split(RUN), "--set", f"count.{setting}"]
+    """Start a run that stands still at its work; return it there, and its workers."""
+    command = [*before, *shlex.split(RUN), *settings]
     pipe = subprocess.PIPE
     process = subprocess.Popen(
         command, cwd=toy.folder, stdin=pipe, stdout=pipe, stderr=pipe, text=True, start_new_session=True
@@ -149,11 +149,14 @@ SIGNALS = {
 @pytest.mark.parametrize("case", SIGNALS)
 def test_a_signal_ends_the_run_and_its_workers_or_nothing(toy: Toy, case: str) -> None:
     signals, status = SIGNALS[case]
-    process, workers = start(toy)
-    assert workers
-    for number in signals:
-        os.killpg(process.pid, number)
-        time.sleep(0.1)
+    with toy.held(0):
+        process, workers = start(toy)
+        assert workers
+        for number in signals:
+            os.killpg(process.pid, number)
+            time.sleep(0.1)
+        if status:
+            process.wait(LIMIT_S)
     out, error = process.communicate(timeout=LIMIT_S)
     assert process.returncode == status, error
     assert all(ends(worker) for worker in workers)
@@ -163,8 +166,10 @@ def test_a_signal_ends_the_run_and_its_workers_or_nothing(toy: Toy, case: str) -
 
 
 def test_a_run_under_nohup_outlives_its_terminal(toy: Toy) -> None:
-    process, _ = start(toy, "nohup")
-    process.send_signal(signal.SIGHUP)
+    with toy.held(0):
+        process, _ = start(toy, "nohup")
+        process.send_signal(signal.SIGHUP)
+        time.sleep(0.1)
     out, error = process.communicate(timeout=LIMIT_S)
     assert (process.returncode, "table.csv" in out) == (0, True), error
 
@@ -172,7 +177,7 @@ def test_a_run_under_nohup_outlives_its_terminal(toy: Toy) -> None:
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGKILL])
 def test_a_worker_that_is_stuck_in_compiled_code_ends_with_its_run(toy: Toy, number: signal.Signals) -> None:
     """It keeps the interpreter's lock, so that none of its own threads can notice; it held the lock of the store."""
-    process, workers = start(toy, setting="fail=stuck", until="count")
+    process, workers = start(toy, until="count", settings=("--set", "count.fail=stuck"))
     time.sleep(0.5)
     os.killpg(process.pid, number)
     process.communicate(timeout=LIMIT_S)
@@ -206,17 +211,19 @@ DRAWN = {"TERM": "xterm", "COLUMNS": "200"}
 
 def test_a_run_that_waits_for_another_says_for_whom(toy: Toy) -> None:
     """The artifact's lock is held by a worker of the first run; the second shows it until that one is done."""
-    first, workers = start(toy, setting="pause_s=3")
-    here, there = pty.openpty()
-    line = [*shlex.split(RUN), "--set", "count.pause_s=3"]
-    second = subprocess.Popen(line, cwd=toy.folder, stdout=subprocess.DEVNULL, stderr=there, env=os.environ | DRAWN)
-    os.close(there)
-    shown = b""
-    while b"held by" not in shown:
-        shown += os.read(here, 65536)
-    second.terminate()
-    second.wait(LIMIT_S)
-    os.close(here)
-    first.kill()
-    first.communicate()
+    with toy.held(0):
+        first, workers = start(toy)
+        here, there = pty.openpty()
+        second = subprocess.Popen(
+            shlex.split(RUN), cwd=toy.folder, stdout=subprocess.DEVNULL, stderr=there, env=os.environ | DRAWN
+        )
+        os.close(there)
+        shown = b""
+        while b"held by" not in shown:
+            shown += os.read(here, 65536)
+        second.terminate()
+        second.wait(LIMIT_S)
+        os.close(here)
+        first.kill()
+        first.communicate()
     assert f"held by process {workers[0]} on {os.uname().nodename} since 2".encode() in shown

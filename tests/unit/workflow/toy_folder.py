@@ -5,7 +5,8 @@ from __future__ import annotations
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +36,21 @@ class Toy:
         lines = path.read_text().splitlines() if path.exists() else []
         path.unlink(missing_ok=True)
         return lines
+
+    @contextmanager
+    def held(self, step: int) -> Iterator[None]:
+        """Runs stand still within this step of their counting until the block is left."""
+        hold = self.folder / "hold"
+        part = hold.with_suffix(".part")
+        part.write_text(str(step))
+        part.rename(hold)
+        yield
+        hold.unlink()
+
+    def steps_begun(self) -> int:
+        """How many steps of counting were begun since the last look."""
+        path = self.folder / "trace.txt"
+        return path.read_text().count("step") if path.exists() else 0
 
     def start(self, *arguments: str) -> subprocess.Popen[str]:
         """Start the command line in the recipe's folder."""

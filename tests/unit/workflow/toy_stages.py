@@ -2,7 +2,8 @@
 
 ``read`` takes a file, ``count`` works step by step and keeps a journal, ``fit`` fans out over students, variants and
 seeds, ``judge`` follows ``fit``, and ``total`` collects. Every start of a stage's work is one line in the file that the
-variable TOY_TRACE names.
+variable TOY_TRACE names. ``count`` stands still while there is a file where the variable TOY_HOLD says: a test that
+sends a signal to a run at work holds it there, and no test is a race against the clock.
 """
 
 from __future__ import annotations
@@ -51,6 +52,14 @@ def trace(word: str) -> None:
     if "TOY_TRACE" in os.environ:
         with open(os.environ["TOY_TRACE"], "a") as file:
             file.write(word + "\n")
+
+
+def stand_still(step: int) -> None:
+    """Wait while the file that says so is there and has a number not above this step."""
+    hold = Path(os.environ.get("TOY_HOLD", "no such file"))
+    with suppress(FileNotFoundError):
+        while step >= int(hold.read_text()):
+            time.sleep(0.01)
 
 
 class DataSection(StageSettings):
@@ -111,6 +120,7 @@ class Count(Stage):
             for step in range(done, settings.steps):
                 trace(f"step {step}")
                 time.sleep(settings.pause_s)
+                stand_still(step)
                 with journal.open("a") as file:
                     file.write(f"{step}\n")
                 phase.advance()
