@@ -49,7 +49,7 @@ class LossSettings(BaseSettings):
     atomic_energy: float = Field(0.0, ge=0)
     """Weight of the teacher's energies of single atoms (eV); needs synthetic.atomic_energies."""
     hessian: float = Field(0.0, ge=0)
-    """Weight of rows of the teacher's Hessian (eV/Å²); needs synthetic.hessian_rows, and steps cost three times."""
+    """Weight of the teacher's Hessian times a vector (eV/Å²); needs synthetic.hessian, and steps cost three times."""
     kind: Literal["huber", "mae", "rmse"] = "huber"
     """huber: quadratic for small residuals, linear for large ones; mae: mean absolute; rmse: root mean square."""
     huber: float = Field(0.05, gt=0)

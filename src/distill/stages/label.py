@@ -6,10 +6,11 @@ both sides.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from distill.stages.base import InputSpecs, Job, Paths, Stage, StageSettings, Summary
 
@@ -35,9 +36,18 @@ class Label(Stage):
         """Add the DFT structures themselves, with the teacher's labels."""
         atomic_energies: bool = False
         """Note the teacher's energy of every atom too, for students whose loss weighs them."""
-        hessian_rows: bool = False
-        """Note one row of the teacher's Hessian for each structure, for students whose loss weighs them; each costs two
-        evaluations."""
+        hessian: Literal["rows", "random"] | None = None
+        """Note the product of the teacher's Hessian with one vector for each structure, for students whose loss weighs
+        it; each costs two evaluations. rows: one coordinate of one atom is displaced; random: all coordinates, each by
+        plus or minus the same."""
+
+        renamed: ClassVar[Mapping[str, str]] = {"hessian_rows": "hessian"}
+
+        @field_validator("hessian", mode="before")
+        @classmethod
+        def _rows_or_none(cls, given: object) -> object:
+            """Take the former true and false of ``hessian_rows``."""
+            return {True: "rows", False: None}[given] if isinstance(given, bool) else given
 
     version: ClassVar[int] = 5
     section: ClassVar[str] = "synthetic"
@@ -96,15 +106,15 @@ class Label(Stage):
         from distill.potentials.interface.saving import open_saved
         from distill.training.targets import Targets, make_targets
 
-        if not (settings.atomic_energies or settings.hessian_rows):
+        if not (settings.atomic_energies or settings.hessian):
             return Targets()
-        work = len(structures) * (settings.atomic_energies + 2 * settings.hessian_rows)
+        work = len(structures) * (settings.atomic_energies + 2 * (settings.hessian is not None))
         with job.progress.phase("noting further targets", work, "evaluation") as phase:
             return make_targets(
                 open_saved(teacher, job.device, job.consent),
                 structures,
                 atomic_energies=settings.atomic_energies,
-                hessian_rows=settings.hessian_rows,
+                hessian=settings.hessian,
                 seed=job.seed,
                 phase=phase,
             )

@@ -59,15 +59,16 @@ class NeedsTargets(StageSettings):
     """Which further labels the synthetic structures have; a loss that weighs others is refused."""
 
     atomic_energies: bool
-    hessian_rows: bool
+    hessian: Literal["rows", "random"] | None
 
     @model_validator(mode="after")
     def _targets_are_made(self) -> Self:
         if (loss := getattr(self, "loss", None)) is None:
             return self
-        for term, made in (("atomic_energy", "atomic_energies"), ("hessian", "hessian_rows")):
+        for term, made, value in (("atomic_energy", "atomic_energies", "true"), ("hessian", "hessian", "random")):
             if getattr(loss, term) > 0 and not getattr(self, made):
-                raise ValueError(f"loss.{term} has a weight, but there are no such labels: set synthetic.{made}: true")
+                what = f"loss.{term} has a weight, but there are no such labels"
+                raise ValueError(f"{what}: set synthetic.{made}: {value}")
         return self
 
 
@@ -111,7 +112,7 @@ class Train(Stage):
     reads: ClassVar[Mapping[str, str]] = {
         "trainer": "trainer",
         "atomic_energies": "synthetic.atomic_energies",
-        "hessian_rows": "synthetic.hessian_rows",
+        "hessian": "synthetic.hessian",
     }
     hashed_labels: ClassVar[tuple[str, ...]] = ("variant", "seed")
 

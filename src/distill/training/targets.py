@@ -1,15 +1,19 @@
-"""What a teacher offers a student besides energies, forces and stresses: energies of atoms, and rows of the Hessian.
+"""What a teacher offers a student besides energies, forces and stresses: energies of atoms, and how forces change.
 
 The energies of atoms tell a student how the teacher divides the energy of a structure (S. Matin et al., Digital
-Discovery 4, 2502 (2025), arXiv:2502.05379); rows of the Hessian tell it how forces change (I. Amin et al., ICLR 2025,
-arXiv:2501.09009). A row is taken by central differences of forces, so that it costs two evaluations, for teachers and
-students alike, and no further derivatives.
+Discovery 4, 2502 (2025), arXiv:2502.05379). The product of the Hessian with one vector for each structure tells it how
+forces change: the vector, the *probe*, displaces one atom along an axis (a row of the Hessian, I. Amin et al., ICLR
+2025, arXiv:2501.09009) or all atoms at once, each coordinate by plus or minus one (a Rademacher vector, as in
+Hutchinson's estimate of a trace: the expected squared product is the sum of the squares of the whole Hessian). It is
+taken by central differences of forces, so that it costs two evaluations, for teachers and students alike, and no
+further derivatives.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import torch
@@ -22,6 +26,8 @@ from distill.base.random import stream
 from distill.potentials.interface.potential import Potential
 from distill.structures.frames import Frames
 
+Probes = Literal["rows", "random"]
+
 STEP = 0.01
 """Å by which an atom is displaced either way: small against its vibrations, large against the rounding of forces."""
 
@@ -32,8 +38,9 @@ class Targets:
 
     Attributes:
         atomic_energy: ``[N]`` eV.
-        probe: for each structure one atom's unit vector, the row of the Hessian that was taken, ``[N, 3]``.
-        response: that row, the derivatives of all forces with respect to this displacement, negated: ``[N, 3]`` eV/Å².
+        probe: for each structure the vector that its Hessian was multiplied by, ``[N, 3]``.
+        response: the product, the derivatives of all forces with respect to this displacement, negated: ``[N, 3]``
+            eV/Å².
     """
 
     atomic_energy: Array | None = None
@@ -54,17 +61,17 @@ class Targets:
 
 
 def make_targets(
-    potential: Potential, frames: Frames, *, atomic_energies: bool, hessian_rows: bool, seed: int, phase: Phase
+    potential: Potential, frames: Frames, *, atomic_energies: bool, hessian: Probes | None, seed: int, phase: Phase
 ) -> Targets:
-    """Return the targets that are asked for; ``phase`` counts evaluations: one for energies of atoms, two for a row.
+    """Return the targets that are asked for; ``phase`` counts evaluations: one for energies of atoms, two for a probe.
 
     Raises:
         UserError: energies of atoms are asked of a teacher that has none.
     """
     energies = atomic_energies_of(potential, frames, phase) if atomic_energies else None
-    if not hessian_rows:
+    if hessian is None:
         return Targets(energies)
-    probe = choose_rows(frames, seed)
+    probe = draw_probes(frames, hessian, seed)
     return Targets(energies, probe, response_to(potential, frames, probe, phase))
 
 
@@ -88,8 +95,11 @@ def atomic_energies_of(potential: Potential, frames: Frames, phase: Phase) -> Ar
     return np.concatenate(found) if found else np.zeros(0)
 
 
-def choose_rows(frames: Frames, seed: int) -> Array:
-    """Return a unit vector of one atom of each structure, drawn at random, ``[N, 3]``."""
+def draw_probes(frames: Frames, kind: Probes, seed: int) -> Array:
+    """Return what displaces each structure, ``[N, 3]``: a unit vector of one atom, or plus or minus one everywhere."""
+    if kind == "random":
+        signs = stream(seed, "probes of the Hessian").integers(0, 2, (len(frames.numbers), 3))
+        return np.asarray(2.0 * signs - 1.0)
     probe = np.zeros((len(frames.numbers), 3))
     rng = stream(seed, "rows of the Hessian")
     atoms = frames.offsets[:-1] + rng.integers(0, frames.n_atoms)

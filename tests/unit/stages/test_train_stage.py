@@ -64,7 +64,7 @@ def refine(inputs: dict[str, Any], out: Path, **refine: Any) -> tuple[Any, dict[
     labels = {"student": "small", "variant": "refined", "seed": 0}
     raw = {"small": STUDENT | {"batch_size": 4, "average": 0.0, "refine": refine}}
     section = Train.section_type(raw).model_validate(raw)
-    values = Train.select(section, labels) | {"atomic_energies": False, "hessian_rows": False}
+    values = Train.select(section, labels) | {"atomic_energies": False, "hessian": None}
     out.mkdir(parents=True)
     job = Job(out, labels, hash="3" * 64)
     summary = Train().run(inputs, Train.settings_class(values, labels)(**values), job)

@@ -15,7 +15,7 @@ from distill.base.progress import Progress
 from distill.potentials.interface.batch import Batch
 from distill.potentials.interface.potential import Potential
 from distill.structures.frames import Frames
-from distill.training.targets import STEP, Targets, choose_rows, make_targets, response_to
+from distill.training.targets import STEP, Probes, Targets, draw_probes, make_targets, response_to
 
 
 class Springs(Potential):
@@ -55,7 +55,7 @@ def test_energies_of_atoms_add_up_and_are_saved(painn: Potential, frames: Frames
     with torch.no_grad():
         painn.reference_energies[14] = -5.0
     with Progress().phase("targets", 12, "evaluation") as phase:
-        made = make_targets(painn, frames, atomic_energies=True, hessian_rows=True, seed=0, phase=phase)
+        made = make_targets(painn, frames, atomic_energies=True, hessian="rows", seed=0, phase=phase)
         assert phase.record.done == 3 * len(frames)
     assert made.atomic_energy is not None and made.probe is not None and made.response is not None
     total = np.add.reduceat(made.atomic_energy, frames.offsets[:-1])
@@ -67,10 +67,26 @@ def test_energies_of_atoms_add_up_and_are_saved(painn: Potential, frames: Frames
     assert Targets.load(tmp_path / "none.npz") == Targets()
 
 
-def test_each_structure_has_one_row_and_the_seed_chooses_it(frames: Frames) -> None:
-    probe = choose_rows(frames, 3)
-    assert np.add.reduceat(np.abs(probe).sum(1), frames.offsets[:-1]).tolist() == [1.0] * len(frames)
-    assert np.array_equal(probe, choose_rows(frames, 3)) and not np.array_equal(probe, choose_rows(frames, 4))
+@pytest.mark.parametrize("kind", ["rows", "random"])
+def test_each_structure_has_one_probe_and_the_seed_draws_it(kind: Probes, frames: Frames) -> None:
+    probe = draw_probes(frames, kind, 3)
+    size = np.ones(len(frames)) if kind == "rows" else 3 * frames.n_atoms
+    assert np.array_equal(np.add.reduceat(np.abs(probe).sum(1), frames.offsets[:-1]), size)
+    assert np.abs(probe).max() == 1
+    assert np.array_equal(probe, draw_probes(frames, kind, 3))
+    assert not np.array_equal(probe, draw_probes(frames, kind, 4))
+
+
+def test_a_random_probe_sees_the_whole_hessian() -> None:
+    """The mean squared product over all vectors of signs is the sum of the squares of all elements."""
+    frames = Frames.from_atoms([Atoms("Si2", positions=[[0.0, 0.1, 0], [1.2, 0.8, 0.5]])])
+    springs, unit = Springs().double(), np.eye(6).reshape(6, 2, 3)
+    rows = np.array([response_to(springs, frames, one).reshape(6) for one in unit])
+    signs = 2.0 * ((np.arange(64)[:, None] >> np.arange(6)) & 1) - 1.0
+    products = np.array([response_to(springs, frames, one.reshape(2, 3)).reshape(6) for one in signs])
+    # the third derivatives of six coordinates at once, see above
+    np.testing.assert_allclose(products, signs @ rows, atol=6**1.5 * 10 * STEP**2)
+    assert (products**2).sum(1).mean() == pytest.approx((rows**2).sum(), rel=0.01)
 
 
 def test_a_teacher_without_energies_of_atoms_is_refused(frames: Frames) -> None:
@@ -79,7 +95,7 @@ def test_a_teacher_without_energies_of_atoms_is_refused(frames: Frames) -> None:
             Potential(3.0, learn_reference_energies=False),
             frames,
             atomic_energies=True,
-            hessian_rows=False,
+            hessian=None,
             seed=0,
             phase=phase,
         )

@@ -32,7 +32,7 @@ class LossWeights:
         forces: weight of the force components (eV/Å).
         virial: weight of the components of the virial per atom (eV/atom).
         atomic_energy: weight of the energies of single atoms (eV), where the teacher gave them.
-        hessian: weight of rows of the Hessian (eV/Å²), where the teacher gave them.
+        hessian: weight of the Hessian times a vector (eV/Å²), where the teacher gave it.
         kind: ``"huber"``, ``"mae"`` (mean absolute error) or ``"rmse"`` (root mean square error).
         huber: residual at which Huber's loss turns from quadratic to linear, in the unit of each term.
         later: weights, by term, from the share ``turn`` of all steps on; empty: the same throughout.
