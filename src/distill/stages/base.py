@@ -73,9 +73,9 @@ class FitSettings(StageSettings):
     """Structures per step, for each of trainer.devices."""
     learning_rate: float = Field(2e-3, gt=0)
     """Peak of the learning rate."""
-    optimiser: Literal["adamw", "muon"] = "adamw"
+    optimiser: Literal["adamw", "muon", "soap"] = "adamw"
     """adamw; or muon, which makes the updates of weight matrices orthogonal and fine-tunes in fewer steps (with a
-    learning rate of about 0.004)."""
+    learning rate of about 0.004); or soap, which is Adam in a basis that follows the gradients of each matrix."""
     schedule: Literal["cosine", "plateau"] = "cosine"
     """cosine: a linear rise over 5 % of the steps, then a fall to 1 %; plateau: falls when validation stagnates."""
     decay: float = Field(0.8, gt=0, lt=1)

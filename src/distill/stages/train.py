@@ -86,9 +86,10 @@ class Train(Stage):
         """Architecture; ``distill models`` lists them."""
         steps: int = Field(3000, ge=1)
         """Optimisation steps at most."""
-        optimiser: Literal["adamw", "muon"] = "muon"
-        """muon, which makes the updates of weight matrices orthogonal and needs fewer steps; or adamw, with a learning
-        rate of about 0.004."""
+        optimiser: Literal["adamw", "muon", "soap"] = "muon"
+        """muon, which makes the updates of weight matrices orthogonal and needs fewer steps; soap, which is Adam in a
+        basis that follows the gradients of each matrix; or adamw. Each wants a learning rate of its own: soap and
+        adamw about 0.004."""
         learning_rate: float = Field(1e-2, gt=0)
         """Peak of the learning rate."""
         compile: Compile = False

@@ -34,6 +34,7 @@ from distill.training.gradient.distributed import check_devices, together
 from distill.training.gradient.loaders import FixedBatches, ShuffledBatches, cut
 from distill.training.gradient.losses import LossWeights
 from distill.training.gradient.module import FitModule, attach_targets
+from distill.training.gradient.optimiser import Optimiser
 from distill.training.gradient.schedule import Cosine, Plateau
 from distill.training.loggers import Logs, LogWriter, opened
 from distill.training.targets import Targets
@@ -57,7 +58,7 @@ def fit(
     learning_rate: float,
     weights: LossWeights | None = None,
     validation_interval: int | None = 50,
-    optimiser: Literal["adamw", "muon"] = "adamw",
+    optimiser: Optimiser = "adamw",
     schedule: Literal["cosine", "plateau"] = "cosine",
     decay: float = 0.8,
     decay_patience: int = 25,
@@ -89,7 +90,7 @@ def fit(
         learning_rate: its peak.
         weights: weights of the objective.
         validation_interval: steps between two validations; None: one pass over the structures.
-        optimiser: ``"adamw"``, or ``"muon"`` for the weight matrices.
+        optimiser: ``"adamw"``, or ``"muon"`` or ``"soap"`` for the weight matrices.
         schedule: ``"cosine"`` with a linear warm-up over 5 % of the steps, or ``"plateau"``.
         decay: what a plateau of the validation loss multiplies the learning rate by ...
         decay_patience: ... after this many validations without gain.

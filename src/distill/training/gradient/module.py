@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any, Literal
+from typing import Any
 
 import lightning.pytorch as pl
 import torch
@@ -20,7 +20,7 @@ from distill.potentials.interface.potential import Potential
 from distill.training.curve import Point
 from distill.training.gradient.loaders import cut
 from distill.training.gradient.losses import TERMS, LossWeights, combine, micro_batch_terms, residuals
-from distill.training.gradient.optimiser import make_optimiser
+from distill.training.gradient.optimiser import Optimiser, make_optimiser
 from distill.training.gradient.schedule import Schedule
 from distill.training.gradient.sums import ValidationSums
 from distill.training.targets import STEP, Targets
@@ -45,7 +45,7 @@ class FitModule(pl.LightningModule):
         learning_rate: its peak.
         weight_decay: AdamW's decay of the weight matrices.
         schedule: of the learning rate.
-        optimiser: ``"adamw"`` or ``"muon"``.
+        optimiser: ``"adamw"``, ``"muon"`` or ``"soap"``.
         clip: largest norm of the gradient; 0 does not clip.
 
     Attributes:
@@ -67,7 +67,7 @@ class FitModule(pl.LightningModule):
         learning_rate: float,
         schedule: Schedule,
         weight_decay: float = 0.0,
-        optimiser: Literal["adamw", "muon"] = "adamw",
+        optimiser: Optimiser = "adamw",
         clip: float = 0.0,
     ) -> None:
         super().__init__()

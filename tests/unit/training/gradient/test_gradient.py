@@ -81,7 +81,12 @@ def test_training_lowers_the_validation_error(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "options",
-    [{}, {"optimiser": "muon"}, {"schedule": "plateau", "decay": 0.5, "decay_patience": 0, "learning_rate": 0.05}],
+    [
+        {},
+        {"optimiser": "muon"},
+        {"optimiser": "soap"},
+        {"schedule": "plateau", "decay": 0.5, "decay_patience": 0, "learning_rate": 0.05},
+    ],
 )
 def test_resumed_training_is_bit_exact(tmp_path: Path, options: dict) -> None:
     whole = student(16)

@@ -1,15 +1,17 @@
-"""Muon beside AdamW: what each of them changes, and by how much."""
+"""Muon and SOAP beside AdamW: what each of them changes, and by how much."""
 
 from __future__ import annotations
 
 import copy
+from typing import Literal
 
 import pytest
 import torch
 from torch import nn
 
 from distill.training.gradient.muon import Muon
-from distill.training.gradient.optimiser import OTHERS, MuonAndAdamW, make_optimiser
+from distill.training.gradient.optimiser import OTHERS, WithAdamW, make_optimiser
+from distill.training.gradient.soap import SOAP
 
 RATE = 0.01
 
@@ -40,15 +42,21 @@ def test_the_update_of_a_matrix_has_equal_singular_values() -> None:
     assert plain.min() < 0.3 * plain.max()
 
 
-def test_thin_matrices_and_vectors_change_as_with_adamw() -> None:
-    before, after = stepped("muon")
+Kind = Literal["muon", "soap"]
+both = pytest.mark.parametrize("kind", ["muon", "soap"])
+
+
+@both
+def test_thin_matrices_and_vectors_change_as_with_adamw(kind: Kind) -> None:
+    before, after = stepped(kind)
     for name in ("0.bias", "2.weight", "2.bias"):
         change = (after.get_parameter(name) - before.get_parameter(name)).abs()
         assert torch.allclose(change, torch.tensor(OTHERS * RATE), rtol=1e-3), name  # the first step of Adam
 
 
-def test_a_schedule_acts_on_both() -> None:
-    optimiser = MuonAndAdamW(list(network().parameters()), RATE, 0.0)
+@both
+def test_a_schedule_acts_on_both(kind: Kind) -> None:
+    optimiser = WithAdamW(kind, list(network().parameters()), RATE, 0.0)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: 0.5)
     assert [group["lr"] for part in optimiser.parts for group in part.param_groups] == pytest.approx(
         [0.5 * RATE, *[0.5 * OTHERS * RATE] * 2]
@@ -56,18 +64,20 @@ def test_a_schedule_acts_on_both() -> None:
     assert schedule.get_last_lr() == [group["lr"] for group in optimiser.param_groups]
 
 
-def test_the_state_is_taken_up_exactly() -> None:
+@both
+def test_the_state_is_taken_up_exactly(kind: Kind) -> None:
     model, x = network(), torch.randn(64, 16)
 
     def step(net: nn.Module, optimiser: torch.optim.Optimizer) -> None:
-        optimiser.zero_grad()
-        net(x).square().mean().backward()
-        optimiser.step()
+        for _ in range(11):  # SOAP's bases turn at the tenth
+            optimiser.zero_grad()
+            net(x).square().mean().backward()
+            optimiser.step()
 
-    first = MuonAndAdamW(list(model.parameters()), RATE, 0.0)
+    first = WithAdamW(kind, list(model.parameters()), RATE, 0.0)
     step(model, first)
     other = copy.deepcopy(model)
-    second = MuonAndAdamW(list(other.parameters()), RATE, 0.0)
+    second = WithAdamW(kind, list(other.parameters()), RATE, 0.0)
     second.load_state_dict(copy.deepcopy(first.state_dict()))
     step(model, first)
     step(other, second)
@@ -91,11 +101,12 @@ def test_matrices_taken_together_change_as_pytorchs_muon_changes_each() -> None:
         assert (a - b).abs().mean() < 0.05 * (a - w).abs().mean()
 
 
-def test_a_matrix_without_gradient_stays() -> None:
+@pytest.mark.parametrize("of", [Muon, SOAP])
+def test_a_matrix_without_gradient_stays(of: type[torch.optim.Optimizer]) -> None:
     used, unused = nn.Parameter(torch.randn(9, 9)), nn.Parameter(torch.randn(9, 9))
     used.grad = torch.zeros(9, 9)
     before = used.detach().clone(), unused.detach().clone()
-    Muon([used, unused], RATE).step()
+    of([used, unused], lr=RATE).step()  # type: ignore[call-arg]
     assert torch.equal(used, before[0]) and torch.equal(unused, before[1])
 
 
@@ -123,3 +134,37 @@ def test_muon_is_the_one_of_pytorch(steps: int, monkeypatch: pytest.MonkeyPatch)
     theirs = moved(torch.optim.Muon, steps, adjust_lr_fn="match_rms_adamw")
     for one, other in zip(moved(Muon, steps), theirs, strict=True):
         torch.testing.assert_close(one, other, rtol=1e-9, atol=1e-12)
+
+
+def soap_path(gradients: torch.Tensor, kind: type[torch.optim.Optimizer] = SOAP, **options: object) -> torch.Tensor:
+    """Return where a matrix that begins at zero goes with gradients ``[steps, n, m]``."""
+    matrix = nn.Parameter(torch.zeros(gradients.shape[1:], dtype=gradients.dtype))
+    optimiser = kind([matrix], lr=RATE, **options)  # type: ignore[call-arg]
+    for gradient in gradients:
+        matrix.grad = gradient.clone()
+        optimiser.step()
+    return matrix.detach()
+
+
+def test_soap_is_adam_where_the_gradients_lie_along_the_axes() -> None:
+    """Singular vectors of diagonal matrices are the axes; their order changes on the way."""
+    generator = torch.Generator().manual_seed(0)
+    sizes = torch.tensor([1.0, 3.0, 0.3, 10.0], dtype=torch.float64)
+    drift = torch.linspace(0, 1, 35, dtype=torch.float64)[:, None]
+    entries = (sizes * (1 - drift) + sizes.flip(0) * drift) * torch.randn(35, 4, generator=generator).double()
+    gradients = torch.diag_embed(entries)
+    adam = soap_path(gradients[1:], torch.optim.Adam, betas=(0.95, 0.95))  # the first makes SOAP's bases
+    # Beside the diagonal stands rounding, which Adam divides by 1e-8.
+    torch.testing.assert_close(soap_path(gradients), adam, rtol=1e-9, atol=1e-7)
+
+
+def test_soap_does_not_depend_on_the_axes() -> None:
+    """A network whose hidden units are rotated learns the same, rotated; with Adam it does not."""
+    generator = torch.Generator().manual_seed(0)
+    drawn = {"generator": generator, "dtype": torch.float64}
+    scale = torch.linspace(0.1, 2.0, 9, dtype=torch.float64)  # distinct directions: bases are unique but for signs
+    gradients = torch.randn(25, 9, 9, **drawn) * scale  # type: ignore[call-overload]
+    left, right = (torch.linalg.qr(torch.randn(n, n, **drawn))[0] for n in (9, 9))  # type: ignore[call-overload]
+    for kind, alike in ((SOAP, True), (torch.optim.Adam, False)):
+        rotated = left.mT @ soap_path(left @ gradients @ right.mT, kind) @ right
+        assert torch.allclose(rotated, soap_path(gradients, kind), rtol=0, atol=1e-9) == alike
