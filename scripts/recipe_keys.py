@@ -26,7 +26,8 @@ What belongs together is explained in the [guide](recipes.md).
 
 SECTIONS = {
     "data": "files and how they are read, judged and divided: [Your data](data.md)",
-    "teacher": "the foundation model and its fine-tuning: [Teachers](teachers.md), [Fine-tuning](fine-tuning.md)",
+    "teacher": "the foundation model and its fine-tuning: [Teachers](teachers.md), [Fine-tuning](fine-tuning.md). "
+    "Where there are [several](teachers.md#several-teachers), below `teachers.<name>`",
     "synthetic": "how structures are grown and labelled: [Growing structures](growing-structures.md)",
     "students": "below `students.<name>`, what every network takes: [Students](students.md), [Training](training.md)",
     "simulate": "a list, each entry of a kind: [Simulations and speed](simulations.md)",
@@ -76,7 +77,7 @@ class Page:
             key = f"{prefix}{name}"
             default = value.get("default")
             text = "required" if name in schema.get("required", ()) else self.default(default, inner is not None)
-            if whole is not None and inner is None and whole[name] != default:
+            if whole is not None and inner is None and whole.get(name, default) != default:
                 text = f"{self.default(whole[name], False)}; {text} where `{prefix[:-1]}` is given"
             meaning = MEANING.get(key) or value.get("description", field.get("description", ""))
             if not meaning.startswith("Filled in"):

@@ -30,7 +30,7 @@ from distill.doctor import missing_packages
 from distill.potentials import POTENTIALS
 from distill.stages import STAGES
 from distill.stages.evaluate import COLUMNS
-from distill.workflow.recipe import build_recipe, load_recipe, recipe_schema
+from distill.workflow.recipe import build_recipe, load_recipe, plurals, recipe_schema
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
@@ -219,7 +219,7 @@ def test_named_keys_exist(page: Path) -> None:
 
 @every_page
 def test_words_before_a_colon_are_keys(page: Path) -> None:
-    known = known_words([SCHEMA]) | MADE_UP
+    known = known_words([SCHEMA]) | set(plurals(STAGES).values()) | MADE_UP
     for text in inline(page):
         if re.match(r"[a-z_]+: ", text) and "{" not in text.partition(": ")[0]:
             value = yaml.safe_load("{" + text + "}")

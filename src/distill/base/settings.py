@@ -5,12 +5,14 @@ A field's docstring is its documentation; its annotation validates it; its defau
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any, ClassVar, cast
 
 from pydantic import BaseModel, ConfigDict, create_model
 
+from distill.base.errors import UserError
 from distill.base.files import Json
 
 
@@ -37,6 +39,27 @@ class Settings(BaseModel):
         """Return what was given, for instance by an earlier version, with the present names of its keys."""
         former = cls.former_names()
         return {former.get(key, key): value for key, value in given.items()}
+
+
+LONGEST_NAME = 80
+"""Characters of a name in a recipe, which is part of names of files."""
+
+
+def refuse_name(name: object, what: str, where: str) -> None:
+    """Raise :class:`UserError` where something cannot be called so, before anything is done with the name.
+
+    Args:
+        name: what a recipe names it; it becomes a key of settings and a part of names of files.
+        what: what is named, for instance ``student``.
+        where: the key of the recipe that has the name.
+    """
+    remedy = "Begin with a letter or a digit, and use letters, digits, - and _"
+    if not isinstance(name, str) or not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]*", name):
+        raise UserError(f"{str(name)[:LONGEST_NAME]!r} cannot name a {what}", where, remedy)
+    if len(name) > LONGEST_NAME:
+        raise UserError(f"{name[:20]!r}... has {len(name)} characters", where, f"Use at most {LONGEST_NAME}")
+    if hasattr(BaseModel, name) or name.startswith(("model_dump", "model_validate")):
+        raise UserError(f"{name!r} cannot name a {what}: the word is taken", where, f"For example my-{name}")
 
 
 def as_data(value: object) -> Json:

@@ -75,6 +75,10 @@ POTENTIALS = Registry(
 )
 
 
+COMPOSED = Registry("potential", {"ensemble": "distill.potentials.teachers.ensemble:JoinedTeachers"})
+"""Potentials that are made of others: saved and opened as those of the table are, but nothing that a recipe names."""
+
+
 def names(role: str) -> list[str]:
     """Return the names of the ``"teacher"`` or ``"student"`` rows."""
     return [name for name, row in POTENTIALS.items() if row.role == role]

@@ -31,7 +31,8 @@ class Finished:
     """The artifacts that a report is made of, in the order of the pipeline, and the test set."""
 
     check: Artifact
-    finetune: Artifact
+    teacher: Artifact
+    members: Sequence[Artifact]
     generate: Artifact
     label: Artifact
     train: Sequence[Artifact]
@@ -43,7 +44,9 @@ class Finished:
 
     def named(self) -> Iterator[tuple[str, Artifact]]:
         """Yield a readable name of each task, and its artifact."""
-        yield from ((one.title, one) for one in (self.check, self.finetune, self.generate, self.label))
+        joined = [self.teacher] if len(self.members) > 1 else []
+        first = [self.check, *self.members, *joined, self.generate, self.label]
+        yield from ((one.title, one) for one in first)
         for collected in (self.train, self.predict):
             yield from ((one.title, one) for one in collected)
         yield self.evaluate.title, self.evaluate
@@ -61,11 +64,11 @@ def gather(finished: Finished) -> ReportData:
         metrics=read_table(finished.evaluate.path / "metrics.csv"),
         gains={name: Difference(**gain) for name, gain in finished.evaluate.summary["gains"].items()},
         parity=list(parity(finished.predict, finished.test, finished.evaluate.summary["students"])),
-        curves=list(curves(finished.finetune, finished.train)),
+        curves=list(curves(finished.members, finished.train)),
         energy_volume=list(energy_volume(finished.simulate)),
         dynamics=list(dynamics(finished.simulate)),
         speed=speeds(finished.benchmark.path, finished.benchmark.summary),
-        tuning=tuning(finished.finetune),
+        tuning=tuning(finished.members[0]),
         growth=growth(finished.generate),
         stages=list(costs(tasks)),
         findings=[*speed_sentences(finished.benchmark.summary), *phase_sentences(finished.train)],
@@ -81,7 +84,8 @@ def title(finished: Finished) -> str:
     """Return what the run is about, e.g. ``Si: painn from chgnet-0.3``."""
     students = dict.fromkeys(one.student for one in finished.train)
     elements = "".join(finished.check.summary["elements"])
-    return f"{elements}: {', '.join(students)} from {finished.finetune.manifest['settings']['model']}"
+    teachers = dict.fromkeys(one.manifest["settings"]["model"] for one in finished.members)
+    return f"{elements}: {', '.join(students)} from {' and '.join(teachers)}"
 
 
 def settings_text(tasks: Mapping[str, Artifact]) -> str:

@@ -65,10 +65,12 @@ def parity(predicted: Iterable[Artifact], truth: Path, students: Mapping[str, An
         )
 
 
-def curves(finetune: Artifact, train: Iterable[Artifact]) -> Iterator[Curve]:
-    """Yield the learning curve of the fine-tuning and of each training."""
-    if finetune.summary["status"] != "not fine-tuned":
-        yield curve(finetune, Model("teacher", "finetuned"), 0)
+def curves(teachers: Iterable[Artifact], train: Iterable[Artifact]) -> Iterator[Curve]:
+    """Yield the learning curve of the fine-tuning of each teacher and of each training."""
+    for source in teachers:
+        if source.summary["status"] != "not fine-tuned":
+            labels = source.labels
+            yield curve(source, Model(str(labels.get("teacher", "teacher")), "finetuned"), int(labels.get("seed", 0)))
     for source in train:
         yield curve(source, Model(source.student, source.variant), source.seed)
 

@@ -9,6 +9,7 @@ STAGES = Registry(
     {
         "check": "distill.stages.check:Check",
         "finetune": "distill.stages.finetune:Finetune",
+        "ensemble": "distill.stages.ensemble:Ensemble",
         "generate": "distill.stages.generate:Generate",
         "label": "distill.stages.label:Label",
         "train": "distill.stages.train:Train",

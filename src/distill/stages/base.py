@@ -177,6 +177,10 @@ class Stage(ABC):
     Class attributes:
         version: raise it when the stage's results change for equal inputs; it is part of the hash.
         section: the recipe key that holds this stage's settings; stages may share a section, each reads its own fields.
+        plural: the recipe key that holds several such sections by name, where a recipe gives those instead. Tasks carry
+            the name as a label that is called as the section is; who has no such label reads the first of them.
+        only_for_several: the fanned-out stage whose tasks this one joins. Where that has one task alone, this stage has
+            none, and whoever reads its outputs reads that task's outputs of the same names.
         shared: further sections of the recipe, by name, that belong to no stage; all that name one agree on its type.
         reads: settings field to dotted recipe path, for values that live in another section, or a whole shared one.
             What must not change the hash, because it does not change the result, is a field with ``exclude=True``.
@@ -197,6 +201,8 @@ class Stage(ABC):
 
     version: ClassVar[int] = 1
     section: ClassVar[str] = ""
+    plural: ClassVar[str] = ""
+    only_for_several: ClassVar[str] = ""
     shared: ClassVar[Mapping[str, type[StageSettings]]] = {}
     reads: ClassVar[Mapping[str, str]] = {}
     inputs: ClassVar[InputSpecs] = {}
@@ -217,6 +223,11 @@ class Stage(ABC):
     def fan_out(cls, section: Any) -> list[dict[str, LabelValue]]:
         """Return the labels of each task of this stage; one task without labels unless a stage says otherwise."""
         return [{}]
+
+    @classmethod
+    def hashed(cls, labels: Labels) -> dict[str, LabelValue]:
+        """Return the labels that are part of a task's hash."""
+        return {label: labels[label] for label in cls.hashed_labels}
 
     @classmethod
     def settings_class(cls, values: Mapping[str, Any], labels: Labels) -> type[BaseSettings]:

@@ -76,7 +76,7 @@ class Benchmark(Stage):
         "frames": "check.train",
         "structure": "recipe:benchmark.structure",
         "timings": "recipe:benchmark.timings.file",
-        "teacher": "finetune.model",
+        "teacher": "ensemble.model",
         "students": "train.model",
         "evaluated": "evaluate",  # this and the next are waited for, not read
         "simulated": "simulate",

@@ -10,11 +10,13 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, replace
+from itertools import combinations
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
+from distill.base.artifact import Labels, LabelValue
 from distill.base.consent import Code
 from distill.base.errors import UserError
 from distill.base.files import read_json, replacing
@@ -33,6 +35,7 @@ from distill.stages.base import (
     TrainedSettings,
     TrainerSettings,
 )
+from distill.stages.students import MOST_SEEDS
 
 if TYPE_CHECKING:
     from distill.potentials.interface.potential import Potential
@@ -82,6 +85,8 @@ class FinetuneSettings(FitSettings):
     """Mix in structures of other materials."""
     precision: Literal["float32", "float64"] | None = None
     """Floating-point type of the weights, in fine-tuning and afterwards; null keeps that of the foundation model."""
+    seeds: int = Field(1, ge=1, le=MOST_SEEDS, exclude=True)
+    """How many times it is fine-tuned, each time with another random seed; several teach together as an ensemble."""
 
 
 class TeacherSettings(StageSettings):
@@ -138,6 +143,7 @@ class Finetune(Stage):
 
     version: ClassVar[int] = 3
     section: ClassVar[str] = "teacher"
+    plural: ClassVar[str] = "teachers"
     shared: ClassVar[Mapping[str, type[StageSettings]]] = {"trainer": TrainerSettings}
     reads: ClassVar[Mapping[str, str]] = {"trainer": "trainer"}
     inputs: ClassVar[InputSpecs] = {
@@ -153,7 +159,30 @@ class Finetune(Stage):
         "curve": "curve.csv",
         "reference": "reference.csv",
     }
-    publish: ClassVar[dict[str, str]] = {"model": "models/teacher"}
+    publish: ClassVar[dict[str, str]] = {"model": "models/teacher{suffix}"}
+
+    @classmethod
+    def fan_out(cls, section: Any) -> list[dict[str, LabelValue]]:
+        """Return the labels of every teacher and seed; a single one has none."""
+        teachers = _by_name(section)
+        seeds = {name: one.finetune.seeds if one.finetune else 1 for name, one in teachers.items()}
+        members: list[dict[str, LabelValue]] = [
+            {"teacher": name, "seed": k} for name in teachers for k in range(seeds[name])
+        ]
+        if len(members) > MOST_SEEDS:
+            raise UserError(f"{len(members)} teachers, seeds counted", cls.plural, f"Give at most {MOST_SEEDS}")
+        return members if len(members) > 1 else [{}]
+
+    @classmethod
+    def select(cls, section: Any, labels: Labels) -> dict[str, Any]:
+        """Return the settings of the labelled teacher."""
+        teachers = _by_name(section)
+        return super().select(teachers[str(labels.get("teacher", next(iter(teachers))))], labels)
+
+    @classmethod
+    def hashed(cls, labels: Labels) -> dict[str, LabelValue]:
+        """Return the seed, unless it is the first: a teacher is the same whether it teaches alone or among others."""
+        return {"seed": seed} if (seed := labels.get("seed", 0)) else {}
 
     @classmethod
     def section_type(cls, raw: Any) -> Any:
@@ -191,6 +220,7 @@ class Finetune(Stage):
         from distill.training.gradient.distributed import check_devices
 
         check_devices(job.device, settings.trainer.devices)
+        job = _of_member(job)
         train, valid = read_frames(inputs["train"])[0], read_frames(inputs["valid"])[0]
         teacher = _open(inputs, settings, job)
         if "derivatives" in teacher.violated_symmetries:
@@ -222,6 +252,24 @@ class Finetune(Stage):
 
 
 NOT_TUNED = "not fine-tuned"
+
+
+def _by_name(section: Any) -> dict[str, TeacherSettings]:
+    """Return the teachers of the recipe's ``teacher`` or ``teachers`` section; a single one is called as its model."""
+    if isinstance(section, TeacherSettings):
+        return {section.model: section}
+    teachers = {name: getattr(section, name) for name in type(section).model_fields}
+    for (name, one), (other, another) in combinations(teachers.items(), 2):
+        if one == another:
+            what, remedy = f"{name} and {other} are the same teacher", "For several seeds of one, set finetune.seeds"
+            raise UserError(what, where=f"teachers.{other}", remedy=remedy)
+    return teachers
+
+
+def _of_member(job: Job) -> Job:
+    """Return the job of one of several seeds of a teacher: the first draws as a single one does."""
+    seed = int(job.labels.get("seed", 0))
+    return replace(job, seed=stream_seed(job.seed, "seed of the teacher", seed)) if seed else job
 
 
 def _open(inputs: Paths, settings: TeacherSettings, job: Job) -> Potential:
@@ -309,7 +357,7 @@ def _fit(
         progress=job.progress,
         devices=trainer.devices,
         matmul=trainer.matmul,
-        logs=Logs(job.out / "logs", trainer.loggers, "teacher"),
+        logs=Logs(job.out / "logs", trainer.loggers, " ".join(["teacher", *map(str, job.labels.values())])),
         **settings.arguments(),
     )
     merge_lora(teacher)

@@ -97,7 +97,7 @@ class Generate(Stage):
     section: ClassVar[str] = "synthetic"
     extends: ClassVar[tuple[str, ...]] = ("structures", "batch_atoms")
     inputs: ClassVar[InputSpecs] = {
-        "teacher": "finetune.model",
+        "teacher": "ensemble.model",
         "train": "check.train",
         "valid": "check.valid",
     }

@@ -52,7 +52,7 @@ class Label(Stage):
     version: ClassVar[int] = 5
     section: ClassVar[str] = "synthetic"
     inputs: ClassVar[InputSpecs] = {
-        "teacher": "finetune.model",
+        "teacher": "ensemble.model",
         "structures": "generate.structures",
         "seeds": "generate.seeds",
     }

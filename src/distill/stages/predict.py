@@ -14,7 +14,7 @@ from distill.base.artifact import LabelValue
 from distill.stages.base import InputSpecs, Job, Paths, Stage, StageSettings, Summary
 from distill.stages.students import VARIANTS, trained
 
-TEACHERS = {"zero_shot": "finetune.zero_shot", "finetuned": "finetune.model"}
+TEACHERS = {"zero_shot": "ensemble.zero_shot", "finetuned": "ensemble.model"}
 """Variants of the teacher, and where they come from."""
 
 

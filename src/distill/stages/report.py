@@ -18,7 +18,8 @@ class Report(Stage):
 
     inputs: ClassVar[InputSpecs] = {
         "check": "check",
-        "finetune": "finetune",
+        "teacher": "ensemble",
+        "members": "finetune",
         "generate": "generate",
         "label": "label",
         "train": "train",

@@ -126,7 +126,7 @@ class Simulate(Stage):
     version: ClassVar[int] = 3
     section: ClassVar[str] = "simulate"
     each: ClassVar[str] = "train"
-    inputs: ClassVar[InputSpecs] = {"model": "train.model", "teacher": "finetune.model", "frames": "check.train"}
+    inputs: ClassVar[InputSpecs] = {"model": "train.model", "teacher": "ensemble.model", "frames": "check.train"}
     outputs: ClassVar[dict[str, str]] = {"result": "result.json"}
 
     @classmethod

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from typing import Protocol
 
 from pydantic import BaseModel
 
 from distill.base.artifact import LabelValue
 from distill.base.errors import UserError
+from distill.base.settings import refuse_name
 
 VARIANTS = ("distilled", "refined", "direct")
 """How a student comes to be: from the synthetic structures, then the DFT structures too, or from these alone."""
@@ -16,19 +16,12 @@ VARIANTS = ("distilled", "refined", "direct")
 MOST, MOST_SEEDS = 100, 100
 """Students of one recipe, and seeds of one student."""
 
-LONGEST = 80
-"""Characters of a student's name, which is part of names of files."""
 
-
-def refuse_name(name: object) -> None:
+def refuse_student(name: object) -> None:
     """Raise :class:`UserError` where a student cannot be called so, before anything is done with the name."""
-    where, remedy = "students", "Begin with a letter or a digit, and use letters, digits, - and _"
-    if not isinstance(name, str) or not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]*", name):
-        raise UserError(f"{str(name)[:LONGEST]!r} cannot name a student", where, remedy)
-    if len(name) > LONGEST:
-        raise UserError(f"{name[:20]!r}... has {len(name)} characters", where, f"Use at most {LONGEST}")
-    if name == "teacher" or hasattr(BaseModel, name) or name.startswith(("model_dump", "model_validate")):
-        raise UserError(f"{name!r} cannot name a student: the word is taken", where, f"For example my-{name}")
+    refuse_name(name, "student", "students")
+    if name == "teacher":
+        raise UserError(f"{name!r} cannot name a student: the word is taken", "students", f"For example my-{name}")
 
 
 def refuse_many(students: int) -> None:

@@ -32,7 +32,7 @@ from distill.stages.base import (
     TrainedSettings,
     TrainerSettings,
 )
-from distill.stages.students import MOST_SEEDS, refuse_many, refuse_name, trained
+from distill.stages.students import MOST_SEEDS, refuse_many, refuse_student, trained
 from distill.training.ace.settings import Batches, PacemakerFit
 from distill.training.refinement import RefinedExpansion, RefinedNetwork
 
@@ -104,7 +104,7 @@ class Train(Stage):
         "synthetic": {"refined": "label.train"},
         "train_targets": {"distilled": "label.train_targets"},
         "valid_targets": {"distilled": "label.valid_targets"},
-        "teacher": {"distilled": "finetune.model", "refined": "finetune.model"},  # who taught it, for what is saved
+        "teacher": {"distilled": "ensemble.model", "refined": "ensemble.model"},  # who taught it, for what is saved
         "data": "check",
     }
     outputs: ClassVar[dict[str, str]] = {"model": "model", "curve": "curve.csv"}
@@ -129,7 +129,7 @@ class Train(Stage):
         refuse_many(len(raw))
         fields: dict[str, Any] = {}
         for name, entry in raw.items():
-            refuse_name(name)
+            refuse_student(name)
             cls._check_ready(name, entry)
             own = cls._class(entry["arch"])
             refinement = REFINEMENTS[student_row(entry["arch"]).trainer]

@@ -188,6 +188,8 @@ def make_plan(recipe: Recipe, device: str = "auto") -> Plan:
     """
     plan = Plan(recipe, device=device)
     for name, stage in plan.stages.items():
+        if _in_place_of(plan, name) != name:
+            continue
         section = recipe.sections.get(stage.section)
         followed = [dict(task.labels) for task in plan.of_stage(stage.each)] if stage.each else [{}]
         fan = stage.fan_out(section)
@@ -201,14 +203,15 @@ def task_settings(recipe: Recipe, stage: type[Stage], labels: Labels) -> Setting
     """Return the validated settings of one task of ``stage``."""
     section = recipe.sections.get(stage.section)
     values = stage.select(section, labels)
-    values |= {name: recipe.value(key) for name, key in stage.reads.items()}
+    values |= {name: recipe.value(recipe.place(key, labels)) for name, key in stage.reads.items()}
     settings_class = stage.settings_class(values, labels)
     try:
         return settings_class(**values)
     except ValidationError as error:
         found = problems(error, settings_class, values)[0]
-        own = [str(label) for label in labels.values() if hasattr(section, str(label))][:1]
-        place = ".".join([stage.section, *own])
+        place = recipe.place(stage.section, labels)
+        own = [str(label) for label in labels.values() if str(label) in recipe.keys_at(place)][:1]
+        place = ".".join([place, *own])
         raise UserError(found.what, where=f"{recipe.path}: {place}", remedy=found.remedy) from None
 
 
@@ -223,7 +226,7 @@ def _make_task(plan: Plan, name: str, stage: type[Stage], labels: Labels) -> Tas
         "version": stage.version,
         "settings": settings.model_dump(mode="json"),
         "seed": recipe.seed,
-        "labels": {label: labels[label] for label in stage.hashed_labels},
+        "labels": stage.hashed(labels),
         "inputs": {key: _hash_input(plan, source) for key, source in inputs.items()},
     }
     code = stage.code(files, settings)
@@ -261,13 +264,15 @@ def _resolve(plan: Plan, stage: type[Stage], labels: Labels, spec: str | Mapping
     if chosen is None:
         return None
     if chosen.startswith("recipe:"):
-        key = chosen.removeprefix("recipe:")
+        key = plan.recipe.place(chosen.removeprefix("recipe:"), labels)
         return FromFile(key, plan.recipe.file(key))
     chosen, _, variant = chosen.partition("@")
     source, _, output = chosen.partition(".")
     stages = plan.stages
     if output and output not in stages[source].outputs:
         raise ValueError(f"{stage.__name__} reads {chosen}, but {source} has no output {output!r}")
+    if (one := _in_place_of(plan, source)) != source:
+        return FromTask(plan.of_stage(one)[0].id, output)
     tasks = plan.of_stage(source)
     if variant:
         tasks = [task for task in tasks if task.labels == {**labels, "variant": variant}]
@@ -278,6 +283,12 @@ def _resolve(plan: Plan, stage: type[Stage], labels: Labels, spec: str | Mapping
     if len(tasks) != 1:
         raise ValueError(f"{stage.__name__} reads {chosen}, of which there are {len(tasks)}")
     return FromTask(tasks[0].id, output)
+
+
+def _in_place_of(plan: Plan, name: str) -> str:
+    """Return the stage whose one task stands for a stage that would have joined several; else the stage itself."""
+    several = plan.stages[name].only_for_several
+    return several if several and len(plan.of_stage(several)) == 1 else name
 
 
 def _root(stages: Mapping[str, type[Stage]], name: str) -> str:
@@ -313,17 +324,20 @@ def _hash_input(plan: Plan, source: Input) -> Any:
 
 def _suffix(labels: Labels) -> str:
     """Return what tells a published name from its siblings: nothing for the first distilled one."""
-    variant, seed = labels.get("variant", "distilled"), labels.get("seed", 0)
-    return ("" if variant == "distilled" else f"-{variant}") + (f"-seed{seed}" if seed else "")
+    teacher, variant, seed = labels.get("teacher"), labels.get("variant", "distilled"), labels.get("seed", 0)
+    parts = [teacher, None if variant == "distilled" else variant, f"seed{seed}" if seed else None]
+    return "".join(f"-{part}" for part in parts if part)
 
 
 def _recipe_keys(recipe: Recipe, stage: type[Stage], labels: Labels, fields: Iterable[str]) -> dict[str, str]:
     """Return the dotted key that each settings field comes from: the section's, or that of a label inside it."""
-    known = {name: f"{stage.section}.{name}" for name in recipe.keys_at(stage.section)}
+    section = recipe.place(stage.section, labels)
+    known = {name: f"{section}.{name}" for name in recipe.keys_at(section)}
     for place in [known[str(label)] for label in labels.values() if str(label) in known]:
         for name in recipe.keys_at(place):
             known.setdefault(name, f"{place}.{name}")
-    return {field: stage.reads.get(field) or known.get(field, f"{stage.section}: {field}") for field in fields}
+    read = {field: recipe.place(key, labels) for field, key in stage.reads.items()}
+    return {field: read.get(field) or known.get(field, f"{section}: {field}") for field in fields}
 
 
 def _refuse_double_names(plan: Plan) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -17,10 +17,11 @@ from typing import Annotated, Any, get_origin
 
 from pydantic import AfterValidator, BaseModel, Field, ValidationError
 
+from distill.base.artifact import Labels
 from distill.base.errors import UserError
 from distill.base.files import SHOWN, user_path
 from distill.base.registry import Registry
-from distill.base.settings import Settings, compose
+from distill.base.settings import Settings, compose, refuse_name
 from distill.stages import STAGES
 from distill.stages.base import Stage
 from distill.workflow.executors import EXECUTORS
@@ -79,8 +80,23 @@ class Recipe:
 
     @cached_property
     def sections(self) -> dict[str, Any]:
-        """The validated sections by name."""
-        return {name: getattr(self.settings, name) for name in section_names(self.stages)}
+        """The validated sections by name; where the recipe gives several of one, all of them as one."""
+        return {name: getattr(self.settings, self.key_of(name)) for name in section_names(self.stages)}
+
+    def key_of(self, section: str) -> str:
+        """Return the key under which the recipe has a section: its name, or the one for several of them."""
+        plural = plurals(self.stages).get(section, "")
+        return plural if plural in type(self.settings).model_fields else section
+
+    def place(self, key: str, labels: Labels) -> str:
+        """Return where the recipe has what stages know by the dotted ``key``, or by the name of a section.
+
+        Of several sections it is in that of the label, else in the first.
+        """
+        section, *rest = key.split(".")
+        if (plural := self.key_of(section)) == section:
+            return key
+        return ".".join([plural, str(labels.get(section, self.keys_at(plural)[0])), *rest])
 
     def value(self, key: str) -> Any:
         """Return the validated value at a dotted key; None inside an optional part that is absent.
@@ -191,6 +207,12 @@ def section_names(stages: Registry) -> list[str]:
     return list(dict.fromkeys(own + [name for stage in every for name in stage.shared]))
 
 
+def plurals(stages: Registry) -> dict[str, str]:
+    """Return the sections of which a recipe may give several, and the key under which it maps names to them."""
+    every: list[type[Stage]] = list(stages.values())
+    return {stage.section: stage.plural for stage in every if stage.plural}
+
+
 def recipe_schema(raw: Mapping[str, Any], stages: Registry) -> type[Settings]:
     """Return the model that validates the whole recipe: each section is composed from the stages that share it."""
     executor = raw.get("executor")
@@ -201,11 +223,40 @@ def recipe_schema(raw: Mapping[str, Any], stages: Registry) -> type[Settings]:
         raise UserError(error.what, where="executor.kind", remedy=error.remedy) from None
     fields: dict[str, Any] = {"executor": executor_type}
     every: list[type[Stage]] = list(stages.values())
+    several = plurals(stages)
     for section in section_names(stages):
-        types = [stage.section_type(raw.get(section)) for stage in every if stage.section == section]
-        types += [stage.shared[section] for stage in every if section in stage.shared]
-        fields[section] = _compose(section, types)
+        own = [stage for stage in every if stage.section == section]
+        shared = [stage.shared[section] for stage in every if section in stage.shared]
+
+        def one(given: Any, name: str = section, own: list[type[Stage]] = own, shared: list[Any] = shared) -> Any:
+            return _compose(name, [*[stage.section_type(given) for stage in own], *shared])
+
+        plural = several.get(section)
+        if plural is not None and plural in raw:
+            fields[plural] = _by_name(section, plural, raw, one)
+        else:
+            fields[section] = one(raw.get(section))
     return compose("Recipe", Head, **fields)
+
+
+def _by_name(section: str, plural: str, raw: Mapping[str, Any], one: Callable[[Any], Any]) -> type[Settings]:
+    """Return the type of several sections by name; ``one`` returns that of a single one."""
+    given = raw[plural]
+    if section in raw:
+        what = f"a recipe has {section} or {plural}, not both"
+        raise UserError(what, where=section, remedy=f"Move it into {plural}, under a name")
+    if not isinstance(given, Mapping) or not given:
+        what = f"{plural} must map at least one name to its settings"
+        raise UserError(what, where=plural, remedy=f"For one without a name, write {section}")
+    fields = {}
+    for name, entry in given.items():
+        refuse_name(name, section, plural)
+        try:
+            fields[name] = one(entry)
+        except UserError as error:
+            where = (error.where or section).replace(section, f"{plural}.{name}", 1)
+            raise UserError(error.what, where=where, remedy=error.remedy) from None
+    return compose(plural.capitalize(), Settings, **fields)
 
 
 def _compose(section: str, types: list[Any]) -> Any:
@@ -225,6 +276,8 @@ def _with_absent_sections(raw: Mapping[str, Any], schema: type[Settings], stages
     """Return ``raw`` with every absent or empty section present, so that its defaults apply and its gaps are named."""
     filled = {"executor": {}, **raw}
     for section in section_names(stages):
+        if section not in schema.model_fields:  # there are several of it
+            continue
         if filled.get(section) is None:
             filled[section] = [] if get_origin(schema.model_fields[section].annotation) in (list, tuple) else {}
     return filled

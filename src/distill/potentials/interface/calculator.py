@@ -29,7 +29,10 @@ class Predictor(Protocol):
     """What the calculator needs of a potential."""
 
     architecture: str
-    predicts_stress: bool
+
+    @property
+    def predicts_stress(self) -> bool:
+        """Whether it has a stress at all."""
 
     @property
     def cutoff(self) -> float:

@@ -42,6 +42,8 @@ from distill.structures.periodic import anchored
 if TYPE_CHECKING:
     from ase import Atoms
 
+    from distill.structures.spread import Spread
+
 MAX_Z = 118
 
 
@@ -94,6 +96,17 @@ class Potential(nn.Module):
     def predicts_atomic_energies(self) -> bool:
         """Whether the energies of single atoms mean something, and not only their sum."""
         return type(self).atomic_energies is not Potential.atomic_energies
+
+    def energies_of_atoms(self, frames: Frames) -> Array:
+        """Return the energy of each atom of structures evaluated together, its element's included, ``[N]`` eV."""
+        with torch.no_grad():
+            batch = self.batch(frames)
+            energies = self.atomic_energies(batch).double() + self.reference_energies.index_select(0, batch.numbers)
+        return np.asarray(energies.cpu().numpy())
+
+    def parts(self) -> Mapping[str, Potential]:
+        """Return the potentials that this one is made of, by name; most are of one piece."""
+        return {}
 
     def add_features(self, batch: Batch) -> Batch:
         """Add to ``batch.extra`` what the model needs besides edges, on the device of the batch."""
@@ -301,6 +314,17 @@ class Potential(nn.Module):
         finally:
             self.train(training)
         return frames.with_labels(energy, forces, tensor if stress else None)
+
+    def evaluate_with_spread(
+        self,
+        structures: Frames | Sequence[Atoms],
+        *,
+        max_atoms: int | None = None,
+        stress: bool = True,
+        progress: Phase | None = None,
+    ) -> tuple[Frames, Spread | None]:
+        """Return what :meth:`evaluate` does and, for potentials made of several, how far these lie apart."""
+        return self.evaluate(structures, max_atoms=max_atoms, stress=stress, progress=progress), None
 
     def batch_atoms(self) -> int:
         """Return how many atoms are evaluated together on the present device; on a GPU it is learnt and may change."""

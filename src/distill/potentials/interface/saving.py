@@ -14,10 +14,13 @@ from torch import Tensor
 from distill.base.consent import Consent
 from distill.base.errors import UserError
 from distill.base.files import hash_file, read_json, replacing, write_json
-from distill.potentials import POTENTIALS
+from distill.potentials import COMPOSED, POTENTIALS
 from distill.potentials.interface.potential import Potential
 
 FORMAT = 1
+
+PARTS = "members"
+"""Folder of the potentials that a potential is made of; each has a folder of its own in it."""
 
 ON_DISK = {"reference_energies": "offsets"}
 """Names of tensors that are others in the file of weights."""
@@ -31,6 +34,10 @@ def save(potential: Potential, folder: Path, provenance: Mapping[str, Any]) -> N
         folder: where; made if need be.
         provenance: JSON-able facts about how it was made.
     """
+    parts = {}
+    for name, part in potential.parts().items():
+        save(part, folder / PARTS / name, provenance)
+        parts[name] = hash_file(folder / PARTS / name / "model.json")
     weights = folder / "weights.safetensors"
     state = {
         ON_DISK.get(name, name): value.detach().cpu().contiguous().clone()
@@ -51,7 +58,7 @@ def save(potential: Potential, folder: Path, provenance: Mapping[str, Any]) -> N
         "sha256": hash_file(weights),
         "origin": potential.origin,
         "provenance": dict(provenance),
-    }
+    } | ({"parts": parts} if parts else {})
     write_json(folder / "model.json", description)
 
 
@@ -86,7 +93,9 @@ def open_saved(folder: str | Path, device: torch.device | str, consent: Consent)
         description = read_json(folder / "model.json")
         if hash_file(folder / "weights.safetensors") != description["sha256"]:
             raise UserError("the weights are not those that were saved", where=str(folder), remedy=remedy)
-        architecture = POTENTIALS[description["architecture"]]
+        _refuse_exchanged(description.get("parts", {}), folder, remedy)
+        rows = COMPOSED if description["architecture"] in COMPOSED else POTENTIALS
+        architecture = rows[description["architecture"]]
         potential: Potential = architecture.restore(
             architecture.Settings(**architecture.Settings.by_present_names(description["settings"])), folder, consent
         )
@@ -103,3 +112,10 @@ def open_saved(folder: str | Path, device: torch.device | str, consent: Consent)
     except (ValueError, KeyError, TypeError, AttributeError, SafetensorError, RuntimeError) as error:
         raise UserError(f"the potential is damaged ({error})", where=str(folder), remedy=remedy) from error
     return potential.to(device).eval()
+
+
+def _refuse_exchanged(parts: Mapping[str, str], folder: Path, remedy: str) -> None:
+    """Refuse a potential of which a part is not the one that it was saved with, or lies outside of its folder."""
+    for name, sha256 in parts.items():
+        if Path(name).name != name or hash_file(folder / PARTS / name / "model.json") != sha256:
+            raise UserError(f"the member {name} is not the one that was saved", where=str(folder), remedy=remedy)

@@ -16,6 +16,7 @@ from ase.build import bulk
 from ase.data import covalent_radii
 
 from distill.base.arrays import Array
+from distill.potentials.interface.ensemble import Ensemble
 from distill.potentials.interface.gradient_free import GradientFree
 from distill.potentials.interface.potential import Potential
 from distill.structures.frames import Frames
@@ -35,6 +36,10 @@ NOISE, SOFT = 0.01, 1.0
 
 def in_double(potential: Potential) -> Potential:
     """Return a copy in double precision; what has no network, whose numbers come from elsewhere, as it is."""
+    if isinstance(potential, Ensemble):
+        doubled = copy.copy(potential)
+        doubled.members = {name: in_double(member) for name, member in potential.members.items()}
+        return doubled
     return potential if isinstance(potential, GradientFree) else copy.deepcopy(potential).double()
 
 
