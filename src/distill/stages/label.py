@@ -7,18 +7,31 @@ both sides.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import Field, field_validator
 
+from distill.base.settings import Settings
 from distill.stages.base import InputSpecs, Job, Paths, Stage, StageSettings, Summary
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from distill.base.arrays import Array
+    from distill.potentials.interface.potential import Potential
     from distill.structures.frames import Frames
+    from distill.structures.spread import Spread
     from distill.training.targets import Targets
+
+
+class SpreadSettings(Settings):
+    """What becomes of labels that several teachers disagree about; a single teacher has no use for it."""
+
+    weigh: bool = True
+    """Let energies and forces count the less in the students' loss the farther the teachers lie apart on them."""
+    limit: float | None = Field(5.0, gt=1)
+    """Leave grown structures out of training whose forces the teachers lie apart on by more than so many times the
+    median; null leaves none out."""
 
 
 class Label(Stage):
@@ -40,6 +53,9 @@ class Label(Stage):
         """Note the product of the teacher's Hessian with one vector for each structure, for students whose loss weighs
         it; each costs two evaluations. rows: one coordinate of one atom is displaced; random: all coordinates, each by
         plus or minus the same."""
+
+        spread: SpreadSettings = Field(SpreadSettings(), exclude_if=lambda spread: spread == SpreadSettings())
+        """What becomes of labels that several teachers disagree about."""
 
         renamed: ClassVar[Mapping[str, str]] = {"hessian_rows": "hessian"}
 
@@ -73,11 +89,12 @@ class Label(Stage):
         from distill.structures.frames import concatenate
         from distill.structures.read import read_frames
         from distill.structures.write import write_frames
+        from distill.training.disagreement import with_spread
 
         grown, seeds = read_frames(inputs["structures"])[0], read_frames(inputs["seeds"])[0]
         made = self._made(grown.elements, seeds, settings, job.seed)
+        teacher = open_saved(inputs["teacher"], job.device, job.consent)
         if made:
-            teacher = open_saved(inputs["teacher"], job.device, job.consent)
             made = {name: self._labelled(teacher.evaluate, frames, name, job) for name, frames in made.items()}
             made = {name: frames for name, frames in made.items() if len(frames)}
         if "compressions" in made:
@@ -85,25 +102,64 @@ class Label(Stage):
         parts = [grown, *[self._seeds(seeds)] * settings.include_seeds]
         parts += [frames.with_info(split=["train"] * len(frames)) for frames in made.values()]
         labelled = concatenate(parts)
+        n_made = sum(map(len, made.values()))
+        is_grown = np.arange(len(labelled)) < len(labelled) - n_made
         side = np.array(labelled.labels("split"))
-        train, valid = labelled[side == "train"], labelled[side == "valid"]
-        for name, structures in (("train", train), ("valid", valid)):
+        chosen = {name: np.flatnonzero(side == name) for name in ("train", "valid")}
+        spread, said = self._spread(teacher, labelled, job), Summary()
+        if spread is not None:
+            labelled = labelled.with_info(energy_spread=spread.energy, forces_spread=spread.of_structures(labelled))
+            chosen["train"], said = self._known(spread, labelled, chosen["train"], is_grown, settings)
+        for name, numbers in chosen.items():
+            structures = labelled[numbers]
             write_frames(job.out / f"{name}.xyz", structures)
-            self._targets(structures, inputs["teacher"], settings, job).save(job.out / f"{name}.npz")
+            targets = self._targets(structures, teacher, settings, job)
+            if spread is not None:
+                weighed = is_grown[numbers] if name == "train" and settings.spread.weigh else None
+                targets = with_spread(targets, spread.of(labelled, numbers), structures, weighed)
+            targets.save(job.out / f"{name}.npz")
         write_frames(job.out / "synthetic.xyz", labelled)
+        n = {name: len(numbers) for name, numbers in chosen.items()}
+        left = f"; {said['left_out']} left out, on which the teachers disagree" if said.get("left_out") else ""
         return {
             "structures": len(labelled),
-            "train": len(train),
-            "valid": len(valid),
+            **n,
             "dimers": len(made.get("dimers", ())),
             "compressions": len(made.get("compressions", ())),
-            "headline": f"{len(train)} structures to train on, {len(valid)} of unseen families to validate",
+            **said,
+            "headline": f"{n['train']} structures to train on, {n['valid']} of unseen families to validate{left}",
         }
 
     @staticmethod
-    def _targets(structures: Frames, teacher: Path, settings: Settings, job: Job) -> Targets:
+    def _spread(teacher: Potential, structures: Frames, job: Job) -> Spread | None:
+        """Return how far several teachers lie apart on structures; None where there is a single one."""
+        if not teacher.parts():
+            return None
+        with job.progress.phase("comparing the teachers", len(structures), "structure") as phase:
+            return teacher.evaluate_with_spread(structures, stress=False, progress=phase)[1]
+
+    @staticmethod
+    def _known(
+        spread: Spread, structures: Frames, train: Array, grown: Array, settings: Settings
+    ) -> tuple[Array, Summary]:
+        """Return which of the training structures a teacher knows, and in numbers how far the teachers lie apart."""
+        import numpy as np
+
+        from distill.training.disagreement import unknown_to_all
+
+        apart = spread.of_structures(structures)
+        unknown, most = unknown_to_all(apart[train], grown[train], settings.spread.limit)
+        of_grown = train[grown[train]]
+        return train[~unknown], {
+            "left_out": int(unknown.sum()),
+            "left_out_above_eV_per_A": float(most) if np.isfinite(most) else None,
+            "forces_spread_eV_per_A": [float(q) for q in np.quantile(apart[of_grown], (0.05, 0.5, 0.95))],
+            "energy_spread_eV_per_atom": [float(q) for q in np.quantile(spread.energy[of_grown], (0.05, 0.5, 0.95))],
+        }
+
+    @staticmethod
+    def _targets(structures: Frames, teacher: Potential, settings: Settings, job: Job) -> Targets:
         """Return the further labels that are wanted."""
-        from distill.potentials.interface.saving import open_saved
         from distill.training.targets import Targets, make_targets
 
         if not (settings.atomic_energies or settings.hessian):
@@ -111,7 +167,7 @@ class Label(Stage):
         work = len(structures) * (settings.atomic_energies + 2 * (settings.hessian is not None))
         with job.progress.phase("noting further targets", work, "evaluation") as phase:
             return make_targets(
-                open_saved(teacher, job.device, job.consent),
+                teacher,
                 structures,
                 atomic_energies=settings.atomic_energies,
                 hessian=settings.hessian,

@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from distill.potentials.workers.ace_potential import ACEPotential
     from distill.structures.frames import Frames
     from distill.training.curve import FitResult
+    from distill.training.disagreement import SpreadWeights
 
     Trained = tuple[Potential, FitResult, Summary]
     """A student, how its fit went, and what else the summary says."""
@@ -291,10 +292,22 @@ class Train(Stage):
                 batches=settings.batches,
                 bfgs=settings.bfgs,
                 pacemaker=settings.pacemaker,
+                spread_weights=self._spread_weights(inputs["train_targets"]),
                 **how,
             )
         job.warnings += state.warnings
         return student, state.result, {"phases": state.phases}
+
+    @staticmethod
+    def _spread_weights(targets: Path | None) -> SpreadWeights | None:
+        """Return how much the labels of several teachers count where these disagree; None where all count the same."""
+        from distill.training.disagreement import SpreadWeights
+        from distill.training.targets import Targets
+
+        found = Targets() if targets is None else Targets.load(targets)
+        if found.energy_weight is None or found.forces_weight is None:
+            return None
+        return SpreadWeights(found.energy_weight, found.forces_weight)
 
     @staticmethod
     def _summary(student: Potential, fitted: FitResult, n_train: int, n_valid: int) -> Summary:

@@ -34,6 +34,10 @@ class Spread:
         squares = np.bincount(frames.structure_of_atom, self.forces**2, len(frames))
         return np.asarray(np.sqrt(squares / frames.n_atoms))
 
+    def of(self, frames: Frames, chosen: Array) -> Spread:
+        """Return that of the chosen structures, given by their numbers, of ``frames``."""
+        return Spread(self.energy[chosen], self.forces[frames.atom_indices(chosen)])
+
     def save(self, path: Path) -> None:
         """Write it to an ``.npz`` file, whole or not at all."""
         with replacing(path) as temporary:

@@ -40,11 +40,19 @@ class Targets:
         probe: for each structure the vector that its Hessian was multiplied by, ``[N, 3]``.
         response: the product, the derivatives of all forces with respect to this displacement, negated: ``[N, 3]``
             eV/Å².
+        energy_spread: how far several teachers lie apart on the energy per atom, ``[B]`` eV/atom.
+        forces_spread: likewise on the force on each atom, ``[N]`` eV/Å, see :class:`distill.structures.spread.Spread`.
+        energy_weight: how much the energy and the stress of each structure count, ``[B]``.
+        forces_weight: how much the force on each atom counts, ``[N]``.
     """
 
     atomic_energy: Array | None = None
     probe: Array | None = None
     response: Array | None = None
+    energy_spread: Array | None = None
+    forces_spread: Array | None = None
+    energy_weight: Array | None = None
+    forces_weight: Array | None = None
 
     def save(self, path: Path) -> None:
         """Write what there is to an ``.npz`` file, whole or not at all."""

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from ase.build import bulk, fcc111
 from ase.constraints import FixAtoms
 
@@ -16,12 +18,14 @@ from distill.potentials import POTENTIALS
 from distill.potentials.interface.batch import Prediction
 from distill.potentials.interface.potential import Potential
 from distill.potentials.interface.saving import load, save
+from distill.potentials.teachers.ensemble import join
 from distill.stages.base import Job
 from distill.stages.generate import Generate
-from distill.stages.label import Label
+from distill.stages.label import Label, SpreadSettings
 from distill.structures.frames import Frames
 from distill.structures.read import read_frames
 from distill.structures.write import write_frames
+from distill.training.targets import Targets
 
 Paths = dict[str, Path]
 
@@ -160,6 +164,57 @@ def test_label_keeps_what_generation_labelled_and_adds_dimers_and_compressions(i
     again = load(inputs["teacher"]).evaluate(replace(joined, energy=None, forces=None, stress=None))
     assert again.energy == pytest.approx(joined.energy, abs=1e-4)
     assert len(read_frames(tmp_path / "out" / "valid.xyz")[0]) == 3 + 1
+
+
+def labelled_by_two(inputs: Paths, folder: Path, **settings: Any) -> tuple[dict[str, Any], Frames, Targets]:
+    """Label what one teacher has grown with the mean of it and another, and return what there is to train on."""
+    first = load(inputs["teacher"])
+    second = deepcopy(first)
+    with torch.no_grad():
+        for name, weights in second.named_parameters():
+            weights.mul_(1.0 if name == "reference_energies" else 1.1)
+    if not (folder / "grown").exists():
+        run(inputs, folder / "grown")
+        save(join({"one": first, "other": second}, (0.5, 0.5)), folder / "pair", {})
+    files = {name: folder / "grown" / f"{name}.xyz" for name in ("structures", "seeds")}
+    out = folder / f"out{len(list(folder.iterdir()))}"
+    out.mkdir()
+    given = Label.Settings(spread=SpreadSettings(**settings))
+    summary = Label().run({"teacher": folder / "pair"} | files, given, Job(out))
+    return summary, read_frames(out / "train.xyz")[0], Targets.load(out / "train.npz")
+
+
+def test_the_spread_of_two_teachers_travels_with_every_label(inputs: Paths, tmp_path: Path) -> None:
+    summary, train, targets = labelled_by_two(inputs, tmp_path, limit=None)
+    spread = load(tmp_path / "pair").evaluate_with_spread(train)[1]
+    assert spread is not None and summary["left_out"] == 0 and len(train) == summary["train"]
+    # single precision, in batches of another composition
+    np.testing.assert_allclose(targets.forces_spread, spread.forces, atol=1e-4)
+    np.testing.assert_allclose(targets.energy_spread, spread.energy, atol=1e-5)
+    np.testing.assert_allclose([i["forces_spread"] for i in train.info], spread.of_structures(train), atol=1e-4)
+    grown = ~np.isin(train.labels("config_type"), ["dimer", "compression"])
+    assert targets.energy_weight is not None and targets.forces_weight is not None
+    assert (targets.energy_weight[~grown] == 1).all() and 0 < grown.sum() < len(grown)
+    of_grown = grown[train.structure_of_atom]
+    assert targets.forces_weight[of_grown].mean() == pytest.approx(1, abs=1e-12)
+    # the farther the teachers lie apart, the less a label counts
+    order = np.argsort(spread.forces[of_grown])
+    assert targets.forces_weight[of_grown][order[0]] > 1 > targets.forces_weight[of_grown][order[-1]]
+
+
+def test_what_no_teacher_knows_is_left_out_and_counted(inputs: Paths, tmp_path: Path) -> None:
+    _, every, _ = labelled_by_two(inputs, tmp_path, limit=None)
+    apart = np.array([i["forces_spread"] for i in every.info])
+    grown = ~np.isin(every.labels("config_type"), ["dimer", "compression"])
+    limit = float(np.sort(apart[grown])[-2] / np.median(apart[grown])) * 1.0001  # between the largest and the next
+    summary, train, targets = labelled_by_two(inputs, tmp_path, limit=limit, weigh=False)
+    assert summary["left_out"] == 1 and "1 left out" in summary["headline"]
+    assert len(train) == len(every) - 1 == len(targets.energy_spread)  # type: ignore[arg-type]
+    assert max(i["forces_spread"] for i, own in zip(every.info, grown, strict=True) if own) not in [
+        i["forces_spread"] for i in train.info
+    ]
+    assert targets.energy_weight is None and targets.forces_weight is None
+    assert summary["left_out_above_eV_per_A"] == pytest.approx(limit * np.median(apart[grown]), rel=1e-3)
 
 
 @pytest.mark.parametrize("value", [{"O-Xx": 1.0}, {"O": 1.0}, {"O-H": -1.0}, -0.5])

@@ -17,7 +17,7 @@ from torch import Tensor
 from distill.base.arrays import Array
 from distill.potentials.interface.batch import Batch, Graph
 
-PER_STRUCTURE = ("cells", "periodic", "energy", "stress")
+PER_STRUCTURE = ("cells", "periodic", "energy", "stress", "energy_weight")
 
 
 @dataclass
@@ -56,7 +56,7 @@ class Dataset:
             self.increments[name] = np.array([one[name] for one in increments])
         self.values: dict[str, Tensor] = {}
         self.groups: list[Rows] = []
-        for name in PER_STRUCTURE:
+        for name in PER_STRUCTURE[:4]:
             self._add(name, [getattr(g, name) for g in graphs])
         self._add_rows("numbers", [g.numbers for g in graphs])
         self._add_rows("positions", [g.positions for g in graphs])
@@ -80,6 +80,17 @@ class Dataset:
         self.extras = (*self.extras, name)
         if counts is not None:
             self.labelled[name] = counts
+
+    def weigh(self, energy: Array, forces: Array) -> None:
+        """Add how much labels count, which batches then have in ``extra``.
+
+        Args:
+            energy: ``energy_weight`` of each structure, ``[S]``.
+            forces: ``forces_weight`` of each atom, ``[N]``.
+        """
+        self.attach("forces_weight", forces)
+        self.values["energy_weight"] = torch.tensor(energy, dtype=self.dtype, device=self.device)
+        self.extras = (*self.extras, "energy_weight")
 
     def _add(self, name: str, parts: list[Tensor | None]) -> bool:
         """Keep the parts joined, as small as they can be kept; a label that one structure lacks is left out."""

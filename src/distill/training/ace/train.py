@@ -26,6 +26,7 @@ from distill.structures.frames import Frames, concatenate
 from distill.training.ace.fit import Errors, Fit, Objective, State
 from distill.training.ace.repulsion_distances import closer_than, shortest_distances
 from distill.training.ace.settings import BFGS, Batches
+from distill.training.disagreement import SpreadWeights
 from distill.training.loggers import Logs, curve_writer
 
 if TYPE_CHECKING:
@@ -40,6 +41,7 @@ def train_ace(
     batches: Batches | None,
     bfgs: BFGS | None,
     pacemaker: Mapping[str, Any] | None = None,
+    spread_weights: SpreadWeights | None = None,
     **how: Any,
 ) -> tuple[ACEPotential, State]:
     """Return a fitted expansion and how its fit went.
@@ -54,6 +56,7 @@ def train_ace(
         valid: structures that choose the best state.
         batches: the first phase. bfgs: the second phase. Either may be None.
         pacemaker: ``fit`` and ``backend`` sections that are passed on: pacemaker itself does the second phase.
+        spread_weights: how much each label of ``train`` counts; all the same if None.
         how: the further arguments of :func:`fit_ace`.
 
     Raises:
@@ -79,6 +82,7 @@ def train_ace(
         batches,
         bfgs,
         pacemaker=pacemaker,
+        spread_weights=spread_weights,
         **how,
     )
     return student, state
@@ -141,6 +145,7 @@ def fit_ace(
     l2: float = 0.0,
     force_scale: float | None = None,
     pacemaker: Mapping[str, Any] | None = None,
+    spread_weights: SpreadWeights | None = None,
     max_time: float | None = None,
     work: Path,
     device: str = "cpu",
@@ -154,7 +159,7 @@ def fit_ace(
         basis: pacemaker's YAML. repulsion: where that of nuclei begins, Å; structures with closer atoms are left out.
         train: structures to learn from. valid: structures that choose the best state.
         weights: how much each structure of ``train`` counts, ``[B]``.
-        batches, bfgs, pacemaker: see :func:`train_ace`.
+        batches, bfgs, pacemaker, spread_weights: see :func:`train_ace`.
         seed: of the recipe. purpose: what the student is for; both give the order of the batches.
         l1: weight of the absolute values of the coefficients. l2: of their squares.
         force_scale: atoms with a force of this size, eV/Å, count half, and those with larger ones less; all the same if
@@ -173,7 +178,12 @@ def fit_ace(
     can, could = (np.flatnonzero(~closer_than(side, repulsion, reach)) for side in (train, valid))
     kept, judged = train[can], valid[could]
     counts = np.concatenate([weights[can], np.ones(len(judged))])
-    engine = WorkerEngine(student, basis, concatenate([kept, judged]), counts, force_scale, device, work)
+    of_labels = (np.ones(len(counts)), np.ones(len(kept.numbers) + len(judged.numbers)))
+    if spread_weights is not None:
+        of_labels[0][: len(kept)] = spread_weights.energy[can]
+        of_labels[1][: len(kept.numbers)] = spread_weights.forces[train.atom_indices(can)]
+    every = concatenate([kept, judged])
+    engine = WorkerEngine(student, basis, every, counts, force_scale, device, work, SpreadWeights(*of_labels))
     try:
         facts = engine.open()
         usable = facts["usable"]
@@ -238,6 +248,7 @@ class WorkerEngine:
         force_scale: see :func:`fit_ace`.
         device: torch's name of the device.
         folder: where pacemaker may write.
+        of_labels: how much the label of each structure and atom counts, besides.
 
     Attributes:
         at_once: structures that TensorFlow sees together at most; halved when memory runs out.
@@ -253,6 +264,7 @@ class WorkerEngine:
         force_scale: float | None,
         device: str,
         folder: Path,
+        of_labels: SpreadWeights,
     ) -> None:
         assert frames.forces is not None and frames.energy is not None  # noqa: S101 - train_ace looks
         self.student, self.frames, self.folder = student, frames, folder
@@ -260,8 +272,9 @@ class WorkerEngine:
         labelled = np.isfinite(frames.forces).all(axis=1)  # pacemaker weighs forces by atoms, not by components
         scaled = np.where(labelled, np.square(frames.forces).sum(axis=1), 0.0) / (force_scale or np.inf) ** 2
         weights = counts[frames.structure_of_atom] / (1 + scaled)
-        self.force_weights = np.where(labelled, weights, 0.0)
+        self.force_weights = np.where(labelled, weights * of_labels.forces, 0.0)
         smallest = np.minimum.reduceat(weights, frames.offsets[:-1])
+        smallest = smallest * of_labels.energy
         self.energy_weights = np.where(referenced(frames) & np.isfinite(frames.energy), smallest, 0.0)
         opening = {
             "basis": basis,

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Literal
 
 import torch
@@ -89,19 +90,27 @@ def _difference(predicted: Tensor, label: Tensor, labelled: Tensor) -> Tensor:
     return torch.where(labelled, predicted, 0.0) - torch.where(labelled, label, 0.0)
 
 
-def penalties(error: Tensor, weights: LossWeights) -> Tensor:
-    """Return the sum over the residuals of what each counts.
+def penalties(error: Tensor, weights: LossWeights, of_each: Tensor | None = None) -> Tensor:
+    """Return the sum over the residuals of what each counts, times ``of_each`` where labels count differently.
 
     Huber's loss is divided by its threshold, so that its linear part is the absolute error and weights keep their
     meaning when ``huber`` changes.
     """
-    if weights.kind == "mae":
-        return error.abs().sum().float()
-    if weights.kind == "rmse":
-        return error.square().sum().float()
-    zero = torch.zeros_like(error)
-    loss = torch.nn.functional.huber_loss(error, zero, delta=weights.huber, reduction="sum")
-    return loss.float() / weights.huber
+    if weights.kind == "huber":
+        zero = torch.zeros_like(error)
+        loss = torch.nn.functional.huber_loss(error, zero, delta=weights.huber, reduction="none")
+    else:
+        loss = error.abs() if weights.kind == "mae" else error.square()
+    total = (loss if of_each is None else loss * of_each).sum().float()
+    return total / weights.huber if weights.kind == "huber" else total
+
+
+def weights_of_labels(batch: Batch) -> dict[str, Tensor]:
+    """Return how much the labels of each quantity count where they count differently, to multiply residuals with."""
+    if "energy_weight" not in batch.extra:
+        return {}
+    of_structure, of_atom = batch.extra["energy_weight"], batch.extra["forces_weight"]
+    return {"energy": of_structure, "virial": of_structure.view(-1, 1, 1), "forces": of_atom.unsqueeze(1)}
 
 
 def mean_penalty(total: Tensor, count: int, weights: LossWeights) -> Tensor:
@@ -111,7 +120,11 @@ def mean_penalty(total: Tensor, count: int, weights: LossWeights) -> Tensor:
 
 
 def micro_batch_terms(
-    errors: Mapping[str, Tensor], weights: LossWeights, part: Mapping[str, int], whole: Mapping[str, int]
+    errors: Mapping[str, Tensor],
+    weights: LossWeights,
+    part: Mapping[str, int],
+    whole: Mapping[str, int],
+    of_each: Mapping[str, Tensor] = MappingProxyType({}),
 ) -> dict[str, Tensor]:
     """Return what a part of a batch contributes to each term of its objective.
 
@@ -120,9 +133,11 @@ def micro_batch_terms(
         weights: how residuals count.
         part: how many labelled numbers of each quantity the part has.
         whole: how many the batch has.
+        of_each: how much each label of a quantity counts, see :func:`weights_of_labels`.
     """
     return {
-        name: mean_penalty(penalties(error, weights), part[name], weights) * (part[name] / whole[name])
+        name: mean_penalty(penalties(error, weights, of_each.get(name)), part[name], weights)
+        * (part[name] / whole[name])
         for name, error in errors.items()
         if part[name]
     }

@@ -19,7 +19,14 @@ from distill.potentials.interface.dataset import Dataset
 from distill.potentials.interface.potential import Potential
 from distill.training.curve import Point
 from distill.training.gradient.loaders import cut
-from distill.training.gradient.losses import TERMS, LossWeights, combine, micro_batch_terms, residuals
+from distill.training.gradient.losses import (
+    TERMS,
+    LossWeights,
+    combine,
+    micro_batch_terms,
+    residuals,
+    weights_of_labels,
+)
 from distill.training.gradient.optimiser import Optimiser, make_optimiser
 from distill.training.gradient.schedule import Schedule
 from distill.training.gradient.sums import ValidationSums
@@ -141,7 +148,7 @@ class FitModule(pl.LightningModule):
             batch = self.train_set.select(micro_batch, self.device)
             counts = self.train_set.counts(micro_batch)
             errors = self._errors(batch)
-            terms = micro_batch_terms(errors, self.weights, counts, whole)
+            terms = micro_batch_terms(errors, self.weights, counts, whole, weights_of_labels(batch))
             found = self._of_all(terms if times else {}, [name for name in errors if whole[name]])
             for name, term in found.items():
                 sums[name] = sums.get(name, 0.0) + term
@@ -287,4 +294,6 @@ def attach_targets(dataset: Dataset, targets: Targets | None) -> Dataset:
     if targets is not None and targets.probe is not None and targets.response is not None:
         dataset.attach("probe", targets.probe)
         dataset.attach("hessian", targets.response, 3 * dataset.n_atoms)
+    if targets is not None and targets.energy_weight is not None and targets.forces_weight is not None:
+        dataset.weigh(targets.energy_weight, targets.forces_weight)
     return dataset

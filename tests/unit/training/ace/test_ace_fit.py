@@ -22,6 +22,7 @@ from distill.structures.frames import Frames
 from distill.training.ace.fit import Objective, State
 from distill.training.ace.settings import BFGS, Batches
 from distill.training.ace.train import WorkerEngine, refine_ace, train_ace
+from distill.training.disagreement import SpreadWeights
 
 pytestmark = [
     pytest.mark.slow,
@@ -124,6 +125,21 @@ def test_tensorflow_and_the_evaluator_agree(fitted: Fitted) -> None:
     direction = np.random.default_rng(0).normal(size=len(coefficients))
     steps = [engine.gradient(coefficients + h * direction, every, 0.3)[0] for h in (1e-5, -1e-5)]
     assert (steps[0] - steps[1]) / 2e-5 == pytest.approx(float(answer["gradient"] @ direction), rel=1e-4)
+
+
+def test_weights_of_the_spread_multiply_those_of_the_forces_size(fitted: Fitted, tmp_path: Path) -> None:
+    student, frames = fitted.student, fitted.frames
+    rng = np.random.default_rng(0)
+    of_labels = SpreadWeights(rng.uniform(0.1, 2, 50), rng.uniform(0.1, 2, 200))
+    weighed, plain = (
+        WorkerEngine(student, student.basis, frames, np.ones(50), 2.0, "cpu", tmp_path, own)
+        for own in (of_labels, SpreadWeights(np.ones(50), np.ones(200)))
+    )
+    np.testing.assert_allclose(weighed.energy_weights, of_labels.energy * plain.energy_weights, rtol=1e-15)
+    np.testing.assert_allclose(weighed.force_weights, of_labels.forces * plain.force_weights, rtol=1e-15)
+    np.testing.assert_array_equal(plain.force_weights, fitted.engine.force_weights[:200])
+    for engine in (weighed, plain):
+        engine.close()
 
 
 def test_it_is_refined_on_other_labels_and_keeps_what_is_mixed_in(fitted: Fitted, tmp_path: Path) -> None:

@@ -18,11 +18,13 @@ from distill.potentials.interface.batch import Batch
 from distill.potentials.interface.potential import Potential
 from distill.potentials.networks.painn import PaiNNPotential
 from distill.structures.frames import Frames
+from distill.structures.spread import Spread
 from distill.training.curve import FitResult, Point
+from distill.training.disagreement import with_spread
 from distill.training.gradient.callbacks import Checkpoint
 from distill.training.gradient.fit import fit, valid_batches
 from distill.training.gradient.losses import LossWeights
-from distill.training.targets import make_targets
+from distill.training.targets import Targets, make_targets
 
 
 class Interrupted(Exception):
@@ -260,6 +262,23 @@ def test_a_student_learns_what_else_the_teacher_offers(term: str, tmp_path: Path
         name = "response" if term == "hessian" else term
         errors.append(np.abs(getattr(found, name) - getattr(targets[1], name)).mean())
     assert errors[1] < 0.7 * errors[0]
+
+
+def test_equal_weights_of_labels_change_no_bit_and_others_do(tmp_path: Path) -> None:
+    """Where several teachers lie apart by the same everywhere, a student is the one of labels without a spread."""
+    data = frames(10, 0)
+
+    def fitted(name: str, spread: Spread | None) -> dict[str, torch.Tensor]:
+        potential, everything = student(), np.ones(10, dtype=bool)
+        targets = None if spread is None else with_spread(Targets(), spread, data, everything)
+        run(tmp_path / name, potential, targets=(targets, None), steps=20)
+        return potential.state_dict()
+
+    plain = fitted("plain", None)
+    constant = fitted("constant", Spread(np.full(10, 0.013), np.full(80, 0.07)))
+    assert all(torch.equal(plain[name], value) for name, value in constant.items())
+    varied = fitted("varied", Spread(np.full(10, 0.013), np.linspace(0.01, 1, 80)))
+    assert not all(torch.equal(plain[name], value) for name, value in varied.items())
 
 
 def test_patience_stops_early(tmp_path: Path) -> None:

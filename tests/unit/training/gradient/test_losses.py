@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -16,6 +17,7 @@ from distill.training.gradient.losses import (
     micro_batch_terms,
     penalties,
     residuals,
+    weights_of_labels,
 )
 
 
@@ -124,3 +126,28 @@ def test_what_stands_at_a_missing_label_does_not_count() -> None:
     assert energy.grad is not None and forces.grad is not None
     assert torch.allclose(energy.grad, torch.tensor([2.0, 0.0], dtype=torch.float64), atol=1e-12)
     assert torch.allclose(forces.grad, 3.0 / 5 * signs, atol=1e-12)
+
+
+@pytest.mark.parametrize("kind", ["huber", "mae", "rmse"])
+def test_labels_count_by_their_weights(kind: Kind) -> None:
+    """By hand: the weighted sum over the number of labels; weights of 1 change no bit."""
+    weights = LossWeights(energy=0.0, forces=1.0, kind=kind, huber=0.5)
+    errors = {"forces": torch.tensor([[2.0, 0.0], [1.0, 1.0]])}
+    of_each = {"forces": torch.tensor([[0.5], [3.0]])}
+    counts = {"forces": 4}
+    found = float(micro_batch_terms(errors, weights, counts, counts, of_each)["forces"])
+    # Huber beyond its threshold of 0.5, divided by it: |e| − 0.25; squares 4, 0, 1, 1
+    by_hand = {"huber": 0.5 * 1.75 + 3 * 1.5, "mae": 0.5 * 2 + 3 * 2, "rmse": 0.5 * 4 + 3 * 2}[kind] / 4
+    assert found == pytest.approx(math.sqrt(by_hand) if kind == "rmse" else by_hand, rel=1e-6)
+    ones = {"forces": torch.ones(2, 1)}
+    plain = micro_batch_terms(errors, weights, counts, counts)
+    assert torch.equal(micro_batch_terms(errors, weights, counts, counts, ones)["forces"], plain["forces"])
+
+
+def test_weights_of_labels_are_of_structures_and_atoms() -> None:
+    plain = batch(None)
+    assert weights_of_labels(plain) == {}
+    of_structure, of_atom = torch.tensor([1.0, 2.0]), torch.tensor([3.0, 4.0, 5.0])
+    weighed = weights_of_labels(replace(plain, extra={"energy_weight": of_structure, "forces_weight": of_atom}))
+    shapes = {name: tuple(weight.shape) for name, weight in weighed.items()}
+    assert shapes == {"energy": (2,), "virial": (2, 1, 1), "forces": (3, 1)}

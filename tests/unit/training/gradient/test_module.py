@@ -40,9 +40,12 @@ def gradient(made: FitModule, micro_batches: int = 1) -> tuple[torch.Tensor, dic
     return flat, {name: float(term) for name, term in terms.items()}
 
 
+@pytest.mark.parametrize("weighed", [False, True])
 @pytest.mark.parametrize("micro_batches", [2, 3, 6])
-def test_the_gradient_of_a_batch_is_that_of_its_parts_together(micro_batches: int) -> None:
+def test_the_gradient_of_a_batch_is_that_of_its_parts_together(micro_batches: int, weighed: bool) -> None:
     made = module()
+    if weighed:
+        made.train_set.weigh(np.linspace(0, 2, 6), np.linspace(0, 2, 48))
     whole, terms = gradient(made)
     parts, terms_of_parts = gradient(made, micro_batches)
     # single precision, sums in another order
@@ -130,6 +133,13 @@ def test_running_means_follow_the_terms_where_they_are_balanced() -> None:
     assert made.means[:2].tolist() == [2.0, 8.0]
     made._remember({"energy": torch.tensor(0.0)})
     assert made.means[:2].tolist() == pytest.approx([1.98, 8.0], rel=1e-6)
+
+
+def test_weights_belong_to_their_structures_and_atoms() -> None:
+    targets = Targets(energy_weight=np.arange(6.0), forces_weight=np.arange(48.0))
+    batch = attach_targets(student().prepare(DATA), targets).select(np.array([4, 1]), torch.device("cpu"))
+    assert batch.extra["energy_weight"].tolist() == [4, 1]
+    assert batch.extra["forces_weight"].tolist() == [*range(32, 40), *range(8, 16)]
 
 
 def test_further_labels_belong_to_their_structures() -> None:
