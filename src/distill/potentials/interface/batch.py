@@ -184,6 +184,14 @@ def strained(batch: Batch, strain: Tensor | None) -> Batch:
     return replace(batch, positions=positions, cells=torch.bmm(batch.cells, deformation))
 
 
+def differentiable(batch: Batch, stress: bool) -> tuple[Batch, list[Tensor]]:
+    """Return the batch as a function of its positions ``[N, 3]`` and, for a stress, of a strain ``[B, 3, 3]``: both."""
+    strain = batch.cells.new_zeros(batch.cells.shape, requires_grad=True) if stress else None
+    positions = batch.positions.detach().requires_grad_()
+    leaves = [positions] if strain is None else [positions, strain]
+    return strained(replace(batch, positions=positions), strain), leaves
+
+
 def divide_by_volume(virial: Tensor, batch: Batch) -> Tensor:
     """Return the stress from dE/dε, ``[B, 3, 3]``; NaN for structures that are not periodic in three directions."""
     periodic = batch.periodic.view(-1, 1, 1)

@@ -82,15 +82,20 @@ class GradientFree(Potential):
 
     def error(self, failure: WorkerFailure, where: str | None = None) -> DistillError:
         """Return the error that the user sees, with the traceback of what refused as a note."""
-        kinds: dict[str, type[DistillError]] = {"input": UserError, "result": UnphysicalResult}
-        error = kinds.get(failure.kind, WorkError)(failure.what, where or self.where, failure.remedy or None)
-        for note in getattr(failure, "__notes__", []):
-            error.add_note(note)
-        return error
+        return failure_as_error(failure, where or self.where)
 
     def _refuse(self) -> NoReturn:
         what, remedy = self.no_gradients
         raise UserError(what, self.where, remedy)
+
+
+def failure_as_error(failure: WorkerFailure, where: str) -> DistillError:
+    """Return the error that the user sees, with the traceback of what refused as a note."""
+    kinds: dict[str, type[DistillError]] = {"input": UserError, "result": UnphysicalResult}
+    error = kinds.get(failure.kind, WorkError)(failure.what, where, failure.remedy or None)
+    for note in getattr(failure, "__notes__", []):
+        error.add_note(note)
+    return error
 
 
 def arrays(frames: Frames) -> dict[str, Array]:

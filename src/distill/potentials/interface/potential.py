@@ -7,7 +7,6 @@ written once, here: exact derivatives, batched evaluation, a calculator, saving 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING, Literal, Self
 
 import numpy as np
@@ -23,10 +22,10 @@ from distill.potentials import POTENTIALS
 from distill.potentials.interface.batch import (
     Batch,
     Prediction,
+    differentiable,
     distances,
     divide_by_volume,
     half_neighbour_list,
-    strained,
     with_labels,
     without_coincident,
 )
@@ -111,6 +110,10 @@ class Potential(nn.Module):
     def add_features(self, batch: Batch) -> Batch:
         """Add to ``batch.extra`` what the model needs besides edges, on the device of the batch."""
         return batch
+
+    def files(self) -> Mapping[str, bytes]:
+        """Return the files, by name, that are saved with it besides its weights and its description."""
+        return self.attachments
 
     def extra_increments(self, batch: Batch) -> Mapping[str, int]:
         """Return for each index tensor in ``batch.extra`` how many of the things that it points to the batch has."""
@@ -236,11 +239,9 @@ class Potential(nn.Module):
         The latter is symmetric, ``[B, 3, 3]``, or None where no stress is wanted. In training mode all can be
         differentiated once more. They are in the precision of the network.
         """
-        strain = batch.cells.new_zeros(batch.cells.shape, requires_grad=True) if stress else None
-        positions = batch.positions.detach().requires_grad_()
-        atomic = self.atomic_energies(strained(replace(batch, positions=positions), strain))
+        deformed, leaves = differentiable(batch, stress)
+        atomic = self.atomic_energies(deformed)
         total = self._sum(atomic, batch)
-        leaves = [positions] if strain is None else [positions, strain]
         if total.requires_grad:
             gradients = torch.autograd.grad(
                 total.sum(), leaves, create_graph=self.training, allow_unused=True, materialize_grads=True

@@ -46,7 +46,7 @@ def save(potential: Potential, folder: Path, provenance: Mapping[str, Any]) -> N
     }
     with replacing(weights) as temporary:
         save_file(state, temporary)
-    for name, content in potential.attachments.items():
+    for name, content in potential.files().items():
         with replacing(folder / name) as temporary:
             temporary.write_bytes(content)
     description = {

@@ -21,6 +21,7 @@ from distill.potentials.settings.external import ExternalSettings
 from distill.potentials.teachers.weights import Weights, fetch
 from distill.potentials.workers.calculator import FAMILIES, family_of
 from distill.potentials.workers.environments import allowed, interpreter, remedy
+from distill.potentials.workers.places import Place
 
 if TYPE_CHECKING:
     from distill.potentials.interface.potential import Potential
@@ -48,16 +49,10 @@ class External(Architecture):
         """Return the potential; its calculator is opened when it is first needed."""
         from distill.potentials.workers.calculator_potential import ExternalPotential
 
-        name = settings.model or cls.name
-        row = POTENTIALS[name]
-        return ExternalPotential(
-            name,
-            settings,
-            elements=row.elements,
-            published=partial(fetch, row.weights) if isinstance(row.weights, Weights) else None,
-            install=remedy(row, settings.environment),
-            origin={"licence": row.licence, "level_of_theory": row.level_of_theory},
-        )
+        place = place_of(cls, settings)
+        row = POTENTIALS[place.name]
+        origin = {"licence": row.licence, "level_of_theory": row.level_of_theory}
+        return ExternalPotential(place, elements=row.elements, origin=origin)
 
     @classmethod
     def open(cls, source: TeacherSource, seed: int) -> Potential:
@@ -98,6 +93,14 @@ class External(Architecture):
             what = f"{row.name} runs in an interpreter of its own, and one that the folder names is not started"
             raise UserError(what, str(folder), "Give it: environment=..., or --environment on the command line")
         return cls.create(settings.model_copy(update={"file": file, "environment": environment}))
+
+
+def place_of(owner: type[Architecture], settings: ExternalSettings) -> Place:
+    """Return which model the settings of a row mean, and where it is."""
+    name = settings.model or owner.name
+    row = POTENTIALS[name]
+    published = partial(fetch, row.weights) if isinstance(row.weights, Weights) else None
+    return Place(name, settings, published, remedy(row, settings.environment))
 
 
 def allowed_file(settings: ExternalSettings, model: str, folder: Path, consent: Consent) -> str | None:

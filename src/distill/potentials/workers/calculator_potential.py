@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
-from pathlib import Path
+from collections.abc import Mapping
 from typing import Any, Protocol
 
 import torch
 
-from distill.base.errors import DistillError, UserError
-from distill.base.files import hash_file
+from distill.base.errors import DistillError
 from distill.potentials.interface.batch import Prediction
 from distill.potentials.interface.gradient_free import GradientFree, arrays
-from distill.potentials.settings.external import ExternalSettings
 from distill.potentials.workers import calculator as calculator_worker
+from distill.potentials.workers.places import Place
 from distill.potentials.workers.process import CalculatorWorker
 from distill.potentials.workers.protocol import WorkerError
 from distill.structures.frames import Frames
@@ -58,11 +56,8 @@ class ExternalPotential(GradientFree):
     How far its atoms see each other is not known: the cutoff is infinite, and nothing may list neighbours by it.
 
     Args:
-        name: of the model.
-        settings: where it is.
+        place: the model, and where it is.
         elements: atomic numbers that it knows; None for all.
-        published: gives the published file to hand to it, if its own package does not bring or fetch one.
-        install: what to run where its package is missing.
         origin: licence and level of theory.
     """
 
@@ -71,27 +66,15 @@ class ExternalPotential(GradientFree):
         "Write null at teacher.finetune",
     )
 
-    def __init__(
-        self,
-        name: str,
-        settings: ExternalSettings,
-        *,
-        elements: tuple[int, ...] | None,
-        published: Callable[[], Path] | None,
-        install: str,
-        origin: dict[str, str],
-    ) -> None:
+    def __init__(self, place: Place, *, elements: tuple[int, ...] | None, origin: dict[str, str]) -> None:
         super().__init__(math.inf, elements=elements)
-        self.name, self.published, self.install = name, published, install
-        self.place = settings
-        self.origin = origin
+        self.place, self.origin = place, origin
         self._engines: dict[str, Engine] = {}
 
     @property
     def where(self) -> str:
         """The model, and its file or interpreter, for messages."""
-        place = self.place.file or self.place.environment
-        return f"teacher {self.name} ({place})" if place else f"teacher {self.name}"
+        return self.place.where
 
     def engine(self) -> Engine:
         """Return what evaluates on the present device; one for another device is ended.
@@ -108,10 +91,10 @@ class ExternalPotential(GradientFree):
 
     def _opened(self, device: str) -> Engine:
         """Return an engine for a device, with its calculator open, and note what it says of itself."""
-        file, place = self._file(), self.place
-        engine: Engine = Local(self.name, file, place.function, device)
-        if place.environment is not None:
-            engine = CalculatorWorker(place.environment, self.name, file, place.function, device, self.install)
+        name, file, said = self.place.name, self.place.file(), self.place.settings
+        engine: Engine = Local(name, file, said.function, device)
+        if said.environment is not None:
+            engine = CalculatorWorker(said.environment, name, file, said.function, device, self.place.install)
         try:
             handshake = engine.open()
         except WorkerError as failure:
@@ -119,18 +102,6 @@ class ExternalPotential(GradientFree):
         self.predicts_stress = handshake["stress"]
         self.origin["versions"] = ", ".join(f"{name} {number}" for name, number in handshake["versions"].items())
         return engine
-
-    def _file(self) -> str | None:
-        """Return the file to hand over, which must be the one that this potential was made with."""
-        if self.place.file is None:
-            return str(self.published()) if self.published is not None else None
-        path = Path(self.place.file)
-        remedy = "Put it back, or run again with --force finetune"
-        if not path.is_file():
-            raise UserError(f"the file {path} is no longer there", f"teacher {self.name}", remedy)
-        if hash_file(path) != self.place.sha256:
-            raise UserError(f"the file {path} has changed since the teacher was made", f"teacher {self.name}", remedy)
-        return str(path)
 
     def predict(self, frames: Frames, stress: bool = True) -> Prediction:
         """Return what the calculator says of structures, one after another; all of it is float64 on the CPU.
@@ -144,7 +115,7 @@ class ExternalPotential(GradientFree):
             WorkError: the calculator failed on a structure or gave something that is not finite; the worker died twice.
         """
         batch = arrays(frames) | {"stress": stress}
-        if not self.place.function:
+        if not self.place.settings.function:
             batch["positions"] = anchored(frames)[0]
         try:
             answer = self.engine().evaluate(batch)

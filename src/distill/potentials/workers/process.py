@@ -42,6 +42,9 @@ SHOWN = 3
 
 OnProgress = Callable[[dict[str, Any]], None]
 
+Question = Mapping[str, Any] | Callable[[int], Mapping[str, Any]]
+"""What is asked; where that depends on what the process knows, a function of :attr:`Worker.life`."""
+
 
 class WorkerDied(Exception):
     """The worker ended without an answer; the text says how."""
@@ -58,7 +61,8 @@ class Worker:
         install: what to run where a package is missing there; the sentence ends with it.
 
     Attributes:
-        restarts: how often the process was started again.
+        life: how many processes were started so far: what one of them was told, the next does not know.
+        restarts: how often a process that had died was followed by another.
         handshake: what the process said of itself when it was last started.
     """
 
@@ -66,7 +70,7 @@ class Worker:
         self, interpreter: str, script: ModuleType, name: str, opening: Mapping[str, Any], install: str = ""
     ) -> None:
         self.interpreter, self.name, self.install = interpreter, name, install
-        self.restarts = 0
+        self.life, self.restarts = 0, 0
         self.handshake: dict[str, Any] = {}
         self._script = str(Path(script.__file__ or "").absolute())
         self._opening = {"do": "handshake", **opening}
@@ -90,7 +94,7 @@ class Worker:
             self._running()
             return self.handshake
 
-    def ask(self, message: Mapping[str, Any], on_progress: OnProgress | None = None) -> dict[str, Any]:
+    def ask(self, question: Question, on_progress: OnProgress | None = None) -> dict[str, Any]:
         """Return the answer to a question; ``on_progress`` is given what it reports before.
 
         Raises:
@@ -100,16 +104,20 @@ class Worker:
         """
         with self._lock:
             try:
-                return self._running().ask(message, on_progress=on_progress)
+                return self._asked(question, on_progress)
             except WorkerDied as death:
                 self.close()
                 self.restarts += 1
                 say(f"distill: the worker of {self.name} {death}; it is started again")
             try:
-                return self._running().ask(message, on_progress=on_progress)
+                return self._asked(question, on_progress)
             except WorkerDied as death:
                 self.close()
                 raise self._failed(f"the worker process {death}, and so did the one before it", death) from None
+
+    def _asked(self, question: Question, on_progress: OnProgress | None) -> dict[str, Any]:
+        process = self._running()
+        return process.ask(question(self.life) if callable(question) else question, on_progress=on_progress)
 
     def close(self) -> None:
         """End the process; the next question starts another."""
@@ -122,6 +130,7 @@ class Worker:
         if self._process is None or self._process.broken:
             self.close()
             self._process = self._start()
+            self.life += 1
         return self._process
 
     def _start(self) -> _Process:
