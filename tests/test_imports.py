@@ -108,13 +108,16 @@ def test_wings_of_the_potentials(module: str) -> None:
             assert wing(imported) in WINGS[wing(module)], f"{module} imports {imported}"
 
 
-@pytest.mark.parametrize("script", ["calculator", "ace", "ace_fit", "protocol"])
+SCRIPTS = ["calculator", "ace", "ace_fit", "networks", "networks_mace", "networks_sevennet", "protocol"]
+
+
+@pytest.mark.parametrize("script", SCRIPTS)
 def test_what_other_interpreters_run_stands_alone(script: str) -> None:
     """Python's own modules at the top, the neighbours that are beside it as files, and nothing else of ours."""
     module, workers = f"distill.potentials.workers.{script}", "distill.potentials.workers"
-    neighbours = {f"{workers}.protocol", f"{workers}.ace"}
+    neighbours = {f"{workers}.{name}" for name in SCRIPTS}
     assert ours(module) <= neighbours
-    tops = imports(module, early=True) - neighbours - {"protocol", "ace"}
+    tops = imports(module, early=True) - neighbours - set(SCRIPTS)
     assert {name.split(".")[0] for name in tops} <= set(sys.stdlib_module_names)
 
 

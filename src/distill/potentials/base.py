@@ -39,7 +39,8 @@ class Architecture:
             (``ase:module:function``) or nothing.
         weights: where pretrained weights are: a ``Weights`` that is downloaded, a path in its package, or None.
         parameters: how many parameters pretrained weights have; None where that depends on a file or the settings.
-        trains: whether it can be fitted here; others label and generate.
+        trains: whether it can be fitted; others label and generate.
+        fits_elsewhere: whether it can be fitted in an interpreter of its own: ``workers/networks.py`` has an adapter.
         compiles: whether its network can be compiled; it then reads nothing but what ``Student.network_energies`` is
             given.
         trainer: what fits it: ``"gradient"`` (any network that can be differentiated) or ``"pacemaker"``.
@@ -63,6 +64,7 @@ class Architecture:
     weights: ClassVar[Any] = None
     parameters: ClassVar[int | None] = None
     trains: ClassVar[bool] = True
+    fits_elsewhere: ClassVar[bool] = False
     compiles: ClassVar[bool] = False
     trainer: ClassVar[str] = "gradient"
     own_environment: ClassVar[bool] = False

@@ -137,11 +137,15 @@ class Finetune(Stage):
         @model_validator(mode="after")
         def _lora_is_fitted_alone(self) -> Self:
             """Refuse what cannot be passed on to other processes."""
-            if self.finetune is not None and self.finetune.lora is not None and self.trainer.devices > 1:
+            if self.finetune is None or self.finetune.lora is None:
+                return self
+            if self.environment is not None:
+                raise ValueError("finetune.lora changes networks of this interpreter: leave it out, or freeze parts")
+            if self.trainer.devices > 1:
                 raise ValueError("finetune.lora is fitted on one device: set trainer.devices: 1, or leave lora out")
             return self
 
-    version: ClassVar[int] = 3
+    version: ClassVar[int] = 4
     section: ClassVar[str] = "teacher"
     plural: ClassVar[str] = "teachers"
     shared: ClassVar[Mapping[str, type[StageSettings]]] = {"trainer": TrainerSettings}
@@ -200,10 +204,12 @@ class Finetune(Stage):
             source = replace(source, file=file, function=given.get("function", ""))
         source.check()
         row = source.row
-        if row.trains and not given.get("environment"):
+        if row.trains and (row.fits_elsewhere or not given.get("environment")):
             return Teacher
         if given.get("finetune") is not None:
-            why = "it runs in another interpreter" if row.trains else "it only labels and generates"
+            why = (
+                "in another interpreter it only labels and generates" if row.trains else "it only labels and generates"
+            )
             raise UserError(f"{model} cannot be fine-tuned: {why}", "teacher.finetune", "Remove it, or write null")
         return LabelOnly
 

@@ -139,7 +139,7 @@ def test_a_teacher_that_only_labels_is_not_fine_tuned() -> None:
     assert section(model="ase:package.module:make").finetune is None
     with pytest.raises(UserError, match=r"teacher\.finetune.*cannot be fine-tuned: it only labels"):
         section(model="ase:package.module:make", finetune={"steps": 3})
-    with pytest.raises(UserError, match="runs in another interpreter"):
+    with pytest.raises(UserError, match="in another interpreter it only labels"):
         section(model="chgnet-0.3", environment="/somewhere/python", finetune={})
 
 

@@ -1,8 +1,9 @@
-"""Teachers that are ASE calculators: the user's own, and foundation models that run in an interpreter of their own.
+"""Teachers of other packages: ASE calculators of the user's, and models that run in an interpreter of their own.
 
-They label and generate, which needs energies, forces and stresses, but have no gradients that a fit could use. Packages
-that conflict with ours (SevenNet and fairchem want another e3nn than MACE) live in a virtual environment that
-``distill doctor`` says how to make; what runs there is :mod:`distill.potentials.workers.calculator`.
+Calculators label and generate, but have no gradients that a fit could use. Packages that conflict with ours (SevenNet
+and fairchem want another e3nn than MACE) live in a virtual environment that ``distill doctor`` makes. What runs there
+is :mod:`distill.potentials.workers.networks` for families that have an adapter, which are fine-tuned like any teacher,
+and :mod:`distill.potentials.workers.calculator` for all else.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from distill.potentials.base import MATERIALS_PROJECT, Architecture, TeacherSour
 from distill.potentials.settings import PotentialSettings
 from distill.potentials.settings.external import ExternalSettings
 from distill.potentials.teachers.weights import Weights, fetch
+from distill.potentials.workers import networks
 from distill.potentials.workers.calculator import FAMILIES, family_of
 from distill.potentials.workers.environments import allowed, interpreter, remedy
 from distill.potentials.workers.places import Place
@@ -46,12 +48,16 @@ class External(Architecture):
 
     @classmethod
     def network(cls, settings: Any) -> Potential:
-        """Return the potential; its calculator is opened when it is first needed."""
-        from distill.potentials.workers.calculator_potential import ExternalPotential
-
+        """Return the potential; its calculator or its network is opened when it is first needed."""
         place = place_of(cls, settings)
         row = POTENTIALS[place.name]
         origin = {"licence": row.licence, "level_of_theory": row.level_of_theory}
+        if settings.network is not None:
+            from distill.potentials.workers.remote_potential import RemotePotential
+
+            return RemotePotential(place, settings.network, origin)
+        from distill.potentials.workers.calculator_potential import ExternalPotential
+
         return ExternalPotential(place, elements=row.elements, origin=origin)
 
     @classmethod
@@ -63,8 +69,8 @@ class External(Architecture):
         """
         row = POTENTIALS[source.model]
         owner = row if issubclass(row, External) else External
-        if family_of(source.model) is None:
-            known = ", ".join(FAMILIES)
+        if not (row.fits_elsewhere or family_of(source.model)):
+            known = ", ".join(sorted({*FAMILIES, *networks.FAMILIES}))
             what = f"{source.model} cannot run in an environment of its own"
             raise UserError(what, "teacher.environment", f"Leave it out; it can be given for: {known}")
         file = source.existing_file().absolute() if source.file else None
@@ -75,6 +81,8 @@ class External(Architecture):
             function=source.function,
             environment=interpreter(source.environment, row) if source.environment else None,
         )
+        if settings.environment and row.fits_elsewhere:
+            return published_network(owner, settings)
         return owner.create(settings, seed)
 
     @classmethod
@@ -89,10 +97,33 @@ class External(Architecture):
         row = POTENTIALS[settings.model or cls.name]
         file = allowed_file(settings, row.name, folder, consent)
         environment = allowed(consent, row, settings.environment)
-        if row.own_environment and environment is None:
+        if (row.own_environment or settings.network is not None) and environment is None:
             what = f"{row.name} runs in an interpreter of its own, and one that the folder names is not started"
             raise UserError(what, str(folder), "Give it: environment=..., or --environment on the command line")
         return cls.create(settings.model_copy(update={"file": file, "environment": environment}))
+
+
+def published_network(owner: type[External], settings: ExternalSettings) -> Potential:
+    """Return the network that a package has published, with its weights, as a potential that can be fitted.
+
+    Raises:
+        UserError: file, interpreter or package is missing.
+        WorkError: the network cannot be opened.
+    """
+    from distill.potentials.interface.gradient_free import failure_as_error
+    from distill.potentials.workers.network_worker import NetworkWorker
+    from distill.potentials.workers.protocol import WorkerError
+    from distill.potentials.workers.remote_potential import RemotePotential
+
+    place = place_of(owner, settings)
+    worker = NetworkWorker(place, "cpu")
+    try:
+        potential = owner.create(settings.model_copy(update={"network": worker.settings()}))
+        if isinstance(potential, RemotePotential):
+            potential.start_from(worker)
+    except WorkerError as failure:
+        raise failure_as_error(failure, place.where) from failure
+    return potential
 
 
 def place_of(owner: type[Architecture], settings: ExternalSettings) -> Place:
@@ -132,7 +163,8 @@ class SevenNet0(External):
     parameters = 842_623
     argument = ""
     own_environment = True
-    packages = ("sevenn",)
+    trains = fits_elsewhere = True
+    packages = ("sevenn==0.13.0",)
     folder = "sevennet"
 
 

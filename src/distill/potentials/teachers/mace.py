@@ -33,6 +33,7 @@ class MACE(OwnSettings):
     requires = ("mace-torch",)
     install = "pip install 'mlip-distill[mace]'"
     argument = "file"
+    fits_elsewhere = True
     Settings = MACESettings
 
     @classmethod

@@ -129,14 +129,6 @@ def load_module(function: str) -> Any:
         raise WorkerError("input", f"importing {name} failed ({describe(error)})") from error
 
 
-def sevennet(model: str, file: str | None, function: str, device: str) -> Any:
-    """SevenNet; of the multi-fidelity network, the name ends in the level of theory."""
-    package = module("sevenn.calculator", "sevenn")
-    head = "sevennet-mf-0-"
-    name, level = (head[:-1], model[len(head) :].upper()) if model.startswith(head) else (model, None)
-    return package.SevenNetCalculator(name, device=on_device(device), modal=level)
-
-
 def uma(model: str, file: str | None, function: str, device: str) -> Any:
     """UMA; the name ends in the task (level of theory), inorganic materials if it does not."""
     fairchem = module("fairchem.core", "fairchem-core")
@@ -155,18 +147,10 @@ def chgnet(model: str, file: str | None, function: str, device: str) -> Any:
     return dynamics.CHGNetCalculator(network, use_device=device)
 
 
-def mace(model: str, file: str | None, function: str, device: str) -> Any:
-    """MACE from a file that its package wrote, in the precision that the file is in."""
-    package = module("mace.calculators", "mace-torch")
-    return package.MACECalculator(model_paths=file, device=on_device(device))
-
-
 FAMILIES: dict[str, Any] = {
     "ase": call_function,
-    "sevennet": sevennet,
     "uma": uma,
     "chgnet": chgnet,
-    "mace": mace,
 }
 """What makes the calculator of each family of models; a model is its family's name, or begins with it and a hyphen."""
 

@@ -288,7 +288,7 @@ def test_elements_are_those_of_the_model() -> None:
 
 
 def test_models_that_have_no_way_into_another_interpreter_are_refused() -> None:
-    with pytest.raises(UserError, match=r"mattersim-v1\.0\.0-1m cannot run in .* sevennet, uma, chgnet, mace"):
+    with pytest.raises(UserError, match=r"mattersim-v1\.0\.0-1m cannot run in .* ase, chgnet, mace, sevennet, uma"):
         TeacherSource("mattersim-v1.0.0-1m", environment=sys.executable).open()
 
 
@@ -316,7 +316,7 @@ def test_a_missing_package_is_the_command_that_installs_it() -> None:
     with pytest.raises(UserError) as caught:
         TeacherSource("sevennet-0", environment=sys.executable).open().evaluate([bulk("Cu")])
     assert "'sevenn' is not installed there" in str(caught.value)
-    assert f"{sys.executable} -m pip install" in str(caught.value) and " sevenn " in str(caught.value)
+    assert f"{sys.executable} -m pip install" in str(caught.value) and " sevenn==0.13.0 " in str(caught.value)
 
 
 def test_the_folder_of_an_environment_stands_for_its_interpreter(file: Path) -> None:
@@ -331,9 +331,12 @@ def test_the_folder_of_an_environment_stands_for_its_interpreter(file: Path) -> 
 @pytest.mark.parametrize(
     ("torch_here", "expected"),
     [
-        ("2.13.0+cpu", "--extra-index-url https://download.pytorch.org/whl/cpu torch==2.13.0+cpu sevenn ase msgpack"),
-        ("2.13.0", "torch==2.13.0 sevenn ase msgpack"),
-        ("2.13.0+cu126", "torch==2.13.0 sevenn ase msgpack"),
+        (
+            "2.13.0+cpu",
+            "--extra-index-url https://download.pytorch.org/whl/cpu torch==2.13.0+cpu sevenn==0.13.0 ase msgpack",
+        ),
+        ("2.13.0", "torch==2.13.0 sevenn==0.13.0 ase msgpack"),
+        ("2.13.0+cu126", "torch==2.13.0 sevenn==0.13.0 ase msgpack"),
     ],
 )
 def test_an_environment_gets_the_build_of_torch_that_is_here(

@@ -124,7 +124,7 @@ def test_what_the_calculator_does_is_part_of_the_plan(tmp_path: Path) -> None:
     ("model", "more", "words"),
     [
         ("ase:my_calc.py:make", "finetune: {steps: 3}", "ase:my_calc.py:make cannot be fine-tuned"),
-        ("chgnet-0.3", f"environment: {sys.executable}\n  finetune: {{}}", "it runs in another interpreter"),
+        ("chgnet-0.3", f"environment: {sys.executable}\n  finetune: {{}}", "in another interpreter it only labels"),
         ("ase:gone.py:make", "", "gone.py"),
         ("ase", "", "ase needs a function"),
         ("sevennet-0", "", "distill doctor says how to make one"),

@@ -18,16 +18,25 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from ase import Atoms
 from ase.build import bulk, molecule
 
 from distill.potentials import POTENTIALS
 from distill.potentials.base import TeacherSource
+from distill.potentials.interface.conformance import (
+    check_batching,
+    check_derivatives,
+    check_extensivity,
+    check_isolated,
+    check_symmetry,
+    example_frames,
+)
 from distill.potentials.interface.saving import load, save
-from distill.potentials.workers.calculator_potential import ExternalPotential
 from distill.potentials.workers.environments import commands
-from distill.potentials.workers.process import CalculatorWorker
+from distill.potentials.workers.remote_potential import RemotePotential
 from distill.structures.frames import Frames
+from distill.training.gradient.fit import fit
 
 pytestmark = pytest.mark.slow
 
@@ -37,19 +46,28 @@ import numpy as np
 from ase import Atoms
 from sevenn.calculator import SevenNetCalculator
 
-calculator = SevenNetCalculator("7net-0", device="cpu")
-data = np.load(sys.argv[1])
-energy, forces, stress, begin = [], [], [], 0
-for k, count in enumerate(data["n_atoms"]):
-    some = slice(begin, begin + count)
-    atoms = Atoms(data["numbers"][some], data["positions"][some], cell=data["cells"][k], pbc=data["pbc"][k])
-    atoms.calc = calculator
-    energy.append(atoms.get_potential_energy())
-    forces.append(atoms.get_forces())
-    stress.append(atoms.get_stress(voigt=False))
-    begin += count
-np.savez(sys.argv[2], energy=energy, forces=np.concatenate(forces), stress=stress)
+data = np.load("structures.npz")
+for k, named in enumerate(sys.argv[1:]):
+    model, _, level = named.partition(":")
+    calculator = SevenNetCalculator(model, device="cpu", modal=level or None)
+    energy, forces, stress, begin = [], [], [], 0
+    for j, count in enumerate(data["n_atoms"]):
+        some = slice(begin, begin + count)
+        atoms = Atoms(data["numbers"][some], data["positions"][some], cell=data["cells"][j], pbc=data["pbc"][j])
+        atoms.calc = calculator
+        energy.append(atoms.get_potential_energy())
+        forces.append(atoms.get_forces())
+        stress.append(atoms.get_stress(voigt=False))
+        begin += count
+    np.savez(f"{k}.npz", energy=energy, forces=np.concatenate(forces), stress=stress)
 """
+
+MODELS = {
+    "sevennet-0": "7net-0",
+    "sevennet-l3i5": "7net-l3i5",
+    "sevennet-mf-0-r2scan": "7net-mf-0:R2SCAN",
+}
+"""Our names, and those of the package, with the level of theory after a colon."""
 
 SITE = Path(sysconfig.get_path("purelib"))
 OWN = {"sevenn", "e3nn", "ase", "msgpack", "pip", "distill"}
@@ -114,55 +132,85 @@ def structures() -> Frames:
     return Frames.from_atoms(every)
 
 
-@pytest.fixture(scope="module")
-def expected(interpreter: str, tmp_path_factory: pytest.TempPathFactory) -> dict[str, np.ndarray]:
-    """What SevenNet's own calculator says of them, in its own interpreter."""
-    folder, frames = tmp_path_factory.mktemp("direct"), structures()
+def directly(interpreter: str, folder: Path, frames: Frames, models: list[str]) -> list[dict[str, np.ndarray]]:
+    """What SevenNet's own calculators say of structures, in their own interpreter."""
     names = ("n_atoms", "numbers", "positions", "cells", "pbc")
     np.savez(folder / "structures.npz", **{name: getattr(frames, name) for name in names})
     (folder / "directly.py").write_text(DIRECTLY)
-    command = [interpreter, "directly.py", "structures.npz", "answers.npz"]
+    command = [interpreter, "directly.py", *models]
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=600)
     assert done.returncode == 0, done.stderr[-3000:]
-    with np.load(folder / "answers.npz") as answers:
-        return dict(answers)
+    answers = []
+    for k in range(len(models)):
+        with np.load(folder / f"{k}.npz") as answer:
+            answers.append(dict(answer))
+    return answers
+
+
+@pytest.fixture(scope="module")
+def expected(interpreter: str, tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, np.ndarray]]:
+    """What they say of all published networks."""
+    folder = tmp_path_factory.mktemp("direct")
+    return dict(zip(MODELS, directly(interpreter, folder, structures(), list(MODELS.values())), strict=True))
 
 
 def agrees(found: Frames, expected: dict[str, np.ndarray]) -> None:
     """Single precision: 1e-4 eV is a ten-millionth of what the sums behind an energy are made of."""
     np.testing.assert_allclose(found.energy, expected["energy"], rtol=0, atol=1e-4)
-    np.testing.assert_allclose(found.forces, expected["forces"], rtol=0, atol=1e-4)
+    np.testing.assert_allclose(found.forces, expected["forces"], rtol=0, atol=1e-5)
     whole = found.pbc.all(-1)
     assert found.stress is not None and whole.sum() == 5
     np.testing.assert_allclose(found.stress[whole], expected["stress"][whole], rtol=0, atol=1e-6)
     assert np.isnan(found.stress[~whole]).all()
 
 
-def test_agrees_with_its_own_calculator(interpreter: str, expected: dict[str, np.ndarray], tmp_path: Path) -> None:
-    """In batches, after its process was killed, and after saving and loading."""
-    teacher = TeacherSource("sevennet-0", environment=interpreter).open()
-    assert isinstance(teacher, ExternalPotential) and teacher.architecture == "sevennet-0"
-    frames = structures()
-    agrees(teacher.evaluate(frames, max_atoms=30), expected)
-    worker = teacher.engine()
-    assert isinstance(worker, CalculatorWorker) and worker.pid is not None
-    os.kill(worker.pid, signal.SIGKILL)
-    agrees(teacher.evaluate(frames), expected)
-    assert worker.restarts == 1
-    assert "sevenn " in teacher.origin["versions"]
+def opened(model: str, interpreter: str) -> RemotePotential:
+    teacher = TeacherSource(model, environment=interpreter).open()
+    assert isinstance(teacher, RemotePotential) and teacher.architecture == model
+    return teacher
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_agrees_with_its_own_calculator(
+    interpreter: str, expected: dict[str, dict[str, np.ndarray]], model: str
+) -> None:
+    """In batches, and after its process was killed."""
+    teacher = opened(model, interpreter)
+    frames, worker = structures(), teacher.worker()
+    agrees(teacher.evaluate(frames, max_atoms=30), expected[model])
+    assert teacher.elements == POTENTIALS[model].elements and "sevenn " in teacher.origin["versions"]
+    assert sum(p.numel() for p in teacher.network.parameters()) == POTENTIALS[model].parameters
+    if model == "sevennet-0":
+        assert worker.pid is not None
+        os.kill(worker.pid, signal.SIGKILL)
+        agrees(teacher.evaluate(frames), expected[model])
+        assert worker.restarts == 1
+
+
+def test_fine_tuned_it_is_its_package_s_too(interpreter: str, tmp_path: Path) -> None:
+    """Fitted for two steps, the file that its own calculator opens and the saved potential say the same."""
+    teacher, frames = opened("sevennet-mf-0-pbe", interpreter), structures()
+    energy, forces = np.full(len(frames), -10.0), np.zeros(frames.positions.shape)
+    data = frames.with_labels(energy, forces, None)
+    fitted = fit(
+        teacher, data, data, steps=2, batch_size=6, learning_rate=1e-3, validation_interval=1, work=tmp_path / "work"
+    )
+    losses = [point.valid_loss for point in fitted.curve]
+    assert losses[-1] < losses[0]
+    with torch.no_grad():
+        teacher.reference_energies[[1, 8, 14]] += torch.tensor([0.5, -1.0, 2.0])
+    found = teacher.evaluate(frames)
     save(teacher, tmp_path / "teacher", {})
     environment = getattr(teacher.settings, "environment", None)
-    del teacher, worker
+    del teacher
+    (answer,) = directly(interpreter, tmp_path, frames, ["teacher/sevennet.pth:PBE"])
+    agrees(found, answer)
     loaded = load(tmp_path / "teacher", environment=environment)
-    assert loaded.architecture == "sevennet-0" and loaded.elements == POTENTIALS["sevennet-0"].elements
-    agrees(loaded.evaluate(frames), expected)
+    assert np.array_equal(loaded.evaluate(frames).forces, found.forces)
 
 
-@pytest.mark.parametrize("model", ["sevennet-l3i5", "sevennet-mf-0-pbe", "sevennet-mf-0-r2scan"])
-def test_its_siblings_open(interpreter: str, model: str) -> None:
-    """The two levels of theory of the multi-fidelity network differ by electronvolts, PBE networks by little."""
-    silicon = bulk("Si")
-    energy = TeacherSource(model, environment=interpreter).open().evaluate([silicon]).energy_per_atom[0]
-    # PBE silicon of the Materials Project: -5.42 eV an atom; r2SCAN has deeper cores
-    assert (abs(energy + 5.42) < 0.05) == (model != "sevennet-mf-0-r2scan")
-    assert -12 < energy < -5
+def test_its_derivatives_are_exact(interpreter: str) -> None:
+    """Forces and stress against finite differences in double precision, and the other laws of a potential."""
+    teacher, frames = opened("sevennet-0", interpreter), example_frames((8, 14))
+    laws = (check_derivatives, check_extensivity, check_symmetry, check_batching, check_isolated)
+    assert [failure for law in laws for failure in law(teacher, frames)] == []

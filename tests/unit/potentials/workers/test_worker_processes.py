@@ -337,8 +337,8 @@ def test_missing_packages_and_interpreters(start: Any, tmp_path: Path, file: Pat
     bare = tmp_path / "bare" / "bin" / "python"
     with pytest.raises(UserError, match=rf"{bare}: the package 'msgpack' is not installed there\. Run: the command"):
         start("emt", bare).open()
-    with pytest.raises(UserError, match="the package 'sevenn' is not installed there"):
-        CalculatorWorker(sys.executable, "sevennet-0", None, "", "cpu", "Run: the command").open()
+    with pytest.raises(UserError, match="the package 'fairchem-core' is not installed there"):
+        CalculatorWorker(sys.executable, "uma-s-1p1", None, "", "cpu", "Run: the command").open()
     with pytest.raises(UserError, match="cannot be started"):
         start("emt", file).open()
 
