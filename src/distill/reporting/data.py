@@ -172,6 +172,8 @@ class Tuning:
         forgotten: material to the mean absolute change of its forces by fine-tuning, eV/Å; empty without fine-tuning.
         change: the mean of that over all their atoms, eV/Å, or None.
         size: mean absolute force component of these materials before, eV/Å, or None.
+        undone: whether the foundation model was kept as it was, because fine-tuning made it worse.
+        notes: clauses on how it went: how the method was chosen, whether more steps would have helped.
     """
 
     residual: Array
@@ -180,6 +182,8 @@ class Tuning:
     forgotten: Mapping[str, float] = field(default_factory=dict)
     change: float | None = None
     size: float | None = None
+    undone: bool = False
+    notes: Sequence[str] = ()
 
 
 @dataclass(frozen=True)

@@ -200,6 +200,8 @@ def tuning(source: Artifact) -> Tuning:
         forgotten=forgotten.get("by_material", {}),
         change=forgotten.get("forces"),
         size=forgotten.get("size"),
+        undone=summary.get("kept", "fine-tuning") != "fine-tuning",
+        notes=[text for part in ("method", "convergence") if (text := summary.get(part, {}).get("text"))],
     )
 
 

@@ -41,14 +41,14 @@ def conclude(data: ReportData, table: ErrorTable) -> Conclusion:
     judged = [
         *_students(table, data.gains),
         *_against_zero_shot(table),
-        *_finetuning(table),
+        *_finetuning(table, data.tuning),
         *_simulations([run for run in data.dynamics if run.seed not in table.failed(run.of)]),
         *_equations_of_state(curves),
         *_far_from_equilibrium(curves),
         *_trainings(data),
         *_failed_seeds(table, data.curves),
     ]
-    notes = [Sentence("note", text) for text in (*_one_seed(table), *_forgetting(data.tuning), *data.findings)]
+    notes = [Sentence("note", text) for text in (*_one_seed(table), *_course(data.tuning), *data.findings)]
     bad, good = (sum(s.tone == tone for s in judged) for tone in ("bad", "good"))
     if bad:
         return Conclusion("bad", f"Look closer: {bad} of {bad + good} checks failed.", (*judged, *notes))
@@ -149,7 +149,10 @@ def _against_direct(text: str, distilled: Cell, direct: Cell, gain: Difference |
     return Sentence("note", f"{lowers}; the ranges overlap or are unknown, so this may be chance.")
 
 
-def _finetuning(table: ErrorTable) -> list[Sentence]:
+def _finetuning(table: ErrorTable, tuned: Tuning | None) -> list[Sentence]:
+    if tuned is not None and tuned.undone:
+        what = "Fine-tuning made the teacher worse on the validation structures, and was undone"
+        return [Sentence("bad", f"{what}: it taught as it came, with shifted reference energies.")]
     before, after = (table.cell(Model("teacher", v), "forces") for v in ("zero_shot", "finetuned"))
     if not before or not after or before.value is None or after.value is None:
         return []
@@ -160,11 +163,15 @@ def _finetuning(table: ErrorTable) -> list[Sentence]:
     return [Sentence("bad", f"Fine-tuning did not help: it changed {said}.")]
 
 
-def _forgetting(tuned: Tuning | None) -> list[str]:
-    if tuned is None or tuned.change is None or tuned.size is None:
+def _course(tuned: Tuning | None) -> list[str]:
+    """Say how fine-tuning went, and what it did to other materials."""
+    if tuned is None:
         return []
+    notes = [f"Fine-tuning: {text}." for text in tuned.notes]
+    if tuned.change is None or tuned.size is None or tuned.undone:
+        return notes
     numbers = f"{1000 * tuned.change:.0f} meV/Å on average (they are {1000 * tuned.size:.0f} meV/Å)"
-    return [f"Fine-tuning changed the forces on {len(tuned.forgotten)} other materials by {numbers}."]
+    return [*notes, f"Fine-tuning changed the forces on {len(tuned.forgotten)} other materials by {numbers}."]
 
 
 def _simulations(runs: Sequence[Dynamics]) -> list[Sentence]:

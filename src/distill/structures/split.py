@@ -46,7 +46,7 @@ def split_by_group(
     for share in shares.values():
         _check_fraction(share)
     _check_fraction(sum(shares.values()))
-    _, first, groups = np.unique(_neighbours(frames), return_index=True, return_inverse=True)
+    _, first, groups = np.unique(neighbour_groups(frames), return_index=True, return_inverse=True)
     if len(first) <= len(shares):
         raise UserError(
             f"no {' and '.join(shares)} set can be drawn: the {len(frames)} structures form {len(first)} "
@@ -77,7 +77,7 @@ def _check_fraction(fraction: float) -> None:
         raise UserError(f"a fraction of {fraction:g} cannot be held out", remedy="Give a number between 0 and 1")
 
 
-def _neighbours(frames: Frames) -> Array:
+def neighbour_groups(frames: Frames) -> Array:
     """Return the group of each structure ``[B]``: its block, or the block of the first of its near-duplicates."""
     families = np.array(frames.labels("config_type"))
     starts = np.flatnonzero(np.concatenate([[True], families[1:] != families[:-1]]))

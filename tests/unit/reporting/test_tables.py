@@ -237,6 +237,16 @@ def test_what_is_forgotten_is_said(report_data):
     assert "on 3 other materials by 290 meV/Å on average (they are 1400 meV/Å)" in sentence.text
 
 
+def test_how_fine_tuning_went_and_that_it_was_undone_are_said(report_data):
+    tuned = replace(report_data.tuning, notes=["had converged", "lora was chosen"], undone=True)
+    found = conclude(ReportData(name="x", tuning=tuned), ErrorTable(())).sentences
+    assert [(one.tone, one.text) for one in found[1:]] == [
+        ("note", "Fine-tuning: had converged."),
+        ("note", "Fine-tuning: lora was chosen."),
+    ]
+    assert found[0].tone == "bad" and "was undone" in found[0].text
+
+
 def test_fine_tuning_that_hurts_is_said():
     ((tone, text),) = sentences(TEACHER | {"value": 0.4}, ZERO_SHOT)
     assert tone == "bad"

@@ -91,16 +91,51 @@ def test_every_option_together(inputs: dict[str, Any], tmp_path: Path) -> None:
     assert summary["parameters_fitted"] < 0.1 * sum(p.numel() for p in tuned.parameters())
 
 
-def test_a_fit_that_makes_it_worse_is_said(inputs: dict[str, Any], tmp_path: Path) -> None:
-    """Labels that are the model's own can only be left."""
+def test_a_fit_that_makes_it_worse_is_undone(inputs: dict[str, Any], tmp_path: Path) -> None:
+    """Validation labels that are the model's own, but for the reference energy, can only be left."""
     valid = read_frames(inputs["valid"])[0]
     own = POTENTIALS["chgnet-0.3"].build(POTENTIALS["chgnet-0.3"].Settings(), 0).evaluate(valid)
-    write_frames(tmp_path / "own.xyz", own)
+    write_frames(tmp_path / "own.xyz", own.with_labels(own.energy + 2.0 * own.n_atoms, own.forces, own.stress))
     job = Job(tmp_path / "out")
     settings = FinetuneSettings(steps=4, validation_interval=4, learning_rate=0.05)
-    Finetune().run(inputs | {"valid": tmp_path / "own.xyz"}, Finetune.Settings(finetune=settings), job)
-    said = [text for text in job.warnings if "forces of the validation structures worse" in text]
-    assert len(said) == 1 and "before" in said[0] and "after" in said[0]
+    summary = Finetune().run(inputs | {"valid": tmp_path / "own.xyz"}, Finetune.Settings(finetune=settings), job)
+    zero_shot, kept = load(tmp_path / "out" / "zero_shot"), load(tmp_path / "out" / "model")
+    for name, value in zero_shot.named_parameters():
+        assert torch.equal(value, kept.get_parameter(name)), name
+    assert summary["kept"] == "reference-energy shift" and "as it was" in summary["headline"]
+    assert summary["forgetting"]["forces"] == 0.0
+    assert summary["zero_shot_loss"] < 1e-3
+    assert any("the foundation model is kept as it was" in text for text in job.warnings)
+
+
+@pytest.mark.slow
+def test_auto_chooses_what_its_table_says(inputs: dict[str, Any], tmp_path: Path) -> None:
+    write_frames(tmp_path / "other.xyz", Frames.from_atoms([bulk("Ge"), bulk("NaCl", "rocksalt", a=5.64)]))
+    options: dict[str, Any] = {"method": "auto", "steps": 16, "selection": {"folds": 2, "share": 1.0}}
+    given = inputs | {"replay": tmp_path / "other.xyz"}
+    summary = run(given, tmp_path / "out", **options, lora={"rank": 2}, freeze=("elements",))
+    table = summary["method"]["scores"]
+    assert set(table) == {"naive", "proximal", "lora", "replay", "not fine-tuned"}
+    assert all(len(one["folds"]) == 2 and one["mean"] > 0 for one in table.values())
+    methods = {name: one["mean"] for name, one in table.items() if name != "not fine-tuned"}
+    assert summary["method"]["chosen"] == min(methods, key=methods.__getitem__)
+    assert summary["method"]["steps"] == 2, "sixteen steps over two folds of four methods"
+    assert summary["method"]["chosen"] in summary["headline"]
+
+
+def test_a_method_brings_its_own_settings() -> None:
+    lora, proximal = FinetuneSettings(method="lora"), FinetuneSettings(method="proximal", learning_rate=0.002)
+    assert lora.lora is not None and lora.arguments()["learning_rate"] == 1e-2
+    assert (lora.arguments()["average"], lora.arguments()["clip"], lora.arguments()["pull"]) == (0.99, 10.0, 0.0)
+    assert proximal.arguments()["learning_rate"] == 0.002 and proximal.arguments()["pull"] > 0
+    assert FinetuneSettings().arguments()["learning_rate"] == 1e-3
+    # a section without a method is what it was: a change of how all is fitted
+    assert FinetuneSettings.model_validate({"lora": {"rank": 3}}).arguments()["learning_rate"] == 1e-3
+    one = FinetuneSettings.model_validate({"method": "auto", "lora": {"rank": 3}, "learning_rate": 0.5})
+    assert one.by("lora").lora == one.lora and one.by("naive").lora is None and one.by("proximal").lora is None
+    assert one.by("replay").arguments()["learning_rate"] == 0.5
+    for settings in (lora, proximal, one, one.by("replay")):
+        assert FinetuneSettings.model_validate_json(settings.model_dump_json()) == settings
 
 
 def test_worse_means_worse_than_a_trade() -> None:
@@ -188,6 +223,9 @@ def test_teacher_and_students_share_the_section_of_the_trainer(inputs: dict[str,
         ("{loggers: [wandb, wandb]}", "{}", r"trainer\.loggers: wandb is named twice"),
         ("{matmul: low}", "{}", r"trainer\.matmul must be 'highest', 'high' or 'medium'"),
         ("{devices: 2}", "{lora: {}}", r"lora is fitted on one device"),
+        ("{devices: 2}", "{method: lora}", r"lora is fitted on one device"),
+        ("{}", "{method: naive, lora: {}}", r"method: naive frees all weights, and leaves lora out"),
+        ("{}", "{method: lorra}", r"method must be .*, got \"lorra\"\. Did you mean 'lora'"),
     ],
 )
 def test_a_wrong_trainer_is_refused_by_the_plan(

@@ -90,6 +90,11 @@ def add_lora(potential: Potential, rank: int, alpha: float, seed: int) -> int:
     return sum(parameter.numel() for _, parameter in _fitted(potential))
 
 
+def can_take_lora(potential: Potential) -> bool:
+    """Return whether the potential has linear maps that :func:`add_lora` can change."""
+    return any(layer.weight.requires_grad for layer in _linear(potential))
+
+
 def merge_lora(potential: Potential) -> None:
     """Add the low-rank changes to the weights; afterwards the potential is an ordinary one again."""
     for layer in _linear(potential):

@@ -65,6 +65,7 @@ def fit(
     weight_decay: float = 0.0,
     average: float = 0.99,
     clip: float = 10.0,
+    pull: float = 0.0,
     patience: int | None = None,
     max_time: float | None = None,
     targets: tuple[Targets | None, Targets | None] = (None, None),
@@ -97,6 +98,7 @@ def fit(
         weight_decay: AdamW's decay of the weight matrices.
         average: decay of the exponential moving average of the weights; 0 uses the plain weights.
         clip: largest norm of the gradient; 0 does not clip.
+        pull: decay towards the weights before the fit; a step goes this, times the learning rate, of the way back.
         patience: validations without gain after which to stop, or None.
         max_time: minutes after which to stop at the next validation, or None; the result then depends on the machine.
         targets: further labels of the training and of the validation structures; not together with ``replay``.
@@ -149,6 +151,7 @@ def fit(
         schedule=Cosine(total) if schedule == "cosine" else Plateau(decay, decay_patience),
         optimiser=optimiser,
         clip=clip,
+        pull=pull,
     )
     batches.first_step = partial(_steps_before, module, batches.per_interval)
     checkpoint = Checkpoint(work, patience, None if max_time is None else 60 * max_time)

@@ -9,7 +9,7 @@ from typing import Any
 
 import lightning.pytorch as pl
 import torch
-from torch import Tensor, distributed
+from torch import Tensor, distributed, nn
 
 from distill.base.arrays import Array
 from distill.base.errors import WorkError
@@ -28,6 +28,7 @@ from distill.training.gradient.losses import (
     weights_of_labels,
 )
 from distill.training.gradient.optimiser import Optimiser, make_optimiser
+from distill.training.gradient.proximal import pull_to_start
 from distill.training.gradient.schedule import Schedule
 from distill.training.gradient.sums import ValidationSums
 from distill.training.targets import STEP, Targets
@@ -54,6 +55,7 @@ class FitModule(pl.LightningModule):
         schedule: of the learning rate.
         optimiser: ``"adamw"``, ``"muon"`` or ``"soap"``.
         clip: largest norm of the gradient; 0 does not clip.
+        pull: decay towards the present weights, see ``proximal.py``; 0 leaves it out.
 
     Attributes:
         losses: the validation losses so far, which a schedule may follow.
@@ -76,6 +78,7 @@ class FitModule(pl.LightningModule):
         weight_decay: float = 0.0,
         optimiser: Optimiser = "adamw",
         clip: float = 0.0,
+        pull: float = 0.0,
     ) -> None:
         super().__init__()
         self.automatic_optimization = False
@@ -89,6 +92,8 @@ class FitModule(pl.LightningModule):
         self.schedule = schedule
         self.optimiser = optimiser
         self.clip = clip
+        self.pull = pull
+        self.start = [p.detach().clone() for p in self._trainable] if pull else []
         self.micro_batches = 1
         self.losses: list[float] = []
         self.interval_losses: list[Tensor] = []
@@ -97,10 +102,15 @@ class FitModule(pl.LightningModule):
 
     def configure_optimizers(self) -> dict[str, Any]:
         """Return the optimiser and its schedule by step."""
-        trainable = [p for p in self.parameters() if p.requires_grad]
-        optimiser = make_optimiser(self.optimiser, trainable, self.learning_rate, self.weight_decay)
+        optimiser = make_optimiser(self.optimiser, self._trainable, self.learning_rate, self.weight_decay)
+        if self.pull:
+            pull_to_start(optimiser, self._trainable, self.start, self.pull)
         rates = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: self.schedule.rate(step, self.losses))
         return {"optimizer": optimiser, "lr_scheduler": {"scheduler": rates, "interval": "step"}}
+
+    @property
+    def _trainable(self) -> list[nn.Parameter]:
+        return [p for p in self.parameters() if p.requires_grad]
 
     def transfer_batch_to_device(self, batch: Array, device: torch.device, dataloader_idx: int) -> Array:
         """Leave the indices of structures where they are: their data are gathered on the device."""

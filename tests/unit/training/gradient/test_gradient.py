@@ -84,7 +84,7 @@ def test_training_lowers_the_validation_error(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "options",
     [
-        {},
+        {"pull": 20.0},
         {"optimiser": "muon"},
         {"optimiser": "soap"},
         {"schedule": "plateau", "decay": 0.5, "decay_patience": 0, "learning_rate": 0.05},
