@@ -115,7 +115,13 @@ def _parser() -> argparse.ArgumentParser:
     status.add_argument("run", metavar="RUN", help="the run's folder, or its name")
     status.add_argument("--runs", default="runs", metavar="DIR", help="folder of the runs (default: runs)")
     verb("models", _models, "List the potentials: teachers and students")
-    verb("doctor", _doctor, "Show what this machine offers and what is missing")
+    doctor = verb("doctor", _doctor, "Show what this machine offers and what is missing, or make an environment")
+    doctor.set_defaults(interrupted="Interrupted. Nothing is left half made; the same command begins again.")
+    doctor.add_argument(
+        "--make",
+        metavar="ENVIRONMENT",
+        help="make the environment that models need whose packages conflict with ours, e.g. sevennet",
+    )
     return parser
 
 
@@ -302,6 +308,12 @@ def _models(options: argparse.Namespace) -> int:
 
 
 def _doctor(options: argparse.Namespace) -> int:
+    if options.make is not None:
+        from distill.base.streams import say
+        from distill.potentials.workers.environment_maker import make_environment
+
+        print(make_environment(options.make, say))
+        return EXIT_OK
     from distill.doctor import diagnose
 
     _table(["", ""], diagnose())

@@ -10,7 +10,7 @@ from typing import Any
 
 from distill.potentials import POTENTIALS
 from distill.potentials.teachers.weights import Weights
-from distill.potentials.workers.environments import commands, environment_folder, environments
+from distill.potentials.workers.environments import commands, environment_folder, environments, is_whole
 from distill.workflow.machine import PACKAGES, has_nvidia_driver, usable_cores, versions
 
 MODEL_COLUMNS = ["name", "role", "elements", "level of theory", "licence", "size", "weights"]
@@ -97,12 +97,13 @@ def diagnose() -> list[list[str]]:
 
 def _environment(row: Any) -> list[str]:
     """Return what to write into a recipe where the environment of a row has been made, else how to make it."""
-    python = environment_folder(row) / "bin" / "python"
-    if python.expanduser().exists():
-        return [f"made: teacher: {{model: {row.name}, environment: {python}}}"]
+    folder = environment_folder(row)
+    if is_whole(folder.expanduser(), row):
+        return [f"made: teacher: {{model: {row.name}, environment: {folder}}}"]
     licence, _, access = row.licence.partition(" (")
     condition = [f"{licence}: {access.rstrip(')')}"] if "log in" in access else []
-    return ["not made; two commands make it:", *commands(row), *condition]
+    made = f"not made; distill doctor --make {folder.name} makes it, or two commands:"
+    return [made, *commands(row), *condition]
 
 
 def _memory() -> str:

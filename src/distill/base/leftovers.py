@@ -17,8 +17,8 @@ from pathlib import Path
 
 from distill.base.locks import is_alive
 
-KINDS = ("writing", "copying", "trash", "linking")
-"""Files that are being written, folders that are being copied or deleted, and links that are being made."""
+KINDS = ("writing", "copying", "making", "trash", "linking")
+"""Files that are being written, folders that are being copied, filled or deleted, and links that are being made."""
 
 _NAME = re.compile(rf"\.({'|'.join(KINDS)})-([0-9a-f]{{8}})-(\d+)-")
 _numbers = itertools.count()

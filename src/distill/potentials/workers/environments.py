@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -36,15 +37,29 @@ def commands(row: type[Architecture], python: str | None = None) -> tuple[str, s
         python: an interpreter that exists, instead of the one that the first command makes.
     """
     folder = environment_folder(row)
+    install = f"{python or folder / 'bin' / 'python'} -m pip install {' '.join(requirements(row))}"
+    return f"python3 -m venv {folder}", install
+
+
+def requirements(row: type[Architecture]) -> list[str]:
+    """Return what ``pip install`` is given for the environment of a row."""
     own = row.packages or row.requires
-    packages, index = [*own, "ase", "msgpack"], ""
+    packages = [*own, "ase", "msgpack"]
     if own and (torch := _torch()):
         on_cpu = torch.endswith("+cpu")
         if row.same_torch:
             packages.insert(0, f"torch=={torch if on_cpu else torch.partition('+')[0]}")
-        index = f"--extra-index-url {CPU_INDEX} " if on_cpu else ""
-    install = f"{python or folder / 'bin' / 'python'} -m pip install {index}{' '.join(packages)}"
-    return f"python3 -m venv {folder}", install
+        if on_cpu:
+            packages[:0] = ["--extra-index-url", CPU_INDEX]
+    return packages
+
+
+def is_whole(folder: Path, row: type[Architecture]) -> bool:
+    """Return whether an environment has an interpreter and the packages of its row; nothing in it is run."""
+    names = [re.split("[=<>~!]", package)[0] for package in (*(row.packages or row.requires), "ase", "msgpack")]
+    sites = list(folder.glob("lib/python*/site-packages"))
+    installed = [any(site.glob(f"{name.replace('-', '_')}-*.dist-info")) for name in names for site in sites[:1]]
+    return (folder / "bin" / "python").exists() and bool(installed) and all(installed)
 
 
 def _torch() -> str:

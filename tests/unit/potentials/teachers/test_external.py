@@ -358,6 +358,8 @@ def test_the_doctor_says_how_to_make_environments(monkeypatch: pytest.MonkeyPatc
     python = tmp_path / ".distill" / "envs" / "sevennet" / "bin" / "python"
     python.parent.mkdir(parents=True)
     python.touch()
+    for package in ("sevenn-0.13.0", "ase-3.29.0", "msgpack-1.2.4"):
+        (python.parents[1] / "lib" / "python3.11" / "site-packages" / f"{package}.dist-info").mkdir(parents=True)
     rows = dict(doctor.diagnose())
     assert rows["environment sevennet"].startswith("made: teacher: {model: sevennet-0, environment: ~/.distill/")
 
