@@ -216,7 +216,7 @@ def force_error_difference(
             seeds = resample(len(error), resamples, stream(seed, "bootstrap", "seeds", name)) / len(error)  # [R, S]
             drawn.append(np.einsum("rs,rs->r", seeds, weights @ error.T))
         sampled = (drawn[0] - drawn[1]) / (weights @ components)
-    return Difference(float(excess.sum() / components.sum()), *_interval(sampled, level))
+    return Difference(float(excess.sum() / components.sum()), *interval(sampled, level))
 
 
 def _force_error_sums(reference: Frames, predicted: Frames) -> Array:
@@ -281,12 +281,12 @@ def _rows(group: str, quantity: str, sums: ErrorSums, weights: Array, level: flo
     rows = []
     for name in STATISTICS:
         value = float(values[name]) if np.isfinite(values[name]) else None
-        low, high = _interval(sampled.get(name), level) if value is not None else (None, None)
+        low, high = interval(sampled.get(name), level) if value is not None else (None, None)
         rows.append(ErrorRow(group, quantity, name, value, low, high, "1" if name == "r2" else UNITS[quantity], n))
     return rows
 
 
-def _interval(sampled: Array | None, level: float) -> tuple[float | None, float | None]:
+def interval(sampled: Array | None, level: float) -> tuple[float | None, float | None]:
     """Return the central interval of the defined resamples, or Nones where there are none."""
     if sampled is None or not np.isfinite(sampled).any():
         return None, None

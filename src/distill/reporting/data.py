@@ -13,6 +13,7 @@ from distill.analysis.energy_volume import EnergyVolumeFit
 from distill.analysis.errors import Difference
 from distill.analysis.stability import Verdict
 from distill.base.arrays import Array
+from distill.reporting.teachers import Teachers
 
 VARIANTS = {
     "zero_shot": "zero-shot",
@@ -174,6 +175,7 @@ class Tuning:
         size: mean absolute force component of these materials before, eV/Å, or None.
         undone: whether the foundation model was kept as it was, because fine-tuning made it worse.
         notes: clauses on how it went: how the method was chosen, whether more steps would have helped.
+        of: which of several teachers it is about; empty for a single one.
     """
 
     residual: Array
@@ -184,6 +186,7 @@ class Tuning:
     size: float | None = None
     undone: bool = False
     notes: Sequence[str] = ()
+    of: str = ""
 
 
 @dataclass(frozen=True)
@@ -279,6 +282,8 @@ class ReportData:
         warnings: what the user should know.
         versions: package to version.
         hashes: artifact or file to hash.
+        teachers: several teachers beside their mean, or None where there is one.
+        train_families: families of the DFT structures to train on, with how many there are of each.
         counts: what is counted to how many, e.g. ``{"training structures (DFT)": 25}``.
         created: when, as text.
     """
@@ -294,6 +299,8 @@ class ReportData:
     speed: Speeds | None = None
     tuning: Tuning | None = None
     growth: Growth | None = None
+    teachers: Teachers | None = None
+    train_families: Mapping[str, int] = field(default_factory=dict)
     stages: Sequence[StageCost] = ()
     findings: Sequence[str] = ()
     warnings: Sequence[str] = ()

@@ -28,7 +28,8 @@ def tuning(tuned: Tuning) -> Figure:
     panels[0].axhline(0, color=GREY, lw=0.8)
     panels[0].set_xlabel("training structure (number)")
     panels[0].set_ylabel("DFT − zero-shot (meV/atom)")
-    panels[0].set_title(f"reference energies leave {np.nanmean(np.abs(residual)):.0f} meV/atom")
+    whose = f"{tuned.of}: " if tuned.of else ""
+    panels[0].set_title(f"{whose}reference energies leave {np.nanmean(np.abs(residual)):.0f} meV/atom")
     if len(families) > 1:
         panels[0].legend(fontsize=8.5)
     if tuned.forgotten and tuned.change is not None and tuned.size is not None:

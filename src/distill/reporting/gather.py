@@ -24,6 +24,7 @@ from distill.reporting.sources import (
     speeds,
     tuning,
 )
+from distill.reporting.teachers import Teachers, teachers_of
 
 
 @dataclass(frozen=True)
@@ -70,6 +71,8 @@ def gather(finished: Finished) -> ReportData:
         speed=speeds(finished.benchmark.path, finished.benchmark.summary),
         tuning=tuning(finished.members[0]),
         growth=growth(finished.generate),
+        teachers=several(finished),
+        train_families=finished.check.summary["config_types"]["train"],
         stages=list(costs(tasks)),
         findings=[*speed_sentences(finished.benchmark.summary), *phase_sentences(finished.train)],
         warnings=[f"{name}: {text}" for name, task in tasks.items() for text in task.manifest["warnings"]],
@@ -78,6 +81,13 @@ def gather(finished: Finished) -> ReportData:
         counts=counts(finished.check.summary, finished.label.summary, finished.generate.summary),
         created=last["finished"].replace("T", " ").replace("+00:00", " UTC"),
     )
+
+
+def several(finished: Finished) -> Teachers | None:
+    """Return what is said of several teachers; None where there is one."""
+    if len(finished.members) < 2:
+        return None
+    return teachers_of(finished.teacher, finished.evaluate.summary, finished.label.summary)
 
 
 def title(finished: Finished) -> str:

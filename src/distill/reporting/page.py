@@ -15,8 +15,9 @@ from matplotlib.figure import Figure
 
 from distill.base.files import write_text
 from distill.base.progress import duration
-from distill.reporting import figures, figures_physics, figures_speed, figures_work
+from distill.reporting import figures, figures_physics, figures_speed, figures_teachers, figures_work
 from distill.reporting.data import EnergyVolume, Model, ReportData, Speeds, in_order, name_with_seed
+from distill.reporting.remaining import shares_of, shares_table, teachers_table
 from distill.reporting.style import looks, save
 from distill.reporting.tables import Entry, ErrorTable, Table, family_tables, full_tables, main_table
 from distill.reporting.verdict import conclude
@@ -37,6 +38,18 @@ TEXTS = {
     "parity_energy": (
         "Predicted against DFT energies per atom, one panel a model",
         "Each point is one structure. Of several seeds the best by validation is drawn; the MAE is their mean.",
+    ),
+    "remaining": (
+        "Force error of the teacher in each family of test structures, and the families' shares of it",
+        "Left: mean absolute error of the force components with its 95 % bootstrap interval. Right: bars are shares of "
+        "the sum of squared errors, ticks the shares of the forces; a bar beyond its tick is a family that the teacher "
+        "knows less well than the others.",
+    ),
+    "reliability": (
+        "Spread of the teachers against the error of their mean on the test structures",
+        "Left: one point a structure. Right: structures in bins of equal size by their spread, root mean squares, with "
+        "95 % bootstrap intervals. On the dashed line error and spread are equal; teachers that were fitted to the "
+        "same data share errors, and then lie closer together than they err.",
     ),
     "energy_volume": (
         "Energy against volume for teacher and students",
@@ -117,6 +130,8 @@ def _render(data: ReportData, table: ErrorTable, images: dict[str, dict[str, str
         full=full_tables(table, "dft"),
         against_teacher=full_tables(table, "teacher"),
         families=family_tables(table),
+        teachers=teachers_table(data.teachers),
+        shares=shares_table(shares_of(data.parity)),
         equations_of_state=_equations_of_state(data.energy_volume),
         simulations=_simulations(data),
         speeds=_speeds(data.speed),
@@ -137,10 +152,13 @@ def _data_uri(path: Path) -> str:
 def _pictures(data: ReportData, table: ErrorTable) -> list[Picture]:
     """Draw every figure that there is something for, in the order of :data:`TEXTS`."""
     look_of = looks(_models(data, table))
+    families = next((one.config_type for one in data.parity), ())
     drawn = {
         "force_errors": figures.force_errors(table, look_of),
         "parity_forces": figures.parity(data.parity, "forces", table),
         "parity_energy": figures.parity(data.parity, "energy_per_atom", table),
+        "remaining": figures_teachers.remaining(shares_of(data.parity), table),
+        "reliability": figures_teachers.reliability(data.teachers.reliability, families) if data.teachers else None,
         "energy_volume": figures_physics.energy_volume(data.energy_volume, look_of),
         "dynamics": figures_physics.dynamics(data.dynamics, look_of),
         "speed": figures_speed.speed(data.speed, look_of) if data.speed else None,

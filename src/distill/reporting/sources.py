@@ -197,6 +197,7 @@ def tuning(source: Artifact) -> Tuning:
         residual=np.array([float(row["residual_eV_per_atom"]) for row in rows]),
         config_type=[row["config_type"] for row in rows],
         reference=summary["reference_text"],
+        of=str(source.labels.get("teacher", "")),
         forgotten=forgotten.get("by_material", {}),
         change=forgotten.get("forces"),
         size=forgotten.get("size"),

@@ -13,6 +13,7 @@ from typing import Literal
 from distill.analysis.energy_volume import COMPRESSED, EnergyVolumeFit
 from distill.analysis.errors import Difference
 from distill.reporting.data import Curve, Dynamics, EnergyVolume, Model, ReportData, Tuning, in_order, name_with_seed
+from distill.reporting.remaining import remaining_sentences, teacher_sentences
 from distill.reporting.tables import QUANTITIES, Cell, ErrorTable, say_failed, show, show_best
 
 Tone = Literal["good", "bad", "note"]
@@ -38,17 +39,20 @@ class Conclusion:
 def conclude(data: ReportData, table: ErrorTable) -> Conclusion:
     """Return the verdict on a run; of a seed that failed it says that, and nothing of its simulations."""
     curves = [curve for curve in data.energy_volume if curve.seed not in table.failed(curve.of)]
+    teachers = [Sentence(tone, text) for tone, text in teacher_sentences(data.teachers)]
     judged = [
         *_students(table, data.gains),
         *_against_zero_shot(table),
-        *_finetuning(table, data.tuning),
+        *_finetuning(table, None if data.teachers else data.tuning),
+        *[one for one in teachers if one.tone != "note"],
         *_simulations([run for run in data.dynamics if run.seed not in table.failed(run.of)]),
         *_equations_of_state(curves),
         *_far_from_equilibrium(curves),
         *_trainings(data),
         *_failed_seeds(table, data.curves),
     ]
-    notes = [Sentence("note", text) for text in (*_one_seed(table), *_course(data.tuning), *data.findings)]
+    texts = (*remaining_sentences(data, table), *_one_seed(table), *_course(data.tuning), *data.findings)
+    notes = [*[one for one in teachers if one.tone == "note"], *[Sentence("note", text) for text in texts]]
     bad, good = (sum(s.tone == tone for s in judged) for tone in ("bad", "good"))
     if bad:
         return Conclusion("bad", f"Look closer: {bad} of {bad + good} checks failed.", (*judged, *notes))
@@ -167,11 +171,12 @@ def _course(tuned: Tuning | None) -> list[str]:
     """Say how fine-tuning went, and what it did to other materials."""
     if tuned is None:
         return []
-    notes = [f"Fine-tuning: {text}." for text in tuned.notes]
+    of = f" {tuned.of}" if tuned.of else ""
+    notes = [f"Fine-tuning{of}: {text}." for text in tuned.notes]
     if tuned.change is None or tuned.size is None or tuned.undone:
         return notes
     numbers = f"{1000 * tuned.change:.0f} meV/Å on average (they are {1000 * tuned.size:.0f} meV/Å)"
-    return [*notes, f"Fine-tuning changed the forces on {len(tuned.forgotten)} other materials by {numbers}."]
+    return [*notes, f"Fine-tuning{of} changed the forces on {len(tuned.forgotten)} other materials by {numbers}."]
 
 
 def _simulations(runs: Sequence[Dynamics]) -> list[Sentence]:

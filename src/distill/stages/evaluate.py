@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import Field
 
@@ -108,6 +108,7 @@ class Evaluate(Stage):
             "test_structures": len(test),
             "gains": _gains(test, kept, settings, job.seed),
             "students": students,
+            **_of_several(test, taught, teacher, settings, job.seed),
             "headline": headline(rows, students),
         }
 
@@ -167,6 +168,36 @@ def _gains(
             )
             gains[name] = asdict(gain)
     return gains
+
+
+def _of_several(test: Frames, mean: Frames, folder: Path, settings: Evaluate.Settings, seed: int) -> Summary:
+    """Return how each of several teachers does beside their mean, and whether their spread tells its errors.
+
+    ``folder`` has the predictions of the teacher; of a single one there is nothing to say.
+    """
+    from distill.analysis.errors import force_error_difference
+    from distill.analysis.reliability import reliability
+    from distill.structures.labels import read_labels
+    from distill.structures.spread import Spread
+
+    if not (folder / "test-spread.npz").exists():
+        return {}
+    how: dict[str, Any] = {"resamples": settings.resamples, "level": settings.level, "seed": seed}
+    members = {}
+    for path in sorted((folder / "test-members").iterdir()):
+        guess = read_labels(path, test)
+        (own,) = (row for row in _errors(test, guess, settings, seed) if _is_force_error(row))
+        members[path.stem] = {
+            "forces": {name: own[name] for name in ("value", "low", "high")},
+            "over_mean": asdict(force_error_difference(test, [guess], [mean], **how)),
+        }
+    found = reliability(test, mean, Spread.load(folder / "test-spread.npz"), **how)
+    return {"members": members, "reliability": {name: asdict(one) for name, one in found.items()}}
+
+
+def _is_force_error(row: Row) -> bool:
+    """Whether a row is the mean absolute error of the forces of all structures."""
+    return (row["config_type"], row["quantity"], row["statistic"]) == ("all", "forces", "mae")
 
 
 def _errors(truth: Frames, guess: Frames, settings: Evaluate.Settings, seed: int) -> list[Row]:

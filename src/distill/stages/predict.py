@@ -6,13 +6,19 @@ families that none of them was trained on, for a comparison with their teacher.
 
 from __future__ import annotations
 
-from typing import ClassVar
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar
 
 from pydantic import BaseModel
 
 from distill.base.artifact import LabelValue
+from distill.base.progress import Phase
 from distill.stages.base import InputSpecs, Job, Paths, Stage, StageSettings, Summary
 from distill.stages.students import VARIANTS, trained
+
+if TYPE_CHECKING:
+    from distill.potentials.interface.potential import Potential
+    from distill.structures.frames import Frames
 
 TEACHERS = {"zero_shot": "ensemble.zero_shot", "finetuned": "ensemble.model"}
 """Variants of the teacher, and where they come from."""
@@ -54,9 +60,25 @@ class Predict(Stage):
         (job.out / "labels").mkdir(exist_ok=True)
         with job.progress.phase("predicting", sum(map(len, sets.values())), "structure") as phase:
             for name, structures in sets.items():
-                predicted = potential.evaluate(structures, progress=phase)
+                predicted = _predicted(potential, structures, phase, job.out / "labels", name)
                 write_labels(job.out / "labels" / f"{name}.npz", predicted)
                 if name == "test":
                     write_frames(job.out / "test.xyz", potential.graded(predicted))
         counts = {name: len(structures) for name, structures in sets.items()}
         return counts | {"headline": f"{sum(counts.values())} structures"}
+
+
+def _predicted(potential: Potential, structures: Frames, phase: Phase, folder: Path, name: str) -> Frames:
+    """Return structures as they are predicted; of several teachers, write what each says and how far they lie apart."""
+    from distill.potentials.interface.ensemble import Ensemble
+    from distill.structures.labels import write_labels
+
+    if not isinstance(potential, Ensemble):
+        return potential.evaluate(structures, progress=phase)
+    each = potential.evaluate_each(structures, progress=phase)
+    for member, labelled in zip(potential.members, each, strict=True):
+        (folder / f"{name}-members").mkdir(exist_ok=True)
+        write_labels(folder / f"{name}-members" / f"{member}.npz", labelled)
+    mean, spread = potential.joined(each)
+    spread.save(folder / f"{name}-spread.npz")
+    return mean

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from distill.analysis.energy_volume import birch_murnaghan, fit_energy_volume
-from distill.analysis.errors import error_table
+from distill.analysis.errors import Difference, error_table
+from distill.analysis.reliability import reliability
 from distill.analysis.stability import judge
 from distill.reporting.data import (
     Curve,
@@ -22,7 +23,9 @@ from distill.reporting.data import (
     StageCost,
     Tuning,
 )
+from distill.reporting.teachers import Member, Teachers
 from distill.structures.frames import Frames
+from distill.structures.spread import Spread
 
 FORCE_NOISE = {
     Model("teacher", "zero_shot"): 0.37,
@@ -60,6 +63,8 @@ def report_data() -> ReportData:
         speed=_speeds(),
         tuning=_tuning(rng),
         growth=_growth(rng),
+        teachers=_teachers(reference, parity[1]),
+        train_families={"strained": 8, "thermal": 9, "liquid": 8},
         stages=_stages(),
         findings=["The synthetic set covers 12.1 to 27.9 Å³/atom."],
         warnings=["2 duplicate structures were left out of the training set."],
@@ -84,6 +89,21 @@ def _speeds() -> Speeds:
         machine="a processor, 2 threads",
         given_on="RTX A6000",
     )
+
+
+def _teachers(reference: Frames, mean: Parity) -> Teachers:
+    """Two teachers whose spread is half of the error of their mean, with noise."""
+    rng = np.random.default_rng(1)
+    predicted = reference.with_labels(mean.predicted_energy * mean.n_atoms, mean.predicted_forces, None)
+    off = np.linalg.norm(predicted.forces - reference.forces, axis=1)
+    energy = abs(predicted.energy_per_atom - reference.energy_per_atom)
+    spread = Spread(energy * rng.uniform(0.3, 0.7, len(reference)), off * rng.uniform(0.3, 0.7, len(off)))
+    members = [
+        Member("diep", "diep-2.0", 0.6, 0.13, 0.02, Difference(0.14, 0.13, 0.15), Difference(0.011, 0.004, 0.019)),
+        Member("chgnet", "chgnet-0.3", 0.4, 0.15, 0.04, Difference(0.17, 0.16, 0.18), Difference(0.04, 0.03, 0.05)),
+        Member("broken", "orb-v2", 0.0, float("nan"), float("nan")),
+    ]
+    return Teachers(members, reliability(reference, predicted, spread, resamples=100), left_out=3, limit=0.5)
 
 
 def _tuning(rng) -> Tuning:

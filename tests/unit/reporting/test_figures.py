@@ -11,8 +11,9 @@ import matplotlib as mpl
 import numpy as np
 import pytest
 
-from distill.reporting import figures, figures_physics, figures_speed, figures_work
+from distill.reporting import figures, figures_physics, figures_speed, figures_teachers, figures_work
 from distill.reporting.data import Growth, Model
+from distill.reporting.remaining import shares_of
 from distill.reporting.style import MARKERS, looks
 from distill.reporting.tables import ErrorTable
 
@@ -30,6 +31,8 @@ def all_figures(data):
         "speed": figures_speed.speed(data.speed, look_of),
         "growth": figures_work.growth(data.growth),
         "costs": figures_work.costs(data.stages),
+        "remaining": figures_teachers.remaining(shares_of(data.parity), table),
+        "reliability": figures_teachers.reliability(data.teachers.reliability, data.parity[0].config_type),
     }
 
 
@@ -42,12 +45,16 @@ def drawn(report_data):
     return all_figures(report_data)
 
 
-@pytest.mark.parametrize("name", ["force_errors", "parity_forces", "parity_energy", "speed", "growth", "costs"])
+@pytest.mark.parametrize(
+    "name", ["force_errors", "parity_forces", "parity_energy", "speed", "growth", "costs", "reliability", "remaining"]
+)
 def test_every_axis_has_a_unit(drawn, name):
     for axes in visible(drawn[name]):
         assert re.search(r"\(.+\)", axes.get_xlabel())
-        # The memory panel of "costs" shares the names of the rows with its neighbour.
-        has_named_rows = name == "costs" or any(re.search("[a-z]", t.get_text()) for t in axes.get_yticklabels())
+        # The second panels of "costs" and "remaining" share the names of the rows with their neighbours.
+        has_named_rows = name in ("costs", "remaining") or any(
+            re.search("[a-z]", t.get_text()) for t in axes.get_yticklabels()
+        )
         assert has_named_rows or re.search(r"\(.+\)", axes.get_ylabel())
 
 
@@ -70,6 +77,10 @@ def test_titles_hold_the_number_that_matters(drawn, report_data):
     assert f"painn, distilled: {mae:.0f}" in visible(drawn["force_errors"])[0].get_title(loc="left")
     assert f"MAE {mae:.0f} ± " in visible(drawn["parity_forces"])[2].get_title(loc="left")
     assert "meV/Å (2 seeds)" in visible(drawn["parity_forces"])[2].get_title(loc="left")
+    spearman = report_data.teachers.reliability["forces"].spearman
+    assert f"Spearman {spearman:.2f} [" in visible(drawn["reliability"])[0].get_title(loc="left")
+    assert "times the spread" in visible(drawn["reliability"])[1].get_title(loc="left")
+    assert "% of the squared error" in visible(drawn["remaining"])[1].get_title(loc="left")
     assert "total 9 min 21 s" in visible(drawn["costs"])[0].get_title(loc="left")
 
 

@@ -24,6 +24,8 @@ FIGURES = {
     "learning_curves",
     "parity_energy",
     "parity_forces",
+    "reliability",
+    "remaining",
     "speed",
     "tuning",
 }

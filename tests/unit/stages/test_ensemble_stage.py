@@ -17,9 +17,13 @@ from distill.potentials import POTENTIALS
 from distill.potentials.interface.ensemble import Ensemble as Joined
 from distill.potentials.interface.potential import Potential
 from distill.potentials.interface.saving import load, save
+from distill.potentials.teachers.ensemble import join
 from distill.stages.base import Job
 from distill.stages.ensemble import COLUMNS, Ensemble
+from distill.stages.evaluate import Evaluate, _of_several
+from distill.stages.predict import Predict
 from distill.structures.frames import Frames
+from distill.structures.labels import read_labels
 from distill.structures.write import write_frames
 from distill.workflow.plan import FromTask, Plan, make_plan
 from distill.workflow.recipe import load_recipe
@@ -151,3 +155,24 @@ def test_without_any_finite_member_there_is_no_ensemble(valid: Frames, tmp_path:
     sources = [artifact(tmp_path, name, broken) for name in ("a", "b")]
     with pytest.raises(WorkError, match=r"all teachers \(a, b\) are not finite"):
         Ensemble().run({"members": sources, "valid": tmp_path / "valid.xyz"}, Ensemble.Settings(), Job(tmp_path / "o"))
+
+
+def test_members_and_the_spread_are_judged_on_the_test_set(valid: Frames, tmp_path: Path) -> None:
+    members = {name: painn(seed) for seed, name in enumerate(("good", "poor"))}
+    save(join(members, (0.9, 0.1)), tmp_path / "pair", {})
+    files = {"test": tmp_path / "valid.xyz", "synthetic": None, "model": tmp_path / "pair"}
+    Predict().run(files, Predict.Settings(), Job(tmp_path, labels={"student": "teacher"}))
+    labels = tmp_path / "labels"
+    mean, settings = read_labels(labels / "test.npz", valid), Evaluate.Settings(resamples=100)
+    said = _of_several(valid, mean, labels, settings, 0)
+    alone = {name: np.abs(one.evaluate(valid).forces - valid.forces).mean() for name, one in members.items()}
+    together = np.abs(mean.forces - valid.forces).mean()
+    for name, error in alone.items():
+        # single precision
+        assert said["members"][name]["forces"]["value"] == pytest.approx(error, rel=1e-5)
+        assert said["members"][name]["over_mean"]["value"] == pytest.approx(error - together, abs=1e-6)
+    spread = join(members, (0.9, 0.1)).evaluate_with_spread(valid)[1]
+    np.testing.assert_allclose(said["reliability"]["forces"]["spread"], spread.of_structures(valid), rtol=1e-4)
+    (tmp_path / "one").mkdir()
+    Predict().run(files | {"model": tmp_path / "pair" / "members" / "good"}, Predict.Settings(), Job(tmp_path / "one"))
+    assert _of_several(valid, mean, tmp_path / "one" / "labels", settings, 0) == {}

@@ -97,14 +97,24 @@ class Ensemble(GradientFree):
         progress: Phase | None = None,
     ) -> tuple[Frames, Spread]:
         """Return the structures with the mean of the members' labels, and how far the members lie apart."""
+        return self.joined(self.evaluate_each(structures, max_atoms=max_atoms, stress=stress, progress=progress))
+
+    def evaluate_each(
+        self,
+        structures: Frames | Sequence[Atoms],
+        *,
+        max_atoms: int | None = None,
+        stress: bool = True,
+        progress: Phase | None = None,
+    ) -> list[Frames]:
+        """Return the structures with the labels of every member, in their order; see :meth:`evaluate`."""
         frames = structures if isinstance(structures, Frames) else Frames.from_atoms(structures)
         self.check(frames)
         last = len(self.members) - 1
-        labelled = [
+        return [
             one.evaluate(frames, max_atoms=max_atoms, stress=stress, progress=progress if k == last else None)
             for k, one in enumerate(self.members.values())
         ]
-        return self.joined(labelled)
 
     def joined(self, labelled: Sequence[Frames]) -> tuple[Frames, Spread]:
         """Return the mean of what every member says of the same structures, and how far that lies apart."""
