@@ -8,7 +8,7 @@ from typing import Literal
 from distill.analysis.families import FamilyShare, family_shares
 from distill.reporting.data import Model, Parity, ReportData
 from distill.reporting.tables import QUANTITIES, Entry, ErrorTable, Table, number, show
-from distill.reporting.teachers import Member, Teachers
+from distill.reporting.teachers import Teachers
 
 TEACHER = Model("teacher", "finetuned")
 
@@ -61,7 +61,7 @@ def _against_the_best(teachers: Teachers) -> list[Said]:
     judged = [one for one in teachers.members if one.test_forces is not None and one.over_mean is not None]
     if not judged:
         return []
-    best = min(judged, key=_test_error)
+    best = min(judged, key=lambda one: one.valid_forces)
     gain = best.over_mean
     if gain is None or gain.low is None or gain.high is None:
         return []
@@ -70,17 +70,13 @@ def _against_the_best(teachers: Teachers) -> list[Said]:
         1000 * x for x in ((-gain.value, -gain.high, -gain.low) if worse else (gain.value, gain.low, gain.high))
     )
     numbers = f"{value:.1f} [{low:.1f} to {high:.1f}] meV/Å".replace("-", "−")
-    than = f"{'more' if worse else 'less'} than the best alone, {best.name}, by {numbers}, structure by structure"
+    than = f"{'more' if worse else 'less'} than the best by validation, {best.name}, by {numbers}, structure by structure"
     text = f"The mean of the {len(teachers.members)} teachers errs {than}"
     if worse:
         return [("bad", f"{text}. Leave the others out.")]
     if gain.low > 0:
         return [("good", f"{text}.")]
     return [("note", f"{text}: the range holds zero, so that this may be chance.")]
-
-
-def _test_error(member: Member) -> float:
-    return member.test_forces.value if member.test_forces is not None else float("inf")
 
 
 def _reliable(teachers: Teachers) -> list[Said]:

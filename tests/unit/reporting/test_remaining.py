@@ -69,12 +69,12 @@ def two(low: float, high: float) -> Teachers:
 @pytest.mark.parametrize(
     ("low", "high", "tone", "said"),
     [
-        (0.002, 0.010, "good", "errs less than the best alone, diep, by 6.0 [2.0 to 10.0] meV/Å"),
+        (0.002, 0.010, "good", "errs less than the best by validation, diep, by 6.0 [2.0 to 10.0] meV/Å"),
         (-0.002, 0.010, "note", "by 4.0 [−2.0 to 10.0] meV/Å, structure by structure: the range holds zero"),
-        (-0.010, -0.002, "bad", "errs more than the best alone, diep, by 6.0 [2.0 to 10.0] meV/Å"),
+        (-0.010, -0.002, "bad", "errs more than the best by validation, diep, by 6.0 [2.0 to 10.0] meV/Å"),
     ],
 )
-def test_the_mean_is_compared_with_the_best_alone(low: float, high: float, tone: str, said: str) -> None:
+def test_the_mean_is_compared_with_the_best_by_validation(low: float, high: float, tone: str, said: str) -> None:
     ((found, text),) = teacher_sentences(two(low, high))
     assert found == tone and said in text
 
