@@ -70,7 +70,9 @@ def _against_the_best(teachers: Teachers) -> list[Said]:
         1000 * x for x in ((-gain.value, -gain.high, -gain.low) if worse else (gain.value, gain.low, gain.high))
     )
     numbers = f"{value:.1f} [{low:.1f} to {high:.1f}] meV/Å".replace("-", "−")
-    than = f"{'more' if worse else 'less'} than the best by validation, {best.name}, by {numbers}, structure by structure"
+    than = (
+        f"{'more' if worse else 'less'} than the best by validation, {best.name}, by {numbers}, structure by structure"
+    )
     text = f"The mean of the {len(teachers.members)} teachers errs {than}"
     if worse:
         return [("bad", f"{text}. Leave the others out.")]

@@ -29,7 +29,8 @@ from distill.workflow.plan import FromTask, Plan, make_plan
 from distill.workflow.recipe import load_recipe
 
 QUICKSTART = Path(__file__).parents[3] / "recipes" / "quickstart.yaml"
-TWO = "{diep: {model: diep-2.0, finetune: {steps: 300, schedule: cosine}}, chgnet: {model: chgnet-0.3}}"
+DIEP = "{model: diep-2.0, finetune: {steps: 300, learning_rate: 0.001, schedule: cosine}}"
+TWO = f"{{diep: {DIEP}, chgnet: {{model: chgnet-0.3}}}}"
 
 
 def several(folder: Path, teachers: str, *overrides: str) -> Plan:
@@ -53,7 +54,9 @@ def test_a_single_teacher_has_the_tasks_that_it_always_had() -> None:
 
 
 def test_one_teacher_by_name_is_a_single_teacher(tmp_path: Path) -> None:
-    alone = several(tmp_path, "{mine: {model: diep-2.0, finetune: {steps: 300, schedule: cosine}}}")
+    alone = several(
+        tmp_path, "{mine: {model: diep-2.0, finetune: {steps: 300, learning_rate: 0.001, schedule: cosine}}}"
+    )
     quickstart = make_plan(load_recipe(QUICKSTART))
     assert alone["finetune"].hash == quickstart["finetune"].hash
     assert alone["finetune"].keys["model"] == "teachers.mine.model"
