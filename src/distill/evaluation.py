@@ -112,8 +112,8 @@ def evaluate(
     Args:
         model: folder of a saved potential, for instance ``runs/quickstart/models/painn``.
         data: extended XYZ file; each of energy, forces and stress is compared where the file has it.
-        out: folder for ``predictions.xyz`` (with the extrapolation grade of each frame, where there is one) and, where
-            there are labels, ``errors.csv``; None writes nothing.
+        out: folder for ``predictions.xyz`` (with the extrapolation grade of each frame, or the spread of several
+            teachers, where there is one) and, where there are labels, ``errors.csv``; None writes nothing.
         device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
         keys: keys of labels that have other names than the known ones, e.g. ``{"energy": "my_energy"}``.
         seed: of the bootstrap that gives the errors their 95 % intervals.
@@ -141,7 +141,8 @@ def evaluate(
     refuse_unphysical(frames, potential.cutoff, file=str(data))
     begin = time.monotonic()
     with (progress or Progress()).phase("evaluating", len(frames), "structure") as phase:
-        predicted = potential.graded(potential.evaluate(frames, progress=phase))
+        predicted, spread = potential.evaluate_with_spread(frames, progress=phase)
+        predicted = potential.graded(predicted if spread is None else spread.noted(predicted))
     seconds = time.monotonic() - begin
     if not potential.predicts_stress:
         predicted = predicted.with_labels(predicted.energy, predicted.forces, None)

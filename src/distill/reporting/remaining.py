@@ -65,16 +65,12 @@ def _against_the_best(teachers: Teachers) -> list[Said]:
     gain = best.over_mean
     if gain is None or gain.low is None or gain.high is None:
         return []
-    worse = gain.high < 0
-    value, low, high = (
-        1000 * x for x in ((-gain.value, -gain.high, -gain.low) if worse else (gain.value, gain.low, gain.high))
-    )
-    numbers = f"{value:.1f} [{low:.1f} to {high:.1f}] meV/Å".replace("-", "−")
-    than = (
-        f"{'more' if worse else 'less'} than the best by validation, {best.name}, by {numbers}, structure by structure"
-    )
-    text = f"The mean of the {len(teachers.members)} teachers errs {than}"
-    if worse:
+    more = gain.value < 0
+    ends = (-gain.value, -gain.high, -gain.low) if more else (gain.value, gain.low, gain.high)
+    value, low, high = (f"{1000 * end:.1f}".replace("-", "−") for end in ends)
+    than = f"{'more' if more else 'less'} than the best by validation, {best.name}, by {value} [{low} to {high}] meV/Å"
+    text = f"The mean of the {len(teachers.members)} teachers errs {than}, structure by structure"
+    if gain.high < 0:
         return [("bad", f"{text}. Leave the others out.")]
     if gain.low > 0:
         return [("good", f"{text}.")]

@@ -304,6 +304,17 @@ def _by_name(section: Any) -> dict[str, TeacherSettings]:
         if one == another:
             what, remedy = f"{name} and {other} are the same teacher", "For several seeds of one, set finetune.seeds"
             raise UserError(what, where=f"teachers.{other}", remedy=remedy)
+    files = {
+        name: one.finetune.replay.file if one.finetune and one.finetune.replay else None
+        for name, one in teachers.items()
+    }
+    first = next(iter(teachers))
+    for name, file in files.items():
+        if file not in (None, files[first]):
+            what = f"{name} replays another file than {first}, and only that of the first is compared with the test set"
+            raise UserError(
+                what, where=f"teachers.{name}.finetune.replay.file", remedy=f"Name the same file at {first}"
+            )
     return teachers
 
 

@@ -108,7 +108,7 @@ class Label(Stage):
         chosen = {name: np.flatnonzero(side == name) for name in ("train", "valid")}
         spread, said = self._spread(teacher, labelled, job), Summary()
         if spread is not None:
-            labelled = labelled.with_info(energy_spread=spread.energy, forces_spread=spread.of_structures(labelled))
+            labelled = spread.noted(labelled)
             chosen["train"], said = self._known(spread, labelled, chosen["train"], is_grown, settings)
         for name, numbers in chosen.items():
             structures = labelled[numbers]

@@ -34,6 +34,10 @@ class Spread:
         squares = np.bincount(frames.structure_of_atom, self.forces**2, len(frames))
         return np.asarray(np.sqrt(squares / frames.n_atoms))
 
+    def noted(self, frames: Frames) -> Frames:
+        """Return the structures with ``energy_spread`` (eV/atom) and ``forces_spread`` (eV/Å) of each in ``info``."""
+        return frames.with_info(energy_spread=self.energy.tolist(), forces_spread=self.of_structures(frames).tolist())
+
     def of(self, frames: Frames, chosen: Array) -> Spread:
         """Return that of the chosen structures, given by their numbers, of ``frames``."""
         return Spread(self.energy[chosen], self.forces[frames.atom_indices(chosen)])

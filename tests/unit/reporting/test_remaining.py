@@ -71,6 +71,7 @@ def two(low: float, high: float) -> Teachers:
     [
         (0.002, 0.010, "good", "errs less than the best by validation, diep, by 6.0 [2.0 to 10.0] meV/Å"),
         (-0.002, 0.010, "note", "by 4.0 [−2.0 to 10.0] meV/Å, structure by structure: the range holds zero"),
+        (-0.010, 0.002, "note", "errs more than the best by validation, diep, by 4.0 [−2.0 to 10.0] meV/Å, structure"),
         (-0.010, -0.002, "bad", "errs more than the best by validation, diep, by 6.0 [2.0 to 10.0] meV/Å"),
     ],
 )

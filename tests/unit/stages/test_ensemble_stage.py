@@ -97,6 +97,11 @@ def test_a_teacher_is_not_fine_tuned_again_when_another_joins_it(tmp_path: Path)
         ("{a: {model: diep-2.0}}", ["teacher.model=chgnet-0.3"], "teacher or teachers, not both"),
         ("{a: {model: diep-2.0, finetune: {seeds: 101}}}", [], r"teachers\.a\.finetune\.seeds must be less than"),
         ("{a: {model: diep-2.0, finetune: {seeds: 60}}, b: {finetune: {seeds: 60}}}", [], "Give at most 100"),
+        (
+            "{a: {model: diep-2.0}, b: {finetune: {replay: {file: x.xyz}}}}",
+            [],
+            r"teachers\.b\.finetune\.replay\.file: b replays another file than a",
+        ),
         ("{a: {model: 'ase:m:f', finetune: {steps: 3}}}", [], r"teachers\.a\.finetune: ase:m:f cannot be fine-tuned"),
     ],
 )
