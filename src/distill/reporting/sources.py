@@ -202,7 +202,7 @@ def tuning(source: Artifact) -> Tuning:
         change=forgotten.get("forces"),
         size=forgotten.get("size"),
         undone=summary.get("kept", "fine-tuning") != "fine-tuning",
-        notes=[text for part in ("method", "convergence") if (text := summary.get(part, {}).get("text"))],
+        notes=[text for part in ("method", "convergence", "holes") if (text := (summary.get(part) or {}).get("text"))],
     )
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import asdict, replace
 from itertools import combinations
 from pathlib import Path
@@ -19,8 +20,8 @@ from pydantic import Field, model_validator
 
 from distill.base.artifact import Labels, LabelValue
 from distill.base.consent import Code
-from distill.base.errors import UserError
-from distill.base.files import read_json, replacing
+from distill.base.errors import UserError, WorkError
+from distill.base.files import copy_tree, read_json, replacing, write_json
 from distill.base.random import stream_seed
 from distill.potentials.base import TeacherSource
 from distill.stages.base import (
@@ -41,6 +42,7 @@ from distill.training.methods import COURSES, METHODS, CrossValidation, Lora, Me
 if TYPE_CHECKING:
     from distill.base.progress import Progress
     from distill.potentials.interface.potential import Potential
+    from distill.sampling.holes import Holes
     from distill.structures.frames import Frames
     from distill.training.curve import FitResult
 
@@ -130,6 +132,9 @@ class TeacherSettings(StageSettings):
     """Python interpreter in which the model runs, where its packages conflict with ours; see: distill doctor."""
     finetune: FinetuneSettings | None = FinetuneSettings()
     """How it is fine-tuned; null uses it as it is, with shifted reference energies."""
+    holes: Literal["refuse", "warn", "skip"] = "refuse"
+    """What becomes of a fine-tuned model that has holes, where atoms come too close, which it had not before: the run
+    ends, or goes on with a warning; skip does not look for them."""
 
 
 class Teacher(TeacherSettings):
@@ -176,6 +181,7 @@ class Finetune(Stage):
             return self
 
     version: ClassVar[int] = 4
+    extends: ClassVar[tuple[str, ...]] = ("holes",)
     section: ClassVar[str] = "teacher"
     plural: ClassVar[str] = "teachers"
     shared: ClassVar[Mapping[str, type[StageSettings]]] = {"trainer": TrainerSettings}
@@ -279,10 +285,13 @@ class Finetune(Stage):
                 "status": NOT_TUNED,
                 "headline": f"{':'.join(filter(None, (settings.model, settings.function)))}, {NOT_TUNED}",
             }
+        _take_up(job)
+        holes = _Holes(teacher, train, settings.holes, job)
         shift = summary["reference_shift_eV"]
         chosen, selected = _choose(teacher, train, valid, inputs, shift, settings.trainer, settings.finetune, job)
         replay = _replay(inputs["replay"], chosen, teacher, shift, train)
         fitted, tuned = _fit(teacher, train, valid, replay, settings.trainer, chosen, job)
+        tuned["holes"] = holes.judge(teacher) if tuned["kept"] == TUNED else {}
         save(teacher, job.out / "model", {"made_by": tuned["kept"]})
         write_curve(job.out / "curve.csv", fitted.curve)
         job.warnings += fitted.warnings
@@ -357,6 +366,50 @@ def _move_reference(teacher: Potential, train: Frames, isolated: dict[str, float
         "reference_shift_determined": shift.determined,
         "reference_residual_max_eV_per_atom": float(np.nanmax(abs(shift.residual))),
     }
+
+
+def _take_up(job: Job) -> None:
+    """Continue from the fit of a task that differs in nothing but what becomes of holes, if there is one."""
+    left = [one.with_name(f"{one.name}.scratch") for one in job.earlier]
+    if not job.scratch.exists() and (found := next((one for one in left if one.is_dir()), None)):
+        with suppress(OSError):  # another run may be at work there
+            copy_tree(found, job.scratch)
+
+
+class _Holes:
+    """Looks for holes that a teacher has after fine-tuning and had not before; made while it is as it came."""
+
+    def __init__(self, teacher: Potential, structures: Frames, mode: str, job: Job) -> None:
+        from distill.sampling.holes import Holes, make_ground
+
+        self.mode, self.job = mode, job
+        if mode == "skip":
+            return
+        self.ground, known = make_ground(structures, job.seed), job.scratch / "holes.json"
+        if not known.exists():
+            write_json(known, asdict(self._look(teacher)))
+        self.base = Holes(**{name: tuple(values) for name, values in read_json(known).items()})
+
+    def _look(self, teacher: Potential) -> Holes:
+        from distill.sampling.holes import cost, find_holes
+
+        with self.job.progress.phase("looking for holes", cost(self.ground), "structure") as phase:
+            return find_holes(teacher.evaluate, self.ground, phase)
+
+    def judge(self, teacher: Potential) -> Summary:
+        """Return what was found, or raise :class:`WorkError` where holes are new and not to be gone on with."""
+        from distill.sampling.holes import compare
+
+        if self.mode == "skip":
+            return {}
+        found = compare(self.ground, self.base, self._look(teacher))
+        if found.gained:
+            what = f"fine-tuning has given the teacher holes: {'; '.join(found.gained)}"
+            remedy = "Set teacher.finetune.method: replay or proximal, take fewer steps or a lower learning rate"
+            if self.mode == "refuse":
+                raise WorkError(what, "teacher.finetune", f"{remedy}; teacher.holes: warn goes on with it as it is")
+            self.job.warnings.append(f"{what}. {remedy}")
+        return found.summary()
 
 
 def _replay(

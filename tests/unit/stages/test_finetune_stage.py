@@ -14,7 +14,7 @@ import pytest
 import torch
 from ase.build import bulk
 
-from distill.base.errors import UserError
+from distill.base.errors import UserError, WorkError
 from distill.potentials import POTENTIALS
 from distill.potentials.interface.saving import load
 from distill.stages.base import Job, TrainerSettings
@@ -53,7 +53,7 @@ def inputs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
 
 
 def run(inputs: dict[str, Any], out: Path, **finetune: Any) -> dict[str, Any]:
-    settings = Finetune.Settings(finetune=FinetuneSettings(**SHORT | finetune))
+    settings = Finetune.Settings(finetune=FinetuneSettings(**SHORT | finetune), holes="skip")
     return Finetune().run(inputs, settings, Job(out))
 
 
@@ -98,7 +98,9 @@ def test_a_fit_that_makes_it_worse_is_undone(inputs: dict[str, Any], tmp_path: P
     write_frames(tmp_path / "own.xyz", own.with_labels(own.energy + 2.0 * own.n_atoms, own.forces, own.stress))
     job = Job(tmp_path / "out")
     settings = FinetuneSettings(steps=4, validation_interval=4, learning_rate=0.05)
-    summary = Finetune().run(inputs | {"valid": tmp_path / "own.xyz"}, Finetune.Settings(finetune=settings), job)
+    summary = Finetune().run(
+        inputs | {"valid": tmp_path / "own.xyz"}, Finetune.Settings(finetune=settings, holes="skip"), job
+    )
     zero_shot, kept = load(tmp_path / "out" / "zero_shot"), load(tmp_path / "out" / "model")
     for name, value in zero_shot.named_parameters():
         assert torch.equal(value, kept.get_parameter(name)), name
@@ -121,6 +123,33 @@ def test_auto_chooses_what_its_table_says(inputs: dict[str, Any], tmp_path: Path
     assert summary["method"]["chosen"] == min(methods, key=methods.__getitem__)
     assert summary["method"]["steps"] == 2, "sixteen steps over two folds of four methods"
     assert summary["method"]["chosen"] in summary["headline"]
+
+
+@pytest.mark.slow
+def test_a_teacher_that_is_tuned_to_pieces_is_refused_and_a_replayed_one_is_not(tmp_path: Path) -> None:
+    """Fifty times the learning rate, on three cells that are strained alike: CHGNet loses its repulsion."""
+    silicon = read_frames(Path(__file__).parents[3] / "data" / "silicon" / "train.xyz")[0]
+    strained = silicon[np.flatnonzero(np.array(silicon.labels("config_type")) == "strained")]
+    write_frames(tmp_path / "train.xyz", strained[[0, 1, 2]])
+    write_frames(tmp_path / "valid.xyz", strained[[3]])
+    (tmp_path / "none.json").write_text("{}")
+    files = {"train": tmp_path / "train.xyz", "valid": tmp_path / "valid.xyz"}
+    given = files | {"isolated_atoms": tmp_path / "none.json", "file": None, "replay": None}
+    short = {"steps": 40, "validation_interval": 10, "schedule": "cosine", "batch_size": 1}
+    broken = FinetuneSettings(**short, learning_rate=0.05, average=0.0, clip=0.0)
+    first, second = Job(tmp_path / "1" / "out"), Job(tmp_path / "2" / "out", earlier=(tmp_path / "1" / "out",))
+    with pytest.raises(WorkError, match=r"given the teacher holes: .*teacher\.holes: warn goes on"):
+        Finetune().run(given, Finetune.Settings(finetune=broken), first)
+    fitted = (first.scratch / "last.ckpt").stat().st_mtime_ns
+    summary = Finetune().run(given, Finetune.Settings(finetune=broken, holes="warn"), second)
+    assert summary["holes"]["gained"] and any("holes" in text for text in second.warnings)
+    assert (first.scratch / "last.ckpt").stat().st_mtime_ns == fitted
+    curves = [(job.scratch / "curve.csv").read_text() for job in (first, second)]
+    assert curves[0] == curves[1], "times included: the fit was not done again"
+    careful = FinetuneSettings(**short, method="replay")
+    summary = Finetune().run(given, Finetune.Settings(finetune=careful), Job(tmp_path / "3" / "out"))
+    assert summary["holes"]["gained"] == [] and summary["kept"] == "fine-tuning"
+    assert summary["holes"]["random cells"]["tuned"] == 0
 
 
 def test_a_method_brings_its_own_settings() -> None:
@@ -256,7 +285,7 @@ def test_more_devices_than_gpus_are_refused_before_anything_is_read(
 @pytest.mark.slow
 def test_two_processes_fine_tune_chgnet_and_log_it(inputs: dict[str, Any], tmp_path: Path) -> None:
     trainer = TrainerSettings(devices=2, loggers=("tensorboard",))
-    settings = Finetune.Settings(finetune=FinetuneSettings(**SHORT, batch_size=1), trainer=trainer)
+    settings = Finetune.Settings(finetune=FinetuneSettings(**SHORT, batch_size=1), trainer=trainer, holes="skip")
     summary = Finetune().run(inputs, settings, Job(tmp_path / "two"))
     alone = run(inputs, tmp_path / "one", batch_size=2)
     # sums in another order, single precision

@@ -1,0 +1,299 @@
+"""Holes in a teacher: places where atoms come too close and its energy falls.
+
+A foundation model that is fine-tuned to few structures can lose its repulsion, and everything after it falls into the
+holes. So its base and the fine-tuned model are sent over the same ground: random cells of the user's elements, half of
+them dense, are relaxed at 0 and 50 GPa; dimers are pressed together until their energy bends back; crystals are
+compressed evenly. What counts is what fine-tuning has added.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from itertools import combinations_with_replacement
+
+import numpy as np
+from ase.data import chemical_symbols, covalent_radii
+
+from distill.analysis.energy_volume import COMPRESSED, falls_at
+from distill.analysis.geometry import closest_pairs
+from distill.base.arrays import Array
+from distill.base.conventions import CLOSEST_RATIO, EV_PER_A3_IN_GPA
+from distill.base.progress import Phase
+from distill.base.random import stream
+from distill.sampling.compressions import SMALLEST, compressed, lowest_structures
+from distill.structures.frames import Frames, concatenate
+
+Predictor = Callable[[Frames], Frames]
+
+CELLS = 4
+"""Random cells, half of them compressed."""
+
+ATOMS = 6
+"""Atoms of a random cell."""
+
+PRESSURES = (0.0, 50.0)
+"""GPa that cells are relaxed at."""
+
+STEPS = 20
+"""Steps of a relaxation: enough to come from where atoms are put to where they touch."""
+
+APART = 0.75
+"""Atoms of a random cell are put no closer than this multiple of the sum of their covalent radii."""
+
+LONGEST = 0.15
+"""Å that an atom moves in a step of a relaxation at most."""
+
+MOST_STRAIN = 0.03
+"""Strain of a cell in a step of a relaxation at most."""
+
+MOBILITY = 0.05
+"""Å per eV/Å, and strain per eV/atom, that a step goes where these limits allow it."""
+
+RATIOS = np.arange(1.5, 0.499, -0.05)
+"""Distances of dimers in units of the sum of the covalent radii."""
+
+BEND = 0.2
+"""eV that a dimer's energy has to rise on shortening to be on its wall, and to fall to be beyond it."""
+
+
+@dataclass(frozen=True)
+class Ground:
+    """Where a model is looked at; equal seeds give the same.
+
+    Attributes:
+        cells: random cells, once for each of :data:`PRESSURES`.
+        pressures: of each of them, ``[C]`` GPa.
+        pairs: pairs of elements, for instance ``"O-H"``.
+        dimers: of each pair, at :data:`RATIOS`.
+        crystals: names of what is compressed.
+        compressed: of each crystal, copies at :data:`COMPRESSED`.
+    """
+
+    cells: Frames
+    pressures: Array
+    pairs: tuple[str, ...]
+    dimers: Frames
+    crystals: tuple[str, ...]
+    compressed: Frames
+
+
+@dataclass(frozen=True)
+class Holes:
+    """What was found.
+
+    Attributes:
+        relaxed: whether each cell fell into a hole, ``[C]``.
+        bends: distance, in units of the sum of the covalent radii, at which each pair's energy bends back; 0 for never.
+        falls: relative volume at which each crystal's energy falls on compression; 0 for never.
+    """
+
+    relaxed: tuple[bool, ...]
+    bends: tuple[float, ...]
+    falls: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Holes of a fine-tuned model beside those of its base.
+
+    Attributes:
+        counts: by kind of ground, how many of how many the base and the fine-tuned model have: ``(base, tuned, of)``.
+        gained: a clause on each kind of hole that fine-tuning has added or widened.
+    """
+
+    counts: Mapping[str, tuple[int, int, int]]
+    gained: tuple[str, ...]
+
+    @property
+    def text(self) -> str:
+        """Say how many there were before and are after."""
+        table = ", ".join(f"{kind} {base} and {tuned} of {of}" for kind, (base, tuned, of) in self.counts.items())
+        return f"holes before and after: {table}"
+
+    def summary(self) -> dict[str, object]:
+        """Return it as a stage's summary has it."""
+        names = ("base", "tuned", "of")
+        table = {kind: dict(zip(names, numbers, strict=True)) for kind, numbers in self.counts.items()}
+        return {"text": self.text, "gained": list(self.gained), **table}
+
+
+def make_ground(structures: Frames, seed: int) -> Ground:
+    """Return where models for ``structures`` are looked at, which need energies."""
+    cells = _random_cells(structures, seed)
+    bases = lowest_structures(structures)
+    copies = [compressed(structures[k], v, None, {}) for k in bases for v in COMPRESSED]
+    pairs = list(combinations_with_replacement(structures.elements, 2))
+    return Ground(
+        cells=concatenate([cells] * len(PRESSURES)),
+        pressures=np.repeat(PRESSURES, len(cells)),
+        pairs=tuple("-".join(chemical_symbols[z] for z in pair) for pair in pairs),
+        dimers=concatenate([Frames.empty(), *(_dimers(pair) for pair in pairs)]),
+        crystals=tuple(structures[k].to_atoms()[0].symbols.formula.reduce()[0].format() for k in bases),
+        compressed=concatenate([Frames.empty(), *copies]),
+    )
+
+
+def find_holes(predict: Predictor, ground: Ground, phase: Phase) -> Holes:
+    """Return what a model does on the ground; ``phase`` counts structures evaluated (see :func:`cost`)."""
+    before = phase.record.done
+    relaxed = _relax(predict, ground.cells, ground.pressures, phase)
+    dimers, energies = (_energies(predict, frames) for frames in (ground.dimers, ground.compressed))
+    phase.update(before + cost(ground))
+    falls = [_fall(one) for one in np.reshape(energies, (-1, len(COMPRESSED)))]
+    return Holes(
+        tuple(map(bool, relaxed)),
+        tuple(bend_of(one) for one in np.reshape(dimers, (-1, len(RATIOS)))),
+        tuple(falls),
+    )
+
+
+def compare(ground: Ground, base: Holes, tuned: Holes) -> Comparison:
+    """Return what a fine-tuned model has of holes, and which of them its base has not.
+
+    A dimer's bend counts where it is farther out than that of the base by more than the spacing of :data:`RATIOS`.
+    """
+    kinds = {"random cells": "relaxed", "dimers": "bends", "compressed crystals": "falls"}
+    holes = {kind: (getattr(base, name), getattr(tuned, name)) for kind, name in kinds.items()}
+    counts = {
+        kind: (int(np.sum(np.array(old) > 0)), int(np.sum(np.array(new) > 0)), len(new))
+        for kind, (old, new) in holes.items()
+    }
+    before, after, of = counts["random cells"]
+    gained = [f"{after} of {of} random cells fall into one, {before} before"] * (after > before)
+    gained += [
+        f"two atoms of {pair} attract each other below {new:.2f} of the sum of their covalent radii, {_before(old)}"
+        for pair, old, new in zip(ground.pairs, base.bends, tuned.bends, strict=True)
+        if new > old + 1.1 * float(RATIOS[0] - RATIOS[1])
+    ]
+    gained += [
+        f"the energy of {name} falls when it is compressed to {new:g} of its volume, {_before(old)}"
+        for name, old, new in zip(ground.crystals, base.falls, tuned.falls, strict=True)
+        if new > old
+    ]
+    return Comparison(counts, tuple(gained))
+
+
+def _before(value: float) -> str:
+    return f"below {value:g} before" if value else "nowhere before"
+
+
+def cost(ground: Ground) -> int:
+    """Return how many structures :func:`find_holes` evaluates at most."""
+    return STEPS * len(ground.cells) + len(ground.dimers) + len(ground.compressed)
+
+
+def bend_of(energies: Array) -> float:
+    """Return the ratio of :data:`RATIOS` at which the energy of a dimer bends back on shortening; 0 where it does not.
+
+    On the way in, the energy falls into the bond, then rises on the wall; if it falls again, the wall has a hole behind
+    it. Energies ``[R]`` eV that are not finite are one, and so is the last ratio where there is no wall up to it.
+    """
+    lowest = highest = np.inf
+    for ratio, energy in zip(RATIOS, energies, strict=True):
+        if not np.isfinite(energy) or energy < highest - BEND < np.inf:
+            return round(float(ratio), 3)
+        lowest = min(lowest, energy)
+        if energy > lowest + BEND:
+            highest = energy if highest == np.inf else max(highest, energy)
+    return 0.0 if highest < np.inf else round(float(RATIOS[-1]), 3)
+
+
+def _energies(predict: Predictor, frames: Frames) -> Array:
+    """Return the total energies of structures, of which there may be none, ``[B]`` eV."""
+    return np.asarray(predict(frames).energy) if len(frames) else np.zeros(0)
+
+
+def _fall(energies: Array) -> float:
+    found = falls_at(np.array(COMPRESSED), energies)
+    return found if found is not None and found >= SMALLEST else 0.0
+
+
+def _relax(predict: Predictor, cells: Frames, pressures: Array, phase: Phase) -> Array:
+    """Return which cells fall into a hole on their way downhill in enthalpy, ``[C]``."""
+    fallen, active = np.zeros(len(cells), dtype=np.bool_), np.arange(len(cells))
+    now, first = cells, np.full(len(cells), np.nan)
+    pressure = pressures / EV_PER_A3_IN_GPA
+    for step in range(STEPS):
+        if not len(active):
+            break
+        labelled = predict(now)
+        phase.advance(len(active))
+        enthalpy = (labelled.energy + pressure[active] * now.volumes) / now.n_atoms
+        if step == 0:
+            first = enthalpy.copy()
+        broken = ~np.isfinite(enthalpy)
+        close = closest_pairs(now, cutoff=3.0).ratio < CLOSEST_RATIO
+        fallen[active[broken | (close & (enthalpy < first[active]))]] = True
+        going = np.flatnonzero(~(broken | close))
+        active, now = active[going], _downhill(labelled[going], pressure[active[going]])
+    return fallen
+
+
+def _downhill(labelled: Frames, pressure: Array) -> Frames:
+    """Return structures one step further along their forces, and their cells along their enthalpy's slope."""
+    forces, of_atom = np.nan_to_num(np.asarray(labelled.forces)), labelled.structure_of_atom
+    largest = np.zeros(len(labelled))
+    np.maximum.at(largest, of_atom, np.linalg.norm(forces, axis=1))
+    moves = forces * (np.minimum(LONGEST, MOBILITY * largest) / np.maximum(largest, 1e-12))[of_atom, None]
+    stress = np.zeros((len(labelled), 3, 3)) if labelled.stress is None else np.nan_to_num(labelled.stress)
+    slope = -(labelled.volumes / labelled.n_atoms)[:, None, None] * (stress + pressure[:, None, None] * np.eye(3))
+    steepest = np.abs(slope).max(axis=(1, 2), initial=0.0)
+    strain = slope * (np.minimum(MOST_STRAIN, MOBILITY * steepest) / np.maximum(steepest, 1e-12))[:, None, None]
+    deformation = np.eye(3) + strain
+    return Frames(
+        labelled.n_atoms,
+        labelled.numbers,
+        np.einsum("ni,nij->nj", labelled.positions + moves, deformation[of_atom]),
+        labelled.cells @ deformation,
+        labelled.pbc,
+    )
+
+
+def _random_cells(structures: Frames, seed: int) -> Frames:
+    """Return cells with atoms of the structures, put at random; half of them are as dense as under pressure."""
+    return concatenate([_random_cell(structures, stream(seed, "holes", k), bool(k % 2)) for k in range(CELLS)])
+
+
+def _random_cell(structures: Frames, rng: np.random.Generator, dense: bool) -> Frames:
+    """Return one cell; where the atoms do not fit, it grows until they do."""
+    one = structures[int(rng.integers(len(structures)))]
+    numbers = rng.choice(one.numbers, ATOMS, replace=len(one.numbers) < ATOMS)
+    radii = covalent_radii[numbers]
+    size = ATOMS * float(np.mean((2 * radii) ** 3)) * (0.7 if dense else 1.2)
+    while True:
+        lattice = np.eye(3) + rng.uniform(-0.25, 0.25, (3, 3))
+        cell = lattice * np.cbrt(size / abs(np.linalg.det(lattice)))
+        found = _fill(numbers, cell, rng)
+        if found is not None:
+            return found
+        size *= 1.05
+
+
+def _fill(numbers: Array, cell: Array, rng: np.random.Generator, tries: int = 30) -> Frames | None:
+    """Return a cell with the atoms put at random no closer than :data:`APART`, or None where they found no place."""
+    positions = np.zeros((0, 3))
+    for k in range(len(numbers)):
+        for _ in range(tries):
+            tried = np.vstack([positions, rng.random(3) @ cell])
+            frames = Frames(np.array([k + 1]), numbers[: k + 1], tried, cell[None], np.ones((1, 3), dtype=bool))
+            if closest_pairs(frames, cutoff=5.0).ratio[0] >= APART:
+                positions = tried
+                break
+        else:
+            return None
+    return frames
+
+
+def _dimers(pair: tuple[int, int]) -> Frames:
+    """Return a pair of atoms at all :data:`RATIOS`, without cell."""
+    distances = RATIOS * float(covalent_radii[list(pair)].sum())
+    positions = np.zeros((len(RATIOS), 2, 3))
+    positions[:, 1, 0] = distances
+    return Frames(
+        n_atoms=np.full(len(RATIOS), 2),
+        numbers=np.tile(pair, len(RATIOS)),
+        positions=positions.reshape(-1, 3),
+        cells=np.zeros((len(RATIOS), 3, 3)),
+        pbc=np.zeros((len(RATIOS), 3), dtype=bool),
+    )
