@@ -60,7 +60,7 @@ def reliability(found: Mapping[str, Reliability], families: Sequence[str]) -> Fi
 
     ``families`` are those of the structures, used where there is one for each.
     """
-    shown = [quantity for quantity in ("forces", "energy_per_atom") if quantity in found]
+    shown = [q for q in ("forces", "energy_per_atom") if q in found and found[q].ratio is not None]
     if not shown:
         return None
     figure = new_figure(9.0, 3.9 * len(shown))

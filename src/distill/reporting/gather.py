@@ -43,9 +43,14 @@ class Finished:
     benchmark: Artifact
     test: Path
 
+    @property
+    def several(self) -> bool:
+        """Whether the teacher is the mean of several; also where all but one failed."""
+        return self.teacher.stage == "ensemble"
+
     def named(self) -> Iterator[tuple[str, Artifact]]:
         """Yield a readable name of each task, and its artifact."""
-        joined = [self.teacher] if len(self.members) > 1 else []
+        joined = [self.teacher] if self.several else []
         first = [self.check, *self.members, *joined, self.generate, self.label]
         yield from ((one.title, one) for one in first)
         for collected in (self.train, self.predict):
@@ -85,7 +90,7 @@ def gather(finished: Finished) -> ReportData:
 
 def several(finished: Finished) -> Teachers | None:
     """Return what is said of several teachers; None where there is one."""
-    if len(finished.members) < 2:
+    if not finished.several:
         return None
     return teachers_of(finished.teacher, finished.evaluate.summary, finished.label.summary)
 

@@ -189,6 +189,8 @@ class Stage(ABC):
             where variants differ. An input from a fanned-out stage is the path of the task with the same labels where
             this stage follows that fan-out, otherwise a list of :class:`Artifact`. ``"stage.output@variant"``, which
             may name the stage itself, is the path of the task that has this variant and otherwise the same labels.
+        tolerates: names of inputs that collect a fanned-out stage of which tasks may have failed: the stage does with
+            the others, as long as there is one.
         outputs: output name to its file or folder name in the artifact.
         publish: output name to its name under ``runs/<name>/``, a format string of the labels and ``{suffix}``.
         each: the earlier stage whose fan-out this one follows: one task for each of its tasks, with the same labels
@@ -206,6 +208,7 @@ class Stage(ABC):
     shared: ClassVar[Mapping[str, type[StageSettings]]] = {}
     reads: ClassVar[Mapping[str, str]] = {}
     inputs: ClassVar[InputSpecs] = {}
+    tolerates: ClassVar[tuple[str, ...]] = ()
     outputs: ClassVar[Mapping[str, str]] = {}
     publish: ClassVar[Mapping[str, str]] = {}
     each: ClassVar[str] = ""

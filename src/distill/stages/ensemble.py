@@ -46,6 +46,7 @@ class Ensemble(Stage):
 
     only_for_several: ClassVar[str] = "finetune"
     inputs: ClassVar[InputSpecs] = {"members": "finetune", "valid": "check.valid"}
+    tolerates: ClassVar[tuple[str, ...]] = ("members",)
     outputs: ClassVar[dict[str, str]] = {"model": "model", "zero_shot": "zero_shot", "members": "members.csv"}
     publish: ClassVar[dict[str, str]] = {"model": "models/teacher"}
 
@@ -132,7 +133,7 @@ def _summary(teacher: Potential, valid: Frames, rows: list[Row], job: Job) -> Su
     mean = _errors(valid, teacher.evaluate(valid))
     best = min(rows, key=lambda row: (row["share"] == 0, row["forces_rmse"]))
     alone, together = (1000 * float(error["forces_mae"]) for error in (best, mean))
-    if mean["forces_rmse"] >= float(best["forces_rmse"]):
+    if len(teacher.parts()) > 1 and mean["forces_rmse"] >= float(best["forces_rmse"]):
         job.warnings.append(
             f"on the validation structures the mean of the teachers ({together:.0f} meV/Å) is no better than "
             f"{best['member']} alone ({alone:.0f} meV/Å)"

@@ -29,6 +29,7 @@ class Report(Stage):
         "benchmark": "benchmark",
         "test": "check.test",
     }
+    tolerates: ClassVar[tuple[str, ...]] = ("members",)
     outputs: ClassVar[dict[str, str]] = {"page": "report.html", "figures": "figures"}
     publish: ClassVar[dict[str, str]] = {"page": "report.html", "figures": "figures"}
 

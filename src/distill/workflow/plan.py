@@ -91,11 +91,12 @@ class Task:
 
 @dataclass
 class Plan:
-    """The tasks of a recipe, each after those it needs."""
+    """The tasks of a recipe, each after those it needs; stages that tolerate it do without those that ``failed``."""
 
     recipe: Recipe
     tasks: list[Task] = field(default_factory=list)
     device: str = "auto"
+    failed: frozenset[str] = frozenset()
     _by_id: dict[str, Task] = field(default_factory=dict, init=False, repr=False, compare=False)
     _by_stage: dict[str, list[Task]] = field(
         default_factory=lambda: defaultdict(list), init=False, repr=False, compare=False
@@ -176,17 +177,18 @@ class Plan:
         return found
 
 
-def make_plan(recipe: Recipe, device: str = "auto") -> Plan:
+def make_plan(recipe: Recipe, device: str = "auto", failed: Iterable[str] = ()) -> Plan:
     """Return the plan of a recipe.
 
     Args:
         recipe: the recipe.
         device: that it is to run on: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``; timings depend on it.
+        failed: ids of tasks that stages do without, as far as they can.
 
     Raises:
         UserError: a file is missing or cannot be what it is named for, or settings contradict each other.
     """
-    plan = Plan(recipe, device=device)
+    plan = Plan(recipe, device=device, failed=frozenset(failed))
     for name, stage in plan.stages.items():
         if _in_place_of(plan, name) != name:
             continue
@@ -219,6 +221,7 @@ def _make_task(plan: Plan, name: str, stage: type[Stage], labels: Labels) -> Tas
     recipe = plan.recipe
     settings = task_settings(recipe, stage, labels)
     inputs = {key: _resolve(plan, stage, labels, spec) for key, spec in stage.inputs.items()}
+    inputs |= {key: _left(plan, inputs[key]) for key in stage.tolerates}
     files = {key: one.path for key, one in inputs.items() if isinstance(one, FromFile) and one.path}
     stage.check_files(files, settings)
     hash_inputs = {
@@ -283,6 +286,13 @@ def _resolve(plan: Plan, stage: type[Stage], labels: Labels, spec: str | Mapping
     if len(tasks) != 1:
         raise ValueError(f"{stage.__name__} reads {chosen}, of which there are {len(tasks)}")
     return FromTask(tasks[0].id, output)
+
+
+def _left(plan: Plan, collected: Input) -> Input:
+    """Return a collected input without what failed; all of it where nothing else is left."""
+    if not isinstance(collected, tuple):
+        return collected
+    return tuple(source for source in collected if source.task not in plan.failed) or collected
 
 
 def _in_place_of(plan: Plan, name: str) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
@@ -59,6 +60,7 @@ class _State:
     done: dict[str, Manifest] = field(default_factory=dict)
     errors: dict[str, DistillError] = field(default_factory=dict)
     skipped: dict[str, str] = field(default_factory=dict)
+    reduced: bool = False
 
     def ready(self) -> list[Task]:
         """Return the waiting tasks whose needs are done, in the order of the plan."""
@@ -105,7 +107,7 @@ def run_recipe(
         _or_read_only(lambda: folder.prepare(plan), state)
         if state.waiting:
             folder.drop_summary()
-            _execute(plan, state, folder, device, progress)
+            plan = _execute(plan, state, folder, device, progress)
         summary = _summary(plan, state, cached, time.monotonic() - began)
         _or_read_only(lambda: folder.write_summary(summary), state)
     if state.errors:
@@ -123,7 +125,7 @@ def _discard(artifacts: Store, tasks: Iterable[Task]) -> None:
         artifacts.discard(task)
 
 
-def _look_through(plan: Plan, artifacts: Store) -> tuple[_State, list[str]]:
+def _look_through(plan: Iterable[Task], artifacts: Store) -> tuple[_State, list[str]]:
     """Return what is done and what is not, and what has to be said of artifacts that are not as they were written.
 
     Every file that a finished task has left is read and hashed.
@@ -150,24 +152,27 @@ def _or_read_only(write: Callable[[], None], state: _State) -> None:
             raise
 
 
-def _execute(plan: Plan, state: _State, folder: RunFolder, device: str, progress: bool) -> None:
+def _execute(plan: Plan, state: _State, folder: RunFolder, device: str, progress: bool) -> Plan:
+    """Do what waits, and return the plan as it was in the end: stages may have done without what failed."""
     settings = plan.recipe.executor
     executor: Executor = EXECUTORS[settings.kind](settings)
     display: Display | None = None
-    try:
-        found = executor.start(device, plan.width())
-        display = make_display(progress, folder.store, len(plan), len(state.done))
-        while state.running or state.ready():
-            for task in state.ready()[: executor.workers - len(state.running)]:
-                _begin(plan, task, state, executor, display, found)
-            outcome = executor.wait(POLL_S)
-            if outcome is not None:
-                _end(plan, outcome, state, folder, display)
-            display.refresh()
-    finally:
-        executor.stop()
-        if display is not None:
-            display.close()
+    with ExitStack() as users:
+        try:
+            found = executor.start(device, plan.width())
+            display = make_display(progress, folder.store, len(plan), len(state.done))
+            while state.running or state.ready():
+                for task in state.ready()[: executor.workers - len(state.running)]:
+                    _begin(plan, task, state, executor, display, found)
+                outcome = executor.wait(POLL_S)
+                if outcome is not None:
+                    plan = _end(plan, outcome, state, folder, display, users)
+                display.refresh()
+        finally:
+            executor.stop()
+            if display is not None:
+                display.close()
+    return plan
 
 
 def _begin(plan: Plan, task: Task, state: _State, executor: Executor, display: Display, device: str) -> None:
@@ -178,8 +183,11 @@ def _begin(plan: Plan, task: Task, state: _State, executor: Executor, display: D
     executor.submit(make_submission(plan, task, display.store, device, threads))
 
 
-def _end(plan: Plan, outcome: Outcome, state: _State, folder: RunFolder, display: Display) -> None:
-    """Book an outcome: publish a finished task at once, or set aside everything that needed a failed one."""
+def _end(plan: Plan, outcome: Outcome, state: _State, folder: RunFolder, display: Display, users: ExitStack) -> Plan:
+    """Book an outcome: publish a finished task at once, or set aside everything that cannot do without a failed one.
+
+    Returns the plan to go on with.
+    """
     task = state.running.pop(outcome.id)
     if outcome.manifest is not None:
         state.done[task.id] = outcome.manifest
@@ -187,11 +195,37 @@ def _end(plan: Plan, outcome: Outcome, state: _State, folder: RunFolder, display
         display.finished(task, outcome.manifest)
     elif outcome.error is not None:
         state.errors[task.id] = outcome.error
+        display.failed(task, outcome.error)
+        plan = _without_failed(plan, state, folder, display, users)
         lost = plan.with_dependents([task.id])
         skipped = [other for other in state.waiting if other.id in lost]
         state.waiting = [other for other in state.waiting if other.id not in lost]
         state.skipped |= {other.id: task.id for other in skipped}
-        display.failed(task, outcome.error)
+    return plan
+
+
+def _without_failed(plan: Plan, state: _State, folder: RunFolder, display: Display, users: ExitStack) -> Plan:
+    """Return the plan in which stages that tolerate it do without what failed; the present one where none does.
+
+    What waits gives way to its counterparts, of which some may be in the store.
+    """
+    if not any(stage.tolerates for stage in plan.stages.values()):
+        return plan
+    try:
+        reduced = make_plan(plan.recipe, plan.device, state.errors)
+    except DistillError:  # a file of the user's has changed meanwhile, which the tasks that read it will say
+        return plan
+    changed = [task for task in reduced if task.hash != plan[task.id].hash]
+    if not changed or not {task.id for task in changed} <= {task.id for task in state.waiting}:
+        return plan
+    users.enter_context(using(folder.store.root, plan.recipe.name, _hashes(changed), (), lambda: None))
+    found, _ = _look_through(changed, folder.store)
+    state.done |= found.done
+    display.done += len(found.done)
+    state.waiting = [reduced[task.id] for task in state.waiting if task.id not in found.done]
+    state.reduced = True
+    folder.prepare(reduced)
+    return reduced
 
 
 def _final_error(state: _State) -> DistillError:
@@ -202,6 +236,8 @@ def _final_error(state: _State) -> DistillError:
     if state.skipped:
         tasks = "1 task" if len(state.skipped) == 1 else f"{len(state.skipped)} tasks"
         more.append(f"{tasks} could not be done for want of it")
+    elif state.reduced:
+        more.append("What follows was done without it; the same command tries it again")
     error = type(first)(first.what, where=first.where, remedy=". ".join([*filter(None, [first.remedy]), *more]) or None)
     for note in getattr(first, "__notes__", []):
         error.add_note(note)

@@ -270,3 +270,40 @@ class Total(Stage):
         assert all((source.path / "manifest.json").exists() for source in inputs["judged"])
         (job.out / "table.csv").write_text("\n".join(rows))
         return {"rows": len(rows), "headline": f"{len(rows)} rows"}
+
+
+class Frail(Fit):
+    """One of several that fails where the variable TOY_BROKEN has its name."""
+
+    def run(self, inputs: Any, settings: Any, job: Job) -> Summary:
+        if str(job.labels["student"]) in os.environ.get("TOY_BROKEN", "").split():
+            trace(f"{job.labels['student']} fails")
+            raise UserError(f"{job.labels['student']} is broken", where="students")
+        return super().run(inputs, settings, job)
+
+
+class Tolerant(Stage):
+    """Lists those that there are."""
+
+    inputs = {"models": "fit.model"}
+    tolerates = ("models",)
+    outputs = {"list": "list.txt"}
+    publish = {"list": "list.txt"}
+
+    def run(self, inputs: Any, settings: Any, job: Job) -> Summary:
+        trace("tolerant")
+        (job.out / "list.txt").write_text(" ".join(str(source.labels["student"]) for source in inputs["models"]))
+        return {}
+
+
+class After(Stage):
+    """Reads what tolerates, and the count, which nobody can do without."""
+
+    inputs = {"list": "tolerant.list", "count": "count.result"}
+    outputs = {"copy": "copy.txt"}
+    publish = {"copy": "copy.txt"}
+
+    def run(self, inputs: Any, settings: Any, job: Job) -> Summary:
+        trace("after")
+        (job.out / "copy.txt").write_text(inputs["list"].read_text())
+        return {}
