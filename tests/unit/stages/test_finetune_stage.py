@@ -207,6 +207,15 @@ def test_a_teacher_that_only_labels_is_not_fine_tuned() -> None:
         section(model="chgnet-0.3", environment="/somewhere/python", finetune={})
 
 
+def test_a_network_in_another_interpreter_is_fine_tuned() -> None:
+    for model in ("sevennet-l3i5", "sevennet-mf-0-pbe", "mace:my.model"):
+        assert section(model=model, environment="/somewhere/python").finetune == FinetuneSettings()
+        assert section(model=model, environment="/somewhere/python", finetune={"steps": 3}).finetune.steps == 3
+    low_rank = FinetuneSettings.model_validate({"lora": {"rank": 2}})
+    with pytest.raises(ValueError, match=r"finetune\.lora changes networks of this interpreter: leave it out"):
+        Finetune.Settings(model="sevennet-0", environment="/somewhere/python", finetune=low_rank)
+
+
 @pytest.mark.parametrize(
     ("raw", "said"),
     [

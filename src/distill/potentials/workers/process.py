@@ -107,8 +107,7 @@ class Worker:
                 return self._asked(question, on_progress)
             except WorkerDied as death:
                 self.close()
-                self.restarts += 1
-                say(f"distill: the worker of {self.name} {death}; it is started again")
+                self._tell_of_restart(death)
             try:
                 return self._asked(question, on_progress)
             except WorkerDied as death:
@@ -133,7 +132,8 @@ class Worker:
             self.life += 1
         return self._process
 
-    def _start(self) -> _Process:
+    def _start(self, again: bool = True) -> _Process:
+        """Return a process that has opened the model; one that is killed meanwhile is followed by another, once."""
         try:
             process = _Process(self.interpreter, self._script)
         except OSError as error:
@@ -146,6 +146,9 @@ class Worker:
             process.end()
             if process.popen.returncode == MISSING and process.said:
                 raise self._missing(process.said[-1].strip()) from None
+            if again and process.popen.returncode == -signal.SIGKILL:
+                self._tell_of_restart(death)
+                return self._start(again=False)
             raise self._failed(f"the worker process {death}", death) from None
         except TimeoutError as error:
             process.end()
@@ -156,6 +159,10 @@ class Worker:
                 raise self._missing(failure.what) from None
             raise
         return process
+
+    def _tell_of_restart(self, death: WorkerDied) -> None:
+        self.restarts += 1
+        say(f"distill: the worker of {self.name} {death}; it is started again")
 
     def _missing(self, package: str) -> UserError:
         return UserError(f"the package {package!r} is not installed there", self.interpreter, self.install)

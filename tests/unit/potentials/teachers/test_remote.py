@@ -21,16 +21,20 @@ import torch
 from ase import Atoms
 from ase.build import bulk
 
+from distill.base.consent import Consent
 from distill.base.errors import UserError
 from distill.potentials import POTENTIALS
 from distill.potentials.base import TeacherSource
 from distill.potentials.interface.conformance import check_potential
 from distill.potentials.interface.potential import Potential
-from distill.potentials.interface.saving import load, save
+from distill.potentials.interface.saving import load, open_saved, save
 from distill.potentials.workers import networks
 from distill.potentials.workers.protocol import WorkerError
 from distill.potentials.workers.remote_potential import RemotePotential
+from distill.stages.base import Job
+from distill.stages.finetune import TUNED, Finetune, FinetuneSettings
 from distill.structures.frames import Frames
+from distill.structures.write import write_frames
 from distill.training.gradient.adapt import freeze, parts
 from distill.training.gradient.fit import fit
 
@@ -185,6 +189,28 @@ def test_saved_loaded_and_opened_by_its_package(there: RemotePotential, file: Pa
     again = loaded.evaluate(frames)
     assert np.array_equal(again.energy, expected.energy) and np.array_equal(again.forces, expected.forces)
     assert loaded.origin["sha256"] == there.origin["sha256"] and "mace-torch" in loaded.origin["versions"]
+
+
+@pytest.mark.slow
+def test_the_stage_tunes_it_and_others_open_what_it_leaves(
+    opened: tuple[Potential, RemotePotential], file: Path, tmp_path: Path
+) -> None:
+    """With the consent of a recipe that names file and interpreter, as the stages that follow have it."""
+    frames = labelled(4)
+    write_frames(tmp_path / "train.xyz", frames[[0, 1, 2]])
+    write_frames(tmp_path / "valid.xyz", frames[[1, 2]])  # what is learnt is not the question
+    (tmp_path / "isolated.json").write_text("{}")
+    inputs = {"train": tmp_path / "train.xyz", "valid": tmp_path / "valid.xyz", "file": file, "replay": None}
+    tuned = FinetuneSettings(steps=6, validation_interval=2, learning_rate=5e-3, average=0.0)
+    settings = Finetune.Settings(model="mace", environment=sys.executable, finetune=tuned)
+    job = Job(tmp_path / "out")
+    summary = Finetune().run(inputs | {"isolated_atoms": tmp_path / "isolated.json"}, settings, job)
+    assert summary["parameters_fitted"] == opened[0].n_parameters and summary["kept"] == TUNED
+    consent = Consent(named=Finetune.code({"file": file}, settings))
+    model = open_saved(job.out / "model", "cpu", consent)
+    assert isinstance(model, RemotePotential) and (job.out / "model" / "mace.model").exists()
+    before, after = (np.abs(one.evaluate(frames).forces - frames.forces).mean() for one in (opened[1], model))
+    assert after < before
 
 
 @pytest.mark.slow

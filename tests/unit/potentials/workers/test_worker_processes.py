@@ -203,6 +203,13 @@ def test_a_killed_worker_is_started_again(start: Any, when: str, capfd: pytest.C
     assert "was killed by SIGKILL" in capfd.readouterr().err
 
 
+def test_killed_while_it_opens_it_is_started_again(start: Any, file: Path) -> None:
+    file.write_text(f"import os, signal\n{CALCULATORS}\nonce(lambda _: os.kill(os.getpid(), signal.SIGKILL))(None)\n")
+    worker, one = start("emt"), rattled(1)
+    assert worker.evaluate(batch(one))["energy"][0] == SAME(alone(one[0]))
+    assert worker.restarts == 1
+
+
 def test_dying_within_a_question_asks_it_again(start: Any) -> None:
     worker, structures = start("dying_once"), rattled(2)
     assert list(worker.evaluate(batch(structures))["energy"]) == SAME([alone(atoms) for atoms in structures])
