@@ -70,6 +70,7 @@ PASSED_ON: dict[str, str] = {
 READERS = {
     "distill.training.ace.settings": "distill.training.ace.fit",
     "distill.stages.train": "distill.stages.students",
+    "distill.stages.teacher": "distill.stages.tuning",
 }
 """Modules of settings that lie beside the code that reads them."""
 

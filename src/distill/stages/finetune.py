@@ -7,28 +7,23 @@ measured along the way.
 
 from __future__ import annotations
 
-import copy
-import math
 from collections.abc import Mapping
-from contextlib import suppress
-from dataclasses import asdict, replace
+from dataclasses import replace
 from itertools import combinations
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
-from pydantic import Field, model_validator
+from pydantic import model_validator
 
 from distill.base.artifact import Labels, LabelValue
 from distill.base.consent import Code
-from distill.base.errors import UserError, WorkError
-from distill.base.files import copy_tree, read_json, replacing, write_json
+from distill.base.errors import UserError
+from distill.base.files import read_json, replacing
 from distill.base.random import stream_seed
 from distill.potentials.base import TeacherSource
 from distill.stages.base import (
-    FitSettings,
     InputSpecs,
     Job,
-    LossSettings,
     Paths,
     Stage,
     StageSettings,
@@ -37,130 +32,12 @@ from distill.stages.base import (
     TrainerSettings,
 )
 from distill.stages.students import MOST_SEEDS
-from distill.training.methods import COURSES, METHODS, CrossValidation, Lora, Method, Proximal, Replay
+from distill.stages.teacher import LabelOnly, Teacher, TeacherSettings
+from distill.stages.tuning import TUNED, HoleSearch, choose, fit_teacher, labelled_replay, outcome, take_up
 
 if TYPE_CHECKING:
-    from distill.base.progress import Progress
     from distill.potentials.interface.potential import Potential
-    from distill.sampling.holes import Holes
     from distill.structures.frames import Frames
-    from distill.training.curve import FitResult
-
-
-class FinetuneSettings(FitSettings):
-    """How the teacher is fine-tuned."""
-
-    method: Literal["auto", "naive", "proximal", "lora", "replay"] | None = None
-    """naive: all weights are free; proximal: they are pulled back to the published ones; lora: low-rank changes;
-    replay: other materials are mixed in; auto: the one that cross-validation over the training structures finds best.
-    null: naive, with what of lora, replay and proximal the recipe has."""
-    steps: int = Field(1000, ge=1)
-    """Optimisation steps at most."""
-    batch_size: int = Field(2, ge=1)
-    """Structures per step, for each of trainer.devices."""
-    learning_rate: float | None = Field(None, gt=0)  # type: ignore[assignment]
-    """Peak of the learning rate; null: 0.001, of lora 0.01, of replay 0.0001."""
-    average: float | None = Field(None, ge=0, lt=1)  # type: ignore[assignment]
-    """Decay of the exponential moving average of the weights, 0 uses the plain weights; null: 0.999, of lora 0.99."""
-    clip: float | None = Field(None, ge=0)  # type: ignore[assignment]
-    """Largest norm of the gradient, 0 does not clip; null: 1, of lora 10."""
-    schedule: Literal["cosine", "plateau"] = "plateau"
-    """cosine: a linear rise over 5 % of the steps, then a fall to 1 %; plateau: falls when validation stagnates."""
-    validation_interval: int | None = Field(None, ge=1)
-    """Steps between two validations; null: one pass over the structures."""
-    loss: LossSettings = LossSettings(energy=1.0, huber=0.1)
-    """Weights of energy, forces and virial."""
-    freeze: Annotated[tuple[str, ...], Field(strict=False)] = ()  # lists of a recipe arrive as lists here
-    """Parts of the network that stay as they are, by name, for instance [elements, atom_layers.0]."""
-    lora: Lora | None = None
-    """Fit low-rank changes of the linear layers only."""
-    replay: Replay | None = None
-    """Mix in structures of other materials."""
-    proximal: Proximal | None = None
-    """Pull all weights back to the published ones."""
-    selection: CrossValidation = CrossValidation()
-    """How method: auto chooses."""
-    precision: Literal["float32", "float64"] | None = None
-    """Floating-point type of the weights, in fine-tuning and afterwards; null keeps that of the foundation model."""
-    seeds: int = Field(1, ge=1, le=MOST_SEEDS, exclude=True)
-    """How many times it is fine-tuned, each time with another random seed; several teach together as an ensemble."""
-
-    @model_validator(mode="before")
-    @classmethod
-    def _give_its_section(cls, raw: Any) -> Any:
-        """Complete a method that is named without the section that has its settings."""
-        method = raw.get("method") if isinstance(raw, dict) else None
-        if method in ("proximal", "lora", "replay") and raw.get(method) is None:
-            return raw | {method: {}}
-        return raw
-
-    @model_validator(mode="after")
-    def _naive_is_naive(self) -> Self:
-        others = [name for name in METHODS if getattr(self, name, None) is not None]
-        if self.method == "naive" and others:
-            raise ValueError(f"method: naive frees all weights, and leaves {', '.join(others)} out: write only one")
-        return self
-
-    def shortened(self, steps: int) -> FinetuneSettings:
-        """Return the settings of a fit of so many steps, validated four times, that nothing else ends."""
-        interval = max(1, steps // 4)
-        whole = steps - steps % interval
-        ends = {"steps": whole, "validation_interval": interval, "patience": None, "max_time": None}
-        return self.model_copy(update=ends)
-
-    def by(self, method: Method) -> FinetuneSettings:
-        """Return the settings of one of the methods that ``auto`` chooses from."""
-        others = {name: None for name in METHODS if name not in (method, "naive")}
-        return FinetuneSettings.model_validate(dict(self) | others | {"method": method})
-
-    def arguments(self) -> dict[str, Any]:
-        """Return what the fit takes, with the numbers of the method where the recipe has none."""
-        course = asdict(COURSES[self.method if self.method in METHODS else "naive"])
-        given = super().arguments()
-        pull = self.proximal.strength if self.proximal is not None else 0.0
-        return given | {name: value for name, value in course.items() if given[name] is None} | {"pull": pull}
-
-
-class TeacherSettings(StageSettings):
-    """Which foundation model teaches, and how it is fine-tuned."""
-
-    model: str = "chgnet-0.3"
-    """Name of the foundation model, or mace:<file>, graph-pes:<file>, ase:<module:function>; see: distill models."""
-    function: str = ""
-    """Filled in from ase:<module:function>."""
-    environment: str | None = None
-    """Python interpreter in which the model runs, where its packages conflict with ours; see: distill doctor."""
-    finetune: FinetuneSettings | None = FinetuneSettings()
-    """How it is fine-tuned; null uses it as it is, with shifted reference energies."""
-    holes: Literal["refuse", "warn", "skip"] = "refuse"
-    """What becomes of a fine-tuned model that has holes, where atoms come too close, which it had not before: the run
-    ends, or goes on with a warning; skip does not look for them."""
-
-
-class Teacher(TeacherSettings):
-    """The recipe's ``teacher`` section, which names a file; the results depend on what is in it."""
-
-    file: str | None = None
-    """Filled in from mace:<file> and the like."""
-
-    @model_validator(mode="before")
-    @classmethod
-    def _take_apart(cls, raw: Any) -> Any:
-        """Divide ``mace:my.model`` and ``ase:my_calculators.py:make`` into name, file and function."""
-        if not isinstance(raw, dict) or not isinstance(raw.get("model", ""), str):
-            return raw
-        if ":" not in raw.get("model", ""):
-            return raw
-        source = TeacherSource.named(raw["model"])
-        file = {} if source.file is None else {"file": str(source.file)}
-        return raw | {"model": source.model, "function": source.function} | file
-
-
-class LabelOnly(Teacher):
-    """The section of a teacher that is used as it is."""
-
-    finetune: FinetuneSettings | None = None
-    """Not possible with this teacher."""
 
 
 class Finetune(Stage):
@@ -285,23 +162,21 @@ class Finetune(Stage):
                 "status": NOT_TUNED,
                 "headline": f"{':'.join(filter(None, (settings.model, settings.function)))}, {NOT_TUNED}",
             }
-        _take_up(job)
-        holes = _Holes(teacher, train, settings.holes, job)
+        take_up(job)
+        holes = HoleSearch(teacher, train, settings.holes, job)
         shift = summary["reference_shift_eV"]
-        chosen, selected = _choose(teacher, train, valid, inputs, shift, settings.trainer, settings.finetune, job)
-        replay = _replay(inputs["replay"], chosen, teacher, shift, train)
-        fitted, tuned = _fit(teacher, train, valid, replay, settings.trainer, chosen, job)
+        chosen, selected = choose(teacher, train, valid, inputs, shift, settings.trainer, settings.finetune, job)
+        replay = labelled_replay(inputs["replay"], chosen, teacher, shift, train)
+        fitted, tuned = fit_teacher(teacher, train, valid, replay, settings.trainer, chosen, job)
         tuned["holes"] = holes.judge(teacher) if tuned["kept"] == TUNED else {}
         save(teacher, job.out / "model", {"made_by": tuned["kept"]})
         write_curve(job.out / "curve.csv", fitted.curve)
         job.warnings += fitted.warnings
         tuned |= selected
-        return summary | tuned | _outcome(settings, fitted, tuned)
+        return summary | tuned | outcome(settings, fitted, tuned)
 
 
 NOT_TUNED = "not fine-tuned"
-TUNED, BASE = "fine-tuning", "reference-energy shift"
-"""What the potential that is kept was made by."""
 
 
 def _by_name(section: Any) -> dict[str, TeacherSettings]:
@@ -365,237 +240,4 @@ def _move_reference(teacher: Potential, train: Frames, isolated: dict[str, float
         "reference_text": shift.text(),
         "reference_shift_determined": shift.determined,
         "reference_residual_max_eV_per_atom": float(np.nanmax(abs(shift.residual))),
-    }
-
-
-def _take_up(job: Job) -> None:
-    """Continue from the fit of a task that differs in nothing but what becomes of holes, if there is one."""
-    left = [one.with_name(f"{one.name}.scratch") for one in job.earlier]
-    if not job.scratch.exists() and (found := next((one for one in left if one.is_dir()), None)):
-        with suppress(OSError):  # another run may be at work there
-            copy_tree(found, job.scratch)
-
-
-class _Holes:
-    """Looks for holes that a teacher has after fine-tuning and had not before; made while it is as it came."""
-
-    def __init__(self, teacher: Potential, structures: Frames, mode: str, job: Job) -> None:
-        from distill.sampling.holes import Holes, make_ground
-
-        self.mode, self.job = mode, job
-        if mode == "skip":
-            return
-        self.ground, known = make_ground(structures, job.seed), job.scratch / "holes.json"
-        if not known.exists():
-            write_json(known, asdict(self._look(teacher)))
-        self.base = Holes(**{name: tuple(values) for name, values in read_json(known).items()})
-
-    def _look(self, teacher: Potential) -> Holes:
-        from distill.sampling.holes import cost, find_holes
-
-        with self.job.progress.phase("looking for holes", cost(self.ground), "structure") as phase:
-            return find_holes(teacher.evaluate, self.ground, phase)
-
-    def judge(self, teacher: Potential) -> Summary:
-        """Return what was found, or raise :class:`WorkError` where holes are new and not to be gone on with."""
-        from distill.sampling.holes import compare
-
-        if self.mode == "skip":
-            return {}
-        found = compare(self.ground, self.base, self._look(teacher))
-        if found.gained:
-            what = f"fine-tuning has given the teacher holes: {'; '.join(found.gained)}"
-            remedy = "Set teacher.finetune.method: replay or proximal, take fewer steps or a lower learning rate"
-            if self.mode == "refuse":
-                raise WorkError(what, "teacher.finetune", f"{remedy}; teacher.holes: warn goes on with it as it is")
-            self.job.warnings.append(f"{what}. {remedy}")
-        return found.summary()
-
-
-def _replay(
-    file: Path | None, settings: FinetuneSettings, teacher: Potential, shift: dict[str, float], train: Frames
-) -> Frames | None:
-    """Return the labelled structures of other materials to mix in, or None."""
-    from distill.structures.read import read_frames
-    from distill.structures.validity import meant_labels
-    from distill.training.forgetting import to_replay
-
-    if settings.replay is None:
-        return None
-    given = meant_labels(read_frames(file, labels="optional")[0], str(file))[0] if file else None
-    return to_replay(teacher, given, shift, train)
-
-
-def _outcome(settings: TeacherSettings, fitted: FitResult, tuned: Summary) -> Summary:
-    """Return how the fit went, in numbers and in one line."""
-    best, course = fitted.best, tuned["convergence"]
-    summary: Summary = {"model": settings.model, "status": fitted.status, "steps": fitted.curve[-1].step}
-    if best is None:
-        return summary | {"headline": f"{settings.model}, {fitted.status}"}
-    if tuned["kept"] == BASE:
-        return summary | {"headline": f"{settings.model}, as it was: fine-tuning made it worse"}
-    method = f" by {chosen}" if (chosen := tuned.get("method", {}).get("chosen")) else ""
-    errors = f"{1000 * best.valid_forces_mae:.0f} meV/Å on the validation structures"
-    more = {"improving": ", still improving when it ended", "worsening": f", best at step {best.step}"}
-    return summary | {
-        "seconds": fitted.curve[-1].seconds,
-        "best_step": best.step,
-        "valid_loss": best.valid_loss,
-        "valid_forces_mae": best.valid_forces_mae,
-        "valid_energy_mae": best.valid_energy_mae,
-        "valid_virial_mae": None if math.isnan(best.valid_virial_mae) else best.valid_virial_mae,
-        "headline": f"{settings.model}{method}: {errors}{more.get(course['state'], '')}",
-    }
-
-
-def _choose(
-    teacher: Potential,
-    train: Frames,
-    valid: Frames,
-    inputs: Paths,
-    shift: dict[str, float],
-    trainer: TrainerSettings,
-    settings: FinetuneSettings,
-    job: Job,
-) -> tuple[FinetuneSettings, Summary]:
-    """Return the settings of the method to fine-tune by, for ``auto`` the one that cross-validation finds best."""
-    from distill.structures.folds import divide_into_folds
-    from distill.training.gradient.losses import LossWeights
-    from distill.training.selection import Tune, cross_validate, short_steps
-
-    if settings.method != "auto":
-        return settings, {}
-    folds = divide_into_folds(train, settings.selection.folds, job.seed)
-    if not folds:
-        job.warnings.append(f"method: auto has nothing to choose by: {NO_FOLDS}; all weights are free")
-        return settings.by("naive"), {}
-    methods, left_out, replay = _possible(teacher, train, inputs, shift, trainer, settings)
-    steps = short_steps(settings.steps, settings.selection.share, len(folds) * len(methods))
-
-    def tune_by(method: Method) -> Tune:
-        short = settings.by(method).shortened(steps)
-        mixed_in = replay if short.replay else None
-
-        def tune(potential: Potential, own: Frames, work: Path, progress: Progress) -> None:
-            _tune(potential, own, valid, mixed_in, trainer, short, replace(job, progress=progress), work)
-
-        return tune
-
-    found = cross_validate(
-        teacher,
-        train,
-        folds,
-        {method: tune_by(method) for method in methods},
-        steps=settings.shortened(steps).steps,
-        weights=LossWeights(**settings.loss.model_dump()),
-        isolated_atoms=read_json(inputs["isolated_atoms"]),
-        work=job.scratch / "selection",
-        progress=job.progress,
-        left_out=left_out,
-    )
-    return settings.by(found.best), {"method": found.summary()}
-
-
-NO_FOLDS = "the training structures form too few groups of neighbours and near-duplicates to hold some out"
-
-
-def _possible(
-    teacher: Potential,
-    train: Frames,
-    inputs: Paths,
-    shift: dict[str, float],
-    trainer: TrainerSettings,
-    settings: FinetuneSettings,
-) -> tuple[list[Method], dict[str, str], Frames | None]:
-    """Return the methods that can be tried, why others cannot, and the structures to replay."""
-    from distill.training.gradient.adapt import can_take_lora
-
-    left_out: dict[str, str] = {}
-    if trainer.devices > 1:
-        left_out["lora"] = "it is fitted on one device"
-    elif not can_take_lora(teacher):
-        left_out["lora"] = f"{teacher.architecture} has no linear layers to change"
-    try:
-        replay = _replay(inputs["replay"], settings.by("replay"), teacher, shift, train)
-    except UserError as error:
-        if inputs["replay"] is not None:
-            raise
-        left_out["replay"], replay = error.what, None
-    return [method for method in METHODS if method not in left_out], left_out, replay
-
-
-def _tune(
-    teacher: Potential,
-    train: Frames,
-    valid: Frames,
-    replay: Frames | None,
-    trainer: TrainerSettings,
-    settings: FinetuneSettings,
-    job: Job,
-    work: Path,
-) -> tuple[FitResult, int]:
-    """Fine-tune in place; returns how it went and how many parameters were fitted."""
-    from distill.training.gradient.adapt import add_lora, freeze, merge_lora
-    from distill.training.gradient.fit import fit
-    from distill.training.gradient.losses import LossWeights
-    from distill.training.loggers import Logs
-
-    parameters = freeze(teacher, settings.freeze)
-    if settings.lora is not None:
-        parameters = add_lora(teacher, settings.lora.rank, settings.lora.alpha, stream_seed(job.seed, "lora"))
-    logs = Logs(job.out / "logs", trainer.loggers, " ".join(["teacher", *map(str, job.labels.values())]))
-    fitted = fit(
-        teacher,
-        train,
-        valid,
-        weights=LossWeights(**settings.loss.model_dump()),
-        seed=stream_seed(job.seed, "finetune"),
-        replay=replay,
-        replay_share=settings.replay.share if settings.replay else 0.0,
-        work=work,
-        device=job.device,
-        progress=job.progress,
-        devices=trainer.devices,
-        matmul=trainer.matmul,
-        logs=logs if work == job.scratch else Logs(),
-        **settings.arguments(),
-    )
-    merge_lora(teacher)
-    return fitted, parameters
-
-
-def _fit(
-    teacher: Potential,
-    train: Frames,
-    valid: Frames,
-    replay: Frames | None,
-    trainer: TrainerSettings,
-    settings: FinetuneSettings,
-    job: Job,
-) -> tuple[FitResult, Summary]:
-    """Fine-tune in place, unless that makes it worse; returns how it went, what was fitted and what was forgotten."""
-    from distill.structures.materials import ordinary_materials
-    from distill.training.convergence import convergence
-    from distill.training.forgetting import forgetting
-    from distill.training.gradient.judged import judge_fit
-    from distill.training.gradient.losses import LossWeights
-
-    others = ordinary_materials("test", teacher.elements, train.elements)
-    before, zero_shot = teacher.evaluate(others), teacher.evaluate(valid)
-    start = copy.deepcopy(teacher.state_dict())
-    fitted, parameters = _tune(teacher, train, valid, replay, trainer, settings, job, job.scratch)
-    weights = LossWeights(**settings.loss.model_dump())
-    judged = judge_fit(valid, zero_shot, teacher.evaluate(valid), weights)
-    job.warnings += judged.warnings
-    if judged.worse:
-        teacher.load_state_dict(start)
-    course = convergence(fitted.curve)
-    forgotten = asdict(forgetting(before, teacher.evaluate(others))) if len(others) else None
-    return fitted, {
-        "kept": BASE if judged.worse else TUNED,
-        "zero_shot_loss": judged.before if math.isfinite(judged.before) else None,
-        "parameters_fitted": parameters,
-        "replayed": len(replay or ()),
-        "forgetting": forgotten,
-        "convergence": course.summary(),
     }

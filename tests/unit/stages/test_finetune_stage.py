@@ -18,7 +18,8 @@ from distill.base.errors import UserError, WorkError
 from distill.potentials import POTENTIALS
 from distill.potentials.interface.saving import load
 from distill.stages.base import Job, TrainerSettings
-from distill.stages.finetune import Finetune, FinetuneSettings
+from distill.stages.finetune import Finetune
+from distill.stages.teacher import FinetuneSettings
 from distill.structures.frames import Frames
 from distill.structures.read import read_frames
 from distill.structures.write import write_frames
