@@ -68,9 +68,9 @@ PASSED_ON: dict[str, str] = {
 """Settings that are handed on as a whole, to what has to take each of them by its name."""
 
 READERS = {
-    "distill.training.ace.settings": "distill.training.ace.fit",
-    "distill.stages.train": "distill.stages.students",
-    "distill.stages.teacher": "distill.stages.tuning",
+    "distill.training.ace.settings": ("distill.training.ace.fit",),
+    "distill.stages.train": ("distill.stages.students",),
+    "distill.stages.teacher": ("distill.stages.tuning", "distill.stages.members"),
 }
 """Modules of settings that lie beside the code that reads them."""
 
@@ -126,7 +126,8 @@ def test_every_setting_is_read(name: str) -> None:
     }
     assert of_stages or not stage.Settings.model_fields
     files = {inspect.getfile(stage), *map(inspect.getfile, of_stages)}
-    files |= {str(import_module(READERS[m]).__file__) for base in of_stages if (m := base.__module__) in READERS}
+    readers = {reader for base in of_stages for reader in READERS.get(base.__module__, ())}
+    files |= {str(import_module(reader).__file__) for reader in readers}
     source = "\n".join(
         Path(file).read_text().replace("from __future__ import annotations", "") for file in sorted(files)
     )

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from itertools import combinations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
@@ -31,7 +30,7 @@ from distill.stages.base import (
     TrainedSettings,
     TrainerSettings,
 )
-from distill.stages.students import MOST_SEEDS
+from distill.stages.members import members, of_member, teachers_by_name
 from distill.stages.teacher import LabelOnly, Teacher, TeacherSettings
 from distill.stages.tuning import TUNED, HoleSearch, choose, fit_teacher, labelled_replay, outcome, take_up
 
@@ -81,19 +80,12 @@ class Finetune(Stage):
     @classmethod
     def fan_out(cls, section: Any) -> list[dict[str, LabelValue]]:
         """Return the labels of every teacher and seed; a single one has none."""
-        teachers = _by_name(section)
-        seeds = {name: one.finetune.seeds if one.finetune else 1 for name, one in teachers.items()}
-        members: list[dict[str, LabelValue]] = [
-            {"teacher": name, "seed": k} for name in teachers for k in range(seeds[name])
-        ]
-        if len(members) > MOST_SEEDS:
-            raise UserError(f"{len(members)} teachers, seeds counted", cls.plural, f"Give at most {MOST_SEEDS}")
-        return members if len(members) > 1 else [{}]
+        return members(teachers_by_name(section))
 
     @classmethod
     def select(cls, section: Any, labels: Labels) -> dict[str, Any]:
         """Return the settings of the labelled teacher."""
-        teachers = _by_name(section)
+        teachers = teachers_by_name(section)
         return super().select(teachers[str(labels.get("teacher", next(iter(teachers))))], labels)
 
     @classmethod
@@ -139,7 +131,7 @@ class Finetune(Stage):
         from distill.training.gradient.distributed import check_devices
 
         check_devices(job.device, settings.trainer.devices)
-        job = _of_member(job)
+        job = of_member(job)
         train, valid = read_frames(inputs["train"])[0], read_frames(inputs["valid"])[0]
         teacher = _open(inputs, settings, job)
         if "derivatives" in teacher.violated_symmetries:
@@ -177,35 +169,6 @@ class Finetune(Stage):
 
 
 NOT_TUNED = "not fine-tuned"
-
-
-def _by_name(section: Any) -> dict[str, TeacherSettings]:
-    """Return the teachers of the recipe's ``teacher`` or ``teachers`` section; a single one is called as its model."""
-    if isinstance(section, TeacherSettings):
-        return {section.model: section}
-    teachers = {name: getattr(section, name) for name in type(section).model_fields}
-    for (name, one), (other, another) in combinations(teachers.items(), 2):
-        if one == another:
-            what, remedy = f"{name} and {other} are the same teacher", "For several seeds of one, set finetune.seeds"
-            raise UserError(what, where=f"teachers.{other}", remedy=remedy)
-    files = {
-        name: one.finetune.replay.file if one.finetune and one.finetune.replay else None
-        for name, one in teachers.items()
-    }
-    first = next(iter(teachers))
-    for name, file in files.items():
-        if file not in (None, files[first]):
-            what = f"{name} replays another file than {first}, and only that of the first is compared with the test set"
-            raise UserError(
-                what, where=f"teachers.{name}.finetune.replay.file", remedy=f"Name the same file at {first}"
-            )
-    return teachers
-
-
-def _of_member(job: Job) -> Job:
-    """Return the job of one of several seeds of a teacher: the first draws as a single one does."""
-    seed = int(job.labels.get("seed", 0))
-    return replace(job, seed=stream_seed(job.seed, "seed of the teacher", seed)) if seed else job
 
 
 def _open(inputs: Paths, settings: TeacherSettings, job: Job) -> Potential:

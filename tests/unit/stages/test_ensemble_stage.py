@@ -100,7 +100,7 @@ def test_a_teacher_is_not_fine_tuned_again_when_another_joins_it(tmp_path: Path)
         (
             "{a: {model: diep-2.0}, b: {finetune: {replay: {file: x.xyz}}}}",
             [],
-            r"teachers\.b\.finetune\.replay\.file: b replays another file than a",
+            r"teachers\.b\.finetune\.replay\.file: b replays x.xyz",
         ),
         ("{a: {model: 'ase:m:f', finetune: {steps: 3}}}", [], r"teachers\.a\.finetune: ase:m:f cannot be fine-tuned"),
     ],
