@@ -27,8 +27,9 @@ if TYPE_CHECKING:
 class SpreadSettings(Settings):
     """What becomes of labels that several teachers disagree about; a single teacher has no use for it."""
 
-    weigh: bool = True
-    """Let energies and forces count the less in the students' loss the farther the teachers lie apart on them."""
+    weigh: Literal["none", "forces", "all"] = "none"
+    """What counts the less in the students' loss the farther the teachers lie apart on it: all is forces, energies and
+    stresses."""
     limit: float | None = Field(5.0, gt=1)
     """Leave grown structures out of training whose forces the teachers lie apart on by more than so many times the
     median; null leaves none out."""
@@ -115,8 +116,8 @@ class Label(Stage):
             write_frames(job.out / f"{name}.xyz", structures)
             targets = self._targets(structures, teacher, settings, job)
             if spread is not None:
-                weighed = is_grown[numbers] if name == "train" and settings.spread.weigh else None
-                targets = with_spread(targets, spread.of(labelled, numbers), structures, weighed)
+                how = settings.spread.weigh if name == "train" else "none"
+                targets = with_spread(targets, spread.of(labelled, numbers), structures, is_grown[numbers], how)
             targets.save(job.out / f"{name}.npz")
         write_frames(job.out / "synthetic.xyz", labelled)
         n = {name: len(numbers) for name, numbers in chosen.items()}

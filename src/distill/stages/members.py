@@ -44,7 +44,9 @@ def members(teachers: Mapping[str, TeacherSettings]) -> list[dict[str, LabelValu
         UserError: there are more than anybody could look at.
     """
     seeds = {name: one.finetune.seeds if one.finetune else 1 for name, one in teachers.items()}
-    labels: list[dict[str, LabelValue]] = [{"teacher": name, "seed": k} for name in teachers for k in range(seeds[name])]
+    labels: list[dict[str, LabelValue]] = [
+        {"teacher": name, "seed": k} for name in teachers for k in range(seeds[name])
+    ]
     if len(labels) > MOST_SEEDS:
         raise UserError(f"{len(labels)} teachers, seeds counted", "teachers", f"Give at most {MOST_SEEDS}")
     return labels if len(labels) > 1 else [{}]

@@ -11,6 +11,7 @@ spread: they keep the weight 1, and nothing is left out of them.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Literal
 
 import numpy as np
 
@@ -18,6 +19,9 @@ from distill.base.arrays import Array
 from distill.structures.frames import Frames
 from distill.structures.spread import Spread
 from distill.training.targets import Targets
+
+Weigh = Literal["none", "forces", "all"]
+"""What the spread weighs; all is forces, energies and stresses."""
 
 
 @dataclass(frozen=True)
@@ -57,21 +61,22 @@ def unknown_to_all(spread: Array, judged: Array, limit: float | None) -> tuple[A
     return judged & (spread > most), most
 
 
-def with_spread(targets: Targets, spread: Spread, frames: Frames, weighed: Array | None) -> Targets:
+def with_spread(targets: Targets, spread: Spread, frames: Frames, judged: Array, weigh: Weigh) -> Targets:
     """Return the targets of structures with how far the teachers lie apart and, where wanted, how much labels count.
 
     Args:
         targets: of ``frames``.
         spread: of the teachers on them.
         frames: the structures.
-        weighed: which of them the spread weighs, ``[B]`` bool; None where all labels count the same.
+        judged: which of them the spread weighs, ``[B]`` bool.
+        weigh: what it weighs; where it is nothing, the targets have no weights.
     """
     noted = replace(targets, energy_spread=spread.energy, forces_spread=spread.forces)
-    if weighed is None:
+    if weigh == "none":
         return noted
-    of_atoms = weighed[frames.structure_of_atom]
+    energies = judged if weigh == "all" else np.zeros(len(frames), dtype=bool)
     return replace(
         noted,
-        energy_weight=weights_by_spread(spread.energy, weighed),
-        forces_weight=weights_by_spread(spread.forces, of_atoms),
+        energy_weight=weights_by_spread(spread.energy, energies),
+        forces_weight=weights_by_spread(spread.forces, judged[frames.structure_of_atom]),
     )

@@ -185,7 +185,7 @@ def labelled_by_two(inputs: Paths, folder: Path, **settings: Any) -> tuple[dict[
 
 
 def test_the_spread_of_two_teachers_travels_with_every_label(inputs: Paths, tmp_path: Path) -> None:
-    summary, train, targets = labelled_by_two(inputs, tmp_path, limit=None)
+    summary, train, targets = labelled_by_two(inputs, tmp_path, limit=None, weigh="all")
     spread = load(tmp_path / "pair").evaluate_with_spread(train)[1]
     assert spread is not None and summary["left_out"] == 0 and len(train) == summary["train"]
     # single precision, in batches of another composition
@@ -198,6 +198,9 @@ def test_the_spread_of_two_teachers_travels_with_every_label(inputs: Paths, tmp_
     of_grown = grown[train.structure_of_atom]
     assert targets.forces_weight[of_grown].mean() == pytest.approx(1, abs=1e-12)
     # the farther the teachers lie apart, the less a label counts
+    of_forces = labelled_by_two(inputs, tmp_path, limit=None, weigh="forces")[2]
+    assert (of_forces.energy_weight == 1).all()  # type: ignore[union-attr]
+    np.testing.assert_array_equal(of_forces.forces_weight, targets.forces_weight)
     order = np.argsort(spread.forces[of_grown])
     assert targets.forces_weight[of_grown][order[0]] > 1 > targets.forces_weight[of_grown][order[-1]]
 
@@ -207,7 +210,7 @@ def test_what_no_teacher_knows_is_left_out_and_counted(inputs: Paths, tmp_path: 
     apart = np.array([i["forces_spread"] for i in every.info])
     grown = ~np.isin(every.labels("config_type"), ["dimer", "compression"])
     limit = float(np.sort(apart[grown])[-2] / np.median(apart[grown])) * 1.0001  # between the largest and the next
-    summary, train, targets = labelled_by_two(inputs, tmp_path, limit=limit, weigh=False)
+    summary, train, targets = labelled_by_two(inputs, tmp_path, limit=limit)
     assert summary["left_out"] == 1 and "1 left out" in summary["headline"]
     assert len(train) == len(every) - 1 == len(targets.energy_spread)  # type: ignore[arg-type]
     assert max(i["forces_spread"] for i, own in zip(every.info, grown, strict=True) if own) not in [

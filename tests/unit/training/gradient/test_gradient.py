@@ -270,7 +270,7 @@ def test_equal_weights_of_labels_change_no_bit_and_others_do(tmp_path: Path) -> 
 
     def fitted(name: str, spread: Spread | None) -> dict[str, torch.Tensor]:
         potential, everything = student(), np.ones(10, dtype=bool)
-        targets = None if spread is None else with_spread(Targets(), spread, data, everything)
+        targets = None if spread is None else with_spread(Targets(), spread, data, everything, "all")
         run(tmp_path / name, potential, targets=(targets, None), steps=20)
         return potential.state_dict()
 
