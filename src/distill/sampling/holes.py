@@ -50,6 +50,12 @@ MOST_STRAIN = 0.03
 MOBILITY = 0.05
 """Å per eV/Å, and strain per eV/atom, that a step goes where these limits allow it."""
 
+MOST_PAIRS, MOST_CRYSTALS = 45, 4
+"""Pairs of elements, drawn where there are more, and crystals, the smallest ones, that are looked at."""
+
+VOLUMES = np.array([volume for volume in COMPRESSED if volume >= SMALLEST])
+"""Relative volumes of compressed crystals: those that students are taught."""
+
 RATIOS = np.arange(1.5, 0.499, -0.05)
 """Distances of dimers in units of the sum of the covalent radii."""
 
@@ -67,7 +73,7 @@ class Ground:
         pairs: pairs of elements, for instance ``"O-H"``.
         dimers: of each pair, at :data:`RATIOS`.
         crystals: names of what is compressed.
-        compressed: of each crystal, copies at :data:`COMPRESSED`.
+        compressed: of each crystal, copies at :data:`VOLUMES`.
     """
 
     cells: Frames
@@ -121,9 +127,12 @@ class Comparison:
 def make_ground(structures: Frames, seed: int) -> Ground:
     """Return where models for ``structures`` are looked at, which need energies."""
     cells = _random_cells(structures, seed)
-    bases = lowest_structures(structures)
-    copies = [compressed(structures[k], v, None, {}) for k in bases for v in COMPRESSED]
+    bases = sorted(lowest_structures(structures), key=lambda k: (structures.n_atoms[k], k))[:MOST_CRYSTALS]
+    copies = [compressed(structures[k], float(volume), None, {}) for k in bases for volume in VOLUMES]
     pairs = list(combinations_with_replacement(structures.elements, 2))
+    if len(pairs) > MOST_PAIRS:
+        drawn = stream(seed, "holes", "pairs").choice(len(pairs), MOST_PAIRS, replace=False)
+        pairs = [pairs[k] for k in sorted(drawn)]
     return Ground(
         cells=concatenate([cells] * len(PRESSURES)),
         pressures=np.repeat(PRESSURES, len(cells)),
@@ -140,7 +149,7 @@ def find_holes(predict: Predictor, ground: Ground, phase: Phase) -> Holes:
     relaxed = _relax(predict, ground.cells, ground.pressures, phase)
     dimers, energies = (_energies(predict, frames) for frames in (ground.dimers, ground.compressed))
     phase.update(before + cost(ground))
-    falls = [_fall(one) for one in np.reshape(energies, (-1, len(COMPRESSED)))]
+    falls = [_fall(one) for one in np.reshape(energies, (-1, len(VOLUMES)))]
     return Holes(
         tuple(map(bool, relaxed)),
         tuple(bend_of(one) for one in np.reshape(dimers, (-1, len(RATIOS)))),
@@ -205,8 +214,8 @@ def _energies(predict: Predictor, frames: Frames) -> Array:
 
 
 def _fall(energies: Array) -> float:
-    found = falls_at(np.array(COMPRESSED), energies)
-    return found if found is not None and found >= SMALLEST else 0.0
+    found = falls_at(VOLUMES, energies)
+    return 0.0 if found is None else found
 
 
 def _relax(predict: Predictor, cells: Frames, pressures: Array, phase: Phase) -> Array:
@@ -236,8 +245,10 @@ def _downhill(labelled: Frames, pressure: Array) -> Frames:
     largest = np.zeros(len(labelled))
     np.maximum.at(largest, of_atom, np.linalg.norm(forces, axis=1))
     moves = forces * (np.minimum(LONGEST, MOBILITY * largest) / np.maximum(largest, 1e-12))[of_atom, None]
-    stress = np.zeros((len(labelled), 3, 3)) if labelled.stress is None else np.nan_to_num(labelled.stress)
+    none = np.full((len(labelled), 3, 3), np.nan)
+    stress = none if labelled.stress is None else labelled.stress
     slope = -(labelled.volumes / labelled.n_atoms)[:, None, None] * (stress + pressure[:, None, None] * np.eye(3))
+    slope = np.nan_to_num(slope)  # without a stress the cell stays as it is
     steepest = np.abs(slope).max(axis=(1, 2), initial=0.0)
     strain = slope * (np.minimum(MOST_STRAIN, MOBILITY * steepest) / np.maximum(steepest, 1e-12))[:, None, None]
     deformation = np.eye(3) + strain

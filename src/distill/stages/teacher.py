@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict
 from typing import Annotated, Any, Literal, Self
 
@@ -10,7 +11,17 @@ from pydantic import Field, model_validator
 from distill.potentials.base import TeacherSource
 from distill.stages.base import FitSettings, LossSettings, StageSettings
 from distill.stages.students import MOST_SEEDS
-from distill.training.methods import COURSES, METHODS, CrossValidation, Lora, Method, Proximal, Replay
+from distill.training.methods import (
+    COURSES,
+    FEWEST_STEPS,
+    METHODS,
+    CrossValidation,
+    Lora,
+    Method,
+    Proximal,
+    Replay,
+    short_steps,
+)
 
 
 class FinetuneSettings(FitSettings):
@@ -65,6 +76,19 @@ class FinetuneSettings(FitSettings):
         others = [name for name in METHODS if getattr(self, name, None) is not None]
         if self.method == "naive" and others:
             raise ValueError(f"method: naive frees all weights, and leaves {', '.join(others)} out: write only one")
+        return self
+
+    @model_validator(mode="after")
+    def _short_fits_are_long_enough(self) -> Self:
+        """Refuse a choice that would rest on nothing, before it is made."""
+        fits, share = len(METHODS) * self.selection.folds, self.selection.share
+        steps = short_steps(self.steps, share, fits)
+        if self.method == "auto" and steps < FEWEST_STEPS:
+            enough = math.ceil(10 * FEWEST_STEPS * fits / self.steps) / 10
+            raise ValueError(
+                f"method: auto makes {fits} short fits, to which selection.share: {share:g} gives {steps} steps each, "
+                f"too few to tell methods apart: set selection.share: {enough:g}, or name a method"
+            )
         return self
 
     def shortened(self, steps: int) -> FinetuneSettings:

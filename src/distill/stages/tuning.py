@@ -14,7 +14,7 @@ from distill.base.files import copy_tree, read_json, write_json
 from distill.base.random import stream_seed
 from distill.stages.base import Job, Paths, Summary, TrainerSettings
 from distill.stages.teacher import FinetuneSettings, TeacherSettings
-from distill.training.methods import METHODS, Method
+from distill.training.methods import METHODS, Method, short_steps
 
 if TYPE_CHECKING:
     from distill.base.progress import Progress
@@ -120,7 +120,7 @@ def choose(
     """Return the settings of the method to fine-tune by, for ``auto`` the one that cross-validation finds best."""
     from distill.structures.folds import divide_into_folds
     from distill.training.gradient.losses import LossWeights
-    from distill.training.selection import Tune, cross_validate, short_steps
+    from distill.training.selection import Tune, cross_validate
 
     if settings.method != "auto":
         return settings, {}

@@ -69,3 +69,12 @@ class CrossValidation(Settings):
     """Parts that the training structures are divided into, near-duplicates and neighbours of a trajectory together."""
     share: float = Field(1.0, gt=0)
     """Steps of all short fits together, relative to the steps of the fine-tuning that follows; each gets as many."""
+
+
+FEWEST_STEPS = 20
+"""Steps of a short fit below which it says nothing of methods: those that hardly learn have hardly done harm."""
+
+
+def short_steps(steps: int, share: float, fits: int) -> int:
+    """Return the steps of each of so many short fits, which together take ``share`` of ``steps``; at least one."""
+    return max(1, int(share * steps / fits))

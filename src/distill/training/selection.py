@@ -29,8 +29,6 @@ Tune = Callable[[Potential, Frames, Path, Progress], None]
 """Fine-tunes a potential in place on structures, with a folder of its own to continue from and a place to report."""
 
 BASE = "not fine-tuned"
-FEWEST_STEPS = 20
-"""Steps of a short fit below which a choice is said to rest on little."""
 
 
 @dataclass(frozen=True)
@@ -72,8 +70,6 @@ class Selection:
         said = f"{self.best} was chosen by {folds} folds of {self.steps} steps each: loss on what was held out {table}"
         if len(self.methods) > 1:
             said += f"; {self._lead()}"
-        if self.steps < FEWEST_STEPS:
-            said += f"; fits of fewer than {FEWEST_STEPS} steps say little: raise finetune.selection.share"
         return said + "".join(f"; {name} was left out: {why}" for name, why in self.left_out.items())
 
     def _lead(self) -> str:
@@ -104,11 +100,6 @@ class Selection:
             "left_out": dict(self.left_out),
             "text": self.text(),
         }
-
-
-def short_steps(steps: int, share: float, fits: int) -> int:
-    """Return the steps of each of so many short fits, which together take ``share`` of ``steps``; at least one."""
-    return max(1, int(share * steps / fits))
 
 
 def cross_validate(

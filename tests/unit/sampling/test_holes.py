@@ -112,3 +112,27 @@ def test_molecules_without_cell_give_ground_too() -> None:
     ground = make_ground(water, 0)
     assert ground.pairs == ("H-H", "H-O", "O-O") and ground.crystals == () and len(ground.compressed) == 0
     assert set(ground.cells.elements) <= {1, 8}
+
+
+def test_without_a_stress_cells_keep_their_shape(ground: Ground) -> None:
+    """Pressure alone would press them together without end."""
+    seen: list[float] = []
+
+    def predict(frames: Frames) -> Frames:
+        seen.extend(frames.volumes[frames.pbc.all(axis=1)])
+        labelled = predictor(0.0)(frames)
+        return labelled.with_labels(labelled.energy, labelled.forces, None)
+
+    with Progress().phase("looking for holes", cost(ground), "structure") as phase:
+        assert not any(find_holes(predict, ground, phase).relaxed)
+    known = np.concatenate([ground.cells.volumes, ground.compressed.volumes])
+    assert np.abs(np.array(seen)[:, None] - known).min(axis=1).max() < 1e-9
+
+
+def test_the_cost_is_bounded_however_many_elements_and_compositions_there_are() -> None:
+    names = ["Li", "Be", "B", "C", "N", "O", "F", "Na", "Mg", "Al", "Si", "P"]
+    many = [bulk(name, "rocksalt", a=5.0) for a in names for b in names if a < b for name in [a + b]]
+    frames = Frames.from_atoms(many).with_labels(np.zeros(len(many)), np.zeros((2 * len(many), 3)), None)
+    ground = make_ground(frames, 0)
+    assert len(ground.pairs) == 45 and len(set(ground.pairs)) == 45 and len(ground.crystals) == 4
+    assert cost(ground) < 1500

@@ -18,11 +18,11 @@ from distill.structures.folds import divide_into_folds
 from distill.structures.frames import Frames
 from distill.training.gradient.fit import fit
 from distill.training.gradient.losses import LossWeights
-from distill.training.methods import Method
-from distill.training.selection import BASE, Selection, Tune, cross_validate, short_steps
+from distill.training.methods import Method, short_steps
+from distill.training.selection import BASE, Selection, Tune, cross_validate
 
 
-def labelled(n: int = 12) -> Frames:
+def labelled(n: int = 8) -> Frames:
     """Silicon on springs, -40 eV a cell."""
     rng, ideal = np.random.default_rng(0), bulk("Si", "diamond", a=5.43, cubic=True)
     moves, structures = rng.normal(0, 0.1, (n, 8, 3)), []
@@ -54,28 +54,28 @@ class StopIn(Progress):
 
     def publish(self, record: Record, force: bool = False) -> None:
         self.phases.append(record.phase)
-        if self.words in record.phase and record.done >= 12:
+        if self.words in record.phase and record.done >= 6:
             raise Interrupted
 
 
 def tune_by(learning_rate: float, steps: list[int]) -> Tune:
     def tune(potential: Potential, own: Frames, work: Path, progress: Progress) -> None:
-        options = {"batch_size": 4, "learning_rate": learning_rate, "validation_interval": 6}
-        steps.append(fit(potential, own, labelled(2), steps=24, work=work, progress=progress, **options).curve[-1].step)
+        options = {"batch_size": 4, "learning_rate": learning_rate, "validation_interval": 3}
+        steps.append(fit(potential, own, labelled(2), steps=12, work=work, progress=progress, **options).curve[-1].step)
 
     return tune
 
 
 def select(work: Path, steps: list[int], progress: Progress | None = None) -> Selection:
     """A rate that learns, under the name of one method, beside one that hardly does."""
-    methods: Mapping[Method, Tune] = {"lora": tune_by(1e-6, steps), "proximal": tune_by(3e-3, steps)}
+    methods: Mapping[Method, Tune] = {"lora": tune_by(1e-6, steps), "proximal": tune_by(1e-2, steps)}
     train = labelled()
     return cross_validate(
         teacher(),
         train,
         divide_into_folds(train, 2, 0),
         methods,
-        steps=24,
+        steps=12,
         weights=LossWeights(),
         isolated_atoms={},
         work=work,
@@ -88,7 +88,7 @@ def test_the_method_that_learns_is_chosen_and_its_lead_is_said(tmp_path: Path) -
     found = select(tmp_path, [])
     assert found.best == "proximal" and found.mean("proximal") < found.mean("lora")
     assert found.mean("lora") == pytest.approx(found.mean(BASE), rel=0.01), "it stayed what it was"
-    assert found.text().startswith("proximal was chosen by 2 folds of 24 steps each")
+    assert found.text().startswith("proximal was chosen by 2 folds of 12 steps each")
     assert "replay was left out: there is nothing to replay" in found.text()
 
 
@@ -110,8 +110,8 @@ def test_the_teacher_itself_stays_as_it_is(tmp_path: Path) -> None:
     mine = teacher()
     before = {name: p.detach().clone() for name, p in mine.named_parameters()}
     folds = divide_into_folds(labelled(), 2, 0)
-    options = {"steps": 24, "weights": LossWeights(), "isolated_atoms": {}, "work": tmp_path, "progress": Progress()}
-    cross_validate(mine, labelled(), folds, {"naive": tune_by(3e-3, [])}, **options)
+    options = {"steps": 12, "weights": LossWeights(), "isolated_atoms": {}, "work": tmp_path, "progress": Progress()}
+    cross_validate(mine, labelled(), folds, {"naive": tune_by(1e-2, [])}, **options)
     assert all(torch.equal(before[name], p) for name, p in mine.named_parameters())
 
 
@@ -127,7 +127,6 @@ def test_a_lead_within_the_scatter_is_said_to_be_one() -> None:
     clear = Selection({"naive": [1.0, 2.0], "proximal": [1.5, 2.51], BASE: [4.0, 4.0]}, steps=30)
     assert "no more than the folds scatter" in scattered.text()
     assert ", more than the folds scatter" in clear.text()
-    assert "fits of fewer than 20 steps say little" in Selection(clear.scores, steps=5).text()
 
 
 def test_all_short_fits_together_take_their_share() -> None:
