@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib
 import io
 from typing import Any
@@ -74,6 +75,8 @@ class SevenNet:
         content["model_state_dict"] = state
         content["config"]["version"] = importlib.import_module("sevenn").__version__
         content["optimizer_state_dict"], content["scheduler_state_dict"] = {}, {}
+        of_weights = b"".join(state[name].numpy().tobytes() for name in sorted(state))
+        content["hash"], content["time"] = hashlib.sha256(of_weights).hexdigest(), self.checkpoint.time
         buffer = io.BytesIO()
         torch.save(content, buffer)
         return "sevennet.pth", buffer.getvalue()
