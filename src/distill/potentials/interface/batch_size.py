@@ -12,7 +12,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Protocol
 
+import numpy as np
 import torch
+
+from distill.base.arrays import Array
+from distill.structures.frames import Frames
 
 CPU_ATOMS = 256
 """Atoms evaluated together on a CPU: larger batches leave its caches and gain nothing."""
@@ -22,6 +26,21 @@ FIRST_SHARE = 0.25
 
 SHARE = 0.5
 """Share of the free memory that a batch may take once it is known what an atom takes."""
+
+
+DENSE = 0.1
+"""Atoms in an Å³, about as many as in water or copper, beyond which an atom takes more room in memory."""
+
+
+def room_of(frames: Frames) -> Array:
+    """Return how many atoms of ordinary density each structure takes the room of, ``[B]``.
+
+    The triplets of an atom grow with the square of the density: diamond takes three times as much room as copper,
+    compressed to half its volume twelve times.
+    """
+    periodic = frames.pbc.all(axis=1)
+    density = np.divide(frames.n_atoms, frames.volumes, out=np.zeros(len(frames)), where=periodic)
+    return np.asarray(frames.n_atoms * np.maximum(1.0, density / DENSE) ** 2)
 
 
 def out_of_memory(error: BaseException) -> bool:

@@ -29,7 +29,7 @@ from distill.potentials.interface.batch import (
     with_labels,
     without_coincident,
 )
-from distill.potentials.interface.batch_size import BatchSize, out_of_memory
+from distill.potentials.interface.batch_size import BatchSize, out_of_memory, room_of
 from distill.potentials.interface.calculator import PotentialCalculator
 from distill.potentials.interface.dataset import Dataset
 from distill.potentials.interface.neighbour_cache import cached_neighbour_list
@@ -279,7 +279,8 @@ class Potential(nn.Module):
 
         Args:
             structures: as frames, or as a list of ASE structures.
-            max_atoms: atoms evaluated together at most, a larger structure alone; by default :meth:`batch_atoms`.
+            max_atoms: atoms evaluated together at most, fewer where they are dense, a larger structure alone; by
+                default :meth:`batch_atoms`.
             stress: whether the stress is wanted.
             progress: counts structures.
 
@@ -291,19 +292,19 @@ class Potential(nn.Module):
         self.check(frames)
         energy, forces = np.zeros(len(frames)), np.zeros((len(frames.numbers), 3))
         tensor = np.full((len(frames), 3, 3), np.nan)
-        order = np.argsort(frames.n_atoms, kind="stable")
+        order, room = np.argsort(frames.n_atoms, kind="stable"), room_of(frames)
         training = self.training
         self.eval()
         try:
             while len(order):
                 limit = self._batch_size.limit(max_atoms)
-                size = max(1, int(np.searchsorted(np.cumsum(frames.n_atoms[order]), limit, side="right")))
+                size = max(1, int(np.searchsorted(np.cumsum(room[order]), limit, side="right")))
                 chosen = order[:size]
                 try:
-                    with self._batch_size.learning(int(frames.n_atoms[chosen].sum())):
+                    with self._batch_size.learning(int(room[chosen].sum())):
                         prediction = self.predict(frames[chosen], stress)
                 except RuntimeError as error:
-                    self._make_room(error, frames.n_atoms[chosen])
+                    self._make_room(error, frames.n_atoms[chosen], room[chosen])
                     continue
                 energy[chosen] = prediction.energy.cpu().numpy()
                 forces[frames.atom_indices(chosen)] = prediction.forces.cpu().numpy()
@@ -338,8 +339,8 @@ class Potential(nn.Module):
             self._batch_sizes[self.device] = BatchSize.of(self.device, self.memory_per_atom)
         return self._batch_sizes[self.device]
 
-    def _make_room(self, error: RuntimeError, n_atoms: Array) -> None:
-        """Halve the batches where ``n_atoms`` were too many; raises ``error`` again if it is not about memory."""
+    def _make_room(self, error: RuntimeError, n_atoms: Array, room: Array) -> None:
+        """Halve the batches where ``room`` was not there; raises ``error`` again if it is not about memory."""
         if not out_of_memory(error):
             raise error
         if len(n_atoms) == 1:
@@ -348,7 +349,7 @@ class Potential(nn.Module):
                 where=f"potential {self.architecture}",
                 remedy="Use a smaller structure or a device with more memory",
             ) from error
-        self._batch_size.halve(int(n_atoms.sum()))
+        self._batch_size.halve(int(room.sum()))
 
     @property
     def can_compile(self) -> bool:

@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 import torch
 from ase import Atoms
+from ase.build import bulk
 
 from distill.base.errors import WorkError
 from distill.potentials.interface.batch import Batch
-from distill.potentials.interface.batch_size import CPU_ATOMS, FIRST_SHARE, SHARE, BatchSize, CudaMemory
+from distill.potentials.interface.batch_size import CPU_ATOMS, FIRST_SHARE, SHARE, BatchSize, CudaMemory, room_of
 from distill.potentials.interface.potential import Potential
 from distill.structures.frames import Frames
 
@@ -120,6 +121,20 @@ def test_a_structure_that_is_too_large_is_named(chains: Frames) -> None:
 def test_a_processor_has_a_constant(painn: Potential, frames: Frames) -> None:
     painn.evaluate(frames)
     assert painn.batch_atoms() == CPU_ATOMS
+
+
+def test_dense_structures_take_more_room(painn: Potential, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Silicon has 0.05 atoms in an Å³; at an eighth of its volume it has four times the density that counts as one."""
+    plain, dense = (bulk("Si", a=a, cubic=True) for a in (5.43, 5.43 / 2))
+    molecule = Atoms("Si8", positions=dense.positions)
+    frames = Frames.from_atoms([plain, dense, molecule])
+    assert room_of(frames) == pytest.approx([8, 8 * (0.05 * 8 / 0.1) ** 2, 8], rel=0.01)
+    sizes: list[int] = []
+    predict = painn.predict
+    monkeypatch.setattr(painn, "predict", lambda part, stress: sizes.append(len(part)) or predict(part, stress))
+    for one in (plain, dense):
+        painn.evaluate([one] * 40)
+    assert sizes == [32, 8, *[2] * 20]  # 256 atoms of one, 16 of the other
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
