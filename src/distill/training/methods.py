@@ -71,8 +71,8 @@ class CrossValidation(Settings):
     """Steps of all short fits together, relative to the steps of the fine-tuning that follows; each gets as many."""
 
 
-FEWEST_STEPS = 20
-"""Steps of a short fit below which it says nothing of methods: those that hardly learn have hardly done harm."""
+FEWEST_STEPS = 10
+"""Steps of a short fit below which nothing is chosen by it: its learning rate has hardly risen and fallen again."""
 
 
 def short_steps(steps: int, share: float, fits: int) -> int:

@@ -114,7 +114,7 @@ def test_a_fit_that_makes_it_worse_is_undone(inputs: dict[str, Any], tmp_path: P
 @pytest.mark.slow
 def test_auto_chooses_what_its_table_says(inputs: dict[str, Any], tmp_path: Path) -> None:
     write_frames(tmp_path / "other.xyz", Frames.from_atoms([bulk("Ge"), bulk("NaCl", "rocksalt", a=5.64)]))
-    options: dict[str, Any] = {"method": "auto", "steps": 16, "selection": {"folds": 2, "share": 10.0}}
+    options: dict[str, Any] = {"method": "auto", "steps": 16, "selection": {"folds": 2, "share": 5.0}}
     given = inputs | {"replay": tmp_path / "other.xyz"}
     summary = run(given, tmp_path / "out", **options, lora={"rank": 2}, freeze=("elements",))
     table = summary["method"]["scores"]
@@ -122,7 +122,7 @@ def test_auto_chooses_what_its_table_says(inputs: dict[str, Any], tmp_path: Path
     assert all(len(one["folds"]) == 2 and one["mean"] > 0 for one in table.values())
     methods = {name: one["mean"] for name, one in table.items() if name != "not fine-tuned"}
     assert summary["method"]["chosen"] == min(methods, key=methods.__getitem__)
-    assert summary["method"]["steps"] == 20, "ten times sixteen steps over two folds of four methods"
+    assert summary["method"]["steps"] == 10, "five times sixteen steps over two folds of four methods"
     assert summary["method"]["chosen"] in summary["headline"]
 
 
@@ -154,12 +154,12 @@ def test_a_teacher_that_is_tuned_to_pieces_is_refused_and_a_replayed_one_is_not(
 
 
 def test_what_is_said_to_be_enough_for_auto_is() -> None:
-    for steps in (7, 150, 239):
+    for steps in (7, 100, 119):
         with pytest.raises(ValueError, match="share") as said:
             FinetuneSettings(method="auto", steps=steps)
         enough = float(str(said.value).rpartition("set selection.share: ")[2].partition(",")[0])
         FinetuneSettings.model_validate({"method": "auto", "steps": steps, "selection": {"share": enough}})
-    FinetuneSettings(method="auto", steps=240)
+    FinetuneSettings(method="auto", steps=120)
 
 
 def test_a_method_brings_its_own_settings() -> None:
@@ -275,8 +275,8 @@ def test_teacher_and_students_share_the_section_of_the_trainer(inputs: dict[str,
         ("{}", "{method: naive, lora: {}}", r"method: naive frees all weights, and leaves lora out"),
         (
             "{}",
-            "{method: auto, steps: 150}",
-            r"12 short fits, to which .*share: 1 gives 12 steps .*set selection\.share: 1\.6",
+            "{method: auto, steps: 100}",
+            r"12 short fits, to which .*share: 1 gives 8 steps .*set selection\.share: 1\.2",
         ),
         ("{}", "{method: lorra}", r"method must be .*, got \"lorra\"\. Did you mean 'lora'"),
     ],
