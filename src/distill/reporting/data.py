@@ -275,7 +275,8 @@ class ReportData:
         energy_volume: one entry a model and seed.
         dynamics: one entry a simulation, model and seed.
         speed: milliseconds a step, or None where nothing was timed.
-        tuning: reference energies and forgetting.
+        tuning: reference energies and forgetting; of several teachers those of the first.
+        other_tunings: likewise of the others.
         growth: the synthetic structures.
         stages: tasks in the order of the pipeline.
         findings: further sentences for the top of the page.
@@ -298,6 +299,7 @@ class ReportData:
     dynamics: Sequence[Dynamics] = ()
     speed: Speeds | None = None
     tuning: Tuning | None = None
+    other_tunings: Sequence[Tuning] = ()
     growth: Growth | None = None
     teachers: Teachers | None = None
     train_families: Mapping[str, int] = field(default_factory=dict)

@@ -75,6 +75,7 @@ def gather(finished: Finished) -> ReportData:
         dynamics=list(dynamics(finished.simulate)),
         speed=speeds(finished.benchmark.path, finished.benchmark.summary),
         tuning=tuning(finished.members[0]),
+        other_tunings=[tuning(one) for one in finished.members[1:]],
         growth=growth(finished.generate),
         teachers=several(finished),
         train_families=finished.check.summary["config_types"]["train"],

@@ -51,7 +51,8 @@ def conclude(data: ReportData, table: ErrorTable) -> Conclusion:
         *_trainings(data),
         *_failed_seeds(table, data.curves),
     ]
-    texts = (*remaining_sentences(data, table), *_one_seed(table), *_course(data.tuning), *data.findings)
+    courses = [text for tuned in (data.tuning, *data.other_tunings) for text in _course(tuned)]
+    texts = (*remaining_sentences(data, table), *_one_seed(table), *courses, *data.findings)
     notes = [*[one for one in teachers if one.tone == "note"], *[Sentence("note", text) for text in texts]]
     bad, good = (sum(s.tone == tone for s in judged) for tone in ("bad", "good"))
     if bad:

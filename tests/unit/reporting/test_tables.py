@@ -235,6 +235,14 @@ def test_what_is_forgotten_is_said(report_data):
     (sentence,) = conclude(data, ErrorTable(())).sentences
     assert sentence.tone == "note"
     assert "on 3 other materials by 290 meV/Å on average (they are 1400 meV/Å)" in sentence.text
+    several = ReportData(
+        name="x",
+        tuning=replace(report_data.tuning, of="diep"),
+        other_tunings=[replace(report_data.tuning, of="chgnet", change=0.1)],
+    )
+    said = [sentence.text for sentence in conclude(several, ErrorTable(())).sentences]
+    assert said[0].startswith("Fine-tuning diep changed") and said[1].startswith("Fine-tuning chgnet changed")
+    assert "by 100 meV/Å" in said[1]
 
 
 def test_how_fine_tuning_went_and_that_it_was_undone_are_said(report_data):
