@@ -1,19 +1,13 @@
-"""SevenNet in the environment that ``distill doctor`` says how to make, against SevenNet's own calculator there.
+"""SevenNet in the environment that ``distill doctor --make sevennet`` makes, against SevenNet's own calculator there.
 
-The environment is made by these two commands and kept beside the compiled networks of the tests as long as they are
-the same; ``DISTILL_TEST_SEVENN`` names the interpreter of another one. What conflicts with ours and what the commands
-name is installed there; torch, a gigabyte, and all else that serves both is lent by the environment of the tests.
+Skipped where there is none; ``DISTILL_TEST_SEVENN`` names the interpreter of another one.
 """
 
 from __future__ import annotations
 
-import hashlib
 import os
-import shutil
 import signal
 import subprocess
-import sys
-import sysconfig
 from pathlib import Path
 
 import numpy as np
@@ -33,7 +27,7 @@ from distill.potentials.interface.conformance import (
     example_frames,
 )
 from distill.potentials.interface.saving import load, save
-from distill.potentials.workers.environments import commands
+from distill.potentials.workers.environments import environment_folder, is_whole
 from distill.potentials.workers.remote_potential import RemotePotential
 from distill.structures.frames import Frames
 from distill.training.gradient.fit import fit
@@ -69,52 +63,16 @@ MODELS = {
 }
 """Our names, and those of the package, with the level of theory after a colon."""
 
-SITE = Path(sysconfig.get_path("purelib"))
-OWN = {"sevenn", "e3nn", "ase", "msgpack", "pip", "distill"}
-"""Packages that are not lent: the environment has its own, or is not to see ours."""
-
-
-def lend(home: Path) -> None:
-    """Let the environment find what is installed here beside its own packages, which come first.
-
-    The links lie outside of it, so that pip replaces there what does not suit but removes nothing of ours.
-    """
-    (packages,) = (home / ".distill" / "envs" / "sevennet" / "lib").glob("python*/site-packages")
-    lent = home / "lent"
-    lent.mkdir()
-    for path in SITE.iterdir():
-        if path.name.partition("-")[0] not in OWN and path.suffix != ".pth":
-            (lent / path.name).symlink_to(path)
-    (packages / "lent.pth").write_text(f"{lent}\n")
-
-
-def run(command: str, home: Path) -> None:
-    """Run a command as a user types it whose home is another, or skip the tests where no package can be had."""
-    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
-    # an index that cannot be reached is passed over at once; where none can, there is nothing to test
-    environment = os.environ | {"HOME": str(home), "PATH": path, "PIP_RETRIES": "0"}
-    done = subprocess.run(command, shell=True, env=environment, capture_output=True, text=True, timeout=1500)  # noqa: S602
-    if done.returncode and "No matching distribution found" in done.stderr:
-        pytest.skip("no package index can be reached")
-    assert done.returncode == 0, f"{command}\n{done.stderr[-3000:]}"
-
 
 @pytest.fixture(scope="session")
-def interpreter(kept: Path) -> str:
-    """The interpreter of an environment made as the doctor says, in a home of its own."""
+def interpreter() -> str:
+    """The interpreter of the environment."""
+    folder = environment_folder(POTENTIALS["sevennet-0"]).expanduser()
     if given := os.environ.get("DISTILL_TEST_SEVENN"):
         return given
-    make, install = commands(POTENTIALS["sevennet-0"])
-    home = kept / f"sevennet-{hashlib.sha256(repr((make, install, SITE)).encode()).hexdigest()[:8]}"
-    complete = home / "complete"
-    if not complete.exists():
-        shutil.rmtree(home, ignore_errors=True)
-        home.mkdir(parents=True)
-        run(make, home)
-        lend(home)
-        run(install, home)
-        complete.touch()
-    return str(home / ".distill" / "envs" / "sevennet" / "bin" / "python")
+    if not is_whole(folder, POTENTIALS["sevennet-0"]):
+        pytest.skip("there is no environment of SevenNet: distill doctor --make sevennet")
+    return str(folder / "bin" / "python")
 
 
 def structures() -> Frames:
