@@ -39,12 +39,13 @@ def provenance(
 def _teacher(description: Mapping[str, Any]) -> dict[str, Json]:
     """Return name, licence, level of theory and weights of a teacher from what its folder says."""
     origin, settings = description["origin"], description["settings"]
-    name = str(settings.get("model") or description["architecture"])
+    name = str(origin.get("name") or settings.get("model") or description["architecture"])
+    parts = description.get("parts", {})  # of an ensemble: what each member's folder says, its weights among it
     return {
         "name": ":".join(filter(None, [name, settings.get("function")])),
         "licence": origin.get("licence", ""),
         "level_of_theory": origin.get("level_of_theory", ""),
         "weights": origin.get("weights", settings.get("file") or ""),
         "sha256": origin.get("sha256", settings.get("sha256", "")),
-        "sha256_as_used": description["sha256"],
+        "sha256_as_used": "; ".join(parts.values()) or description["sha256"],
     }

@@ -13,10 +13,11 @@ from ase.build import bulk, molecule
 import distill
 from distill.base.consent import Code, Consent
 from distill.base.errors import UserError
-from distill.base.files import read_json, write_json
+from distill.base.files import hash_file, read_json, write_json
 from distill.potentials import POTENTIALS
 from distill.potentials.interface.ensemble import Ensemble
 from distill.potentials.interface.potential import Potential
+from distill.potentials.interface.provenance import provenance
 from distill.potentials.interface.saving import load, open_saved, save
 from distill.potentials.interface.smoothness import in_double
 from distill.potentials.teachers.ensemble import join
@@ -123,7 +124,11 @@ def test_its_folder_opens_to_the_same_bits(ensemble: Ensemble, tmp_path: Path) -
         np.testing.assert_array_equal(one.forces, other.forces)  # type: ignore[union-attr]
     assert isinstance(again, Ensemble) and list(again.members) == ["painn", "schnet"]
     assert again.shares.tolist() == list(SHARES)
-    assert distill.load_potential(tmp_path / "moved").origin["name"] == "mean of painn, schnet"
+    taught = provenance("MIT", tmp_path / "moved", {}, "")["teacher"]
+    hashes = [hash_file(tmp_path / "moved" / "members" / name / "model.json") for name in ("painn", "schnet")]
+    assert isinstance(taught, dict) and taught["name"] == "mean of painn, schnet"
+    assert taught["sha256_as_used"] == "; ".join(hashes)
+    assert distill.load_potential(tmp_path / "moved").origin["name"] == taught["name"]
 
 
 def test_a_member_that_was_exchanged_is_refused(ensemble: Ensemble, tmp_path: Path) -> None:
