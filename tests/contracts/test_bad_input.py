@@ -125,6 +125,10 @@ BAD_KEYS = {
     "students.painn.arch=pain": ["students.painn.arch", "painn"],
     "students.painn.arch=no_such_module:Net": ["students.painn.arch", "no_such_module"],
     "students.painn.preset=huge": ["students.painn.preset", "small"],
+    "students.painn={arch: painn, channels: 16, start: pretrained}": [
+        "students.painn: the pretrained weights",
+        "channels: 32",
+    ],
     "students.painn.loss.hessian=1": ["students.painn: loss.hessian", "synthetic.hessian: random"],
     "students.painn.loss.atomic_energy=1": ["students.painn: loss.atomic_energy", "synthetic.atomic_energies"],
     "trainer.loggers=[tensorbord]": ["trainer.loggers", "tensorboard"],

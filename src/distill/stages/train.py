@@ -20,6 +20,7 @@ from distill.base.settings import Settings as BaseSettings
 from distill.base.settings import compose
 from distill.potentials import student_names, student_row
 from distill.potentials.students.custom import check_module
+from distill.potentials.students.pretrained import check_pretrained
 from distill.stages.base import (
     Compile,
     FitSettings,
@@ -93,8 +94,18 @@ class Train(Stage):
         adamw about 0.004."""
         learning_rate: float = Field(1e-2, gt=0)
         """Peak of the learning rate."""
+        start: Literal["pretrained"] | None = None
+        """pretrained: begin with weights that have seen many elements (painn of the default size) instead of with
+        random ones; what has to be learnt is the material alone."""
         compile: Compile = False
         """Compile the network first (painn, tensornet), which takes about a minute: steps are then twice as fast."""
+
+        @model_validator(mode="after")
+        def _start_exists(self) -> Self:
+            """Refuse a network that there are no pretrained weights of."""
+            if self.start is not None:
+                check_pretrained(self.arch, self.model_dump())
+            return self
 
     version: ClassVar[int] = 3
     section: ClassVar[str] = "students"
@@ -262,7 +273,8 @@ class Train(Stage):
             how |= settings.refine.model_dump(exclude={"synthetic"})
             return student, refine_student(student, train, valid, synthetic, share=settings.refine.synthetic, **how), {}
         targets = tuple(Targets.load(p) if (p := inputs[f"{side}_targets"]) else None for side in ("train", "valid"))
-        student, fitted = train_student(settings.arch, self._own(settings), train, valid, targets=targets, **how)
+        own, start = self._own(settings), settings.start
+        student, fitted = train_student(settings.arch, own, train, valid, start=start, targets=targets, **how)
         return student, fitted, {}
 
     def _by_pacemaker(self, train: Frames, valid: Frames, inputs: Paths, settings: Any, job: Job) -> Trained:

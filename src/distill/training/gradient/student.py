@@ -1,10 +1,10 @@
-"""Train a student from nothing (build it, set E0s and scale from the data, fit it), or refine a trained one."""
+"""Train a student (build it, set E0s and scale from the data or take pretrained weights, fit it), or refine one."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
+from typing import Any, Literal
 
 from ase.data import chemical_symbols
 
@@ -12,10 +12,12 @@ from distill.base.random import stream_seed
 from distill.potentials import student_row
 from distill.potentials.interface.potential import Potential
 from distill.potentials.networks.student import Student
+from distill.potentials.students.pretrained import load_pretrained
 from distill.structures.frames import Frames
 from distill.training.curve import FitResult
 from distill.training.gradient.fit import fit
 from distill.training.gradient.losses import LossWeights
+from distill.training.reference_energies import shift_reference
 
 
 def train_student(
@@ -27,6 +29,7 @@ def train_student(
     seed: int,
     purpose: tuple[str | int, ...],
     loss: Mapping[str, Any],
+    start: Literal["pretrained"] | None = None,
     device: str = "cpu",
     **arguments: Any,
 ) -> tuple[Student, FitResult]:
@@ -40,13 +43,21 @@ def train_student(
         seed: of the recipe.
         purpose: what the student is for; with ``seed`` it gives the initial weights and the order of the batches.
         loss: weights of the objective, see :class:`distill.training.gradient.losses.LossWeights`.
+        start: ``"pretrained"`` begins with weights that have seen many elements instead of with random ones.
         device: torch device.
         arguments: of :func:`distill.training.gradient.fit.fit`.
+
+    Raises:
+        UserError: pretrained weights have not seen one of the elements.
     """
     row = student_row(arch)
     own = row.for_data(row.Settings(**settings), arch, [chemical_symbols[z] for z in train.elements])
     student = row.build(own, stream_seed(seed, *purpose, "weights")).to(device)
     student.initialise(train)
+    if start is not None:
+        load_pretrained(student, arch)
+        if train.energy is not None:
+            shift_reference(student, train)
     order = stream_seed(seed, *purpose, "order")
     fitted = fit(student, train, valid, weights=LossWeights(**loss), seed=order, device=device, **arguments)
     return student, fitted
