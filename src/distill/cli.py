@@ -26,11 +26,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit status: 0 done, 1 failed at work, 2 bad input, 130 interrupted.
 
     A reader that has gone (``| head``) changes nothing. Other output that cannot be written is a failure of a command
-    that only shows, but not of one that worked.
+    that only shows, but not of one that worked. Without ``arguments`` it is the program itself, whose signals it takes
+    over; with them it leaves those of its caller alone.
     """
     with tolerant_streams() as output:
         options = _parser().parse_args(arguments)
-        status = _status_of(options)
+        status = _status_of(options, is_program=arguments is None)
         output.flush()
         if output.error is None or isinstance(output.error, BrokenPipeError):
             return status
@@ -38,14 +39,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return status if options.verb in (_run, _evaluate) else status or EXIT_FAILED
 
 
-def _status_of(options: argparse.Namespace) -> int:
+def _status_of(options: argparse.Namespace, is_program: bool) -> int:
     """Return the exit status of a command, once it is done."""
-    _heed_signals()
+    if is_program:
+        _heed_signals()
     try:
         return int(options.verb(options))
     except KeyboardInterrupt:
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):  # one is enough
-            signal.signal(number, signal.SIG_IGN)
+        if is_program:
+            _ignore_signals()
         print(options.interrupted, file=sys.stderr)
         return EXIT_INTERRUPTED
     except Exception as error:
@@ -64,6 +66,12 @@ def _heed_signals() -> None:
     for number in (signal.SIGTERM, signal.SIGHUP):
         if signal.getsignal(number) is not signal.SIG_IGN:
             signal.signal(number, signal.default_int_handler)
+
+
+def _ignore_signals() -> None:
+    """Let no further signal disturb the end of the program: one is enough."""
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -7,6 +7,7 @@ import json
 import os
 import pty
 import shutil
+import signal
 import subprocess
 import sys
 from dataclasses import dataclass, replace
@@ -250,7 +251,9 @@ def test_an_interruption_leaves_nothing_and_says_so(
         raise KeyboardInterrupt
 
     monkeypatch.setattr(Potential, "evaluate", interrupted)
+    own = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)]
     assert run(model, TEST) == 130
+    assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)] == own
     assert "continues" not in capsys.readouterr().err
     assert list(Path.cwd().iterdir()) == []
 

@@ -24,6 +24,7 @@ class Toy:
         self.folder = folder
         self.path = folder / "toy.yaml"
         self.runs = folder / "runs"
+        self.started: list[subprocess.Popen[str]] = []
         self.path.write_text(toy_stages.RECIPE)
         (folder / "numbers.txt").write_text("1 2 3")
 
@@ -54,13 +55,15 @@ class Toy:
 
     def start(self, *arguments: str) -> subprocess.Popen[str]:
         """Start the command line in the recipe's folder."""
-        return subprocess.Popen(
+        process = subprocess.Popen(
             [sys.executable, TOY_CLI, *arguments],
             cwd=self.folder,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
         )
+        self.started.append(process)
+        return process
 
     def call(self, *arguments: str) -> tuple[int, str]:
         """Run the command line to its end and return its status and everything it said."""
