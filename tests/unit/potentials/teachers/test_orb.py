@@ -152,6 +152,7 @@ def test_is_that_of_its_package(
     water.rotate(40, (1, 2, 3))
     dense = structures["silicon"].copy()
     dense.set_cell(0.85 * dense.cell, scale_atoms=True)  # nuclei repel each other
+    largest = 0.0
     for label, atoms in {**structures, "water": water, "dense": dense}.items():
         found = ours.evaluate(Frames.from_atoms([atoms]))
         atoms.calc = calculator
@@ -161,7 +162,8 @@ def test_is_that_of_its_package(
         if atoms.pbc.all():
             stress = atoms.get_stress(voigt=False)
             np.testing.assert_allclose(found.stress[0], stress, atol=1e-5, err_msg=label)
-        assert np.abs(atoms.get_forces()).max() > 1e-2 or len(atoms) == 1, label
+        largest = max(largest, np.abs(atoms.get_forces()).max())
+    assert largest > 0.1  # eV/Å: what was compared are forces, of some structure at least, whatever weights were drawn
 
 
 @pytest.mark.parametrize("name", ["orb-v3-conservative-20-omat", "orb-v3-direct-20-omat"])

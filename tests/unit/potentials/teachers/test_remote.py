@@ -32,7 +32,9 @@ from distill.potentials.workers import networks
 from distill.potentials.workers.protocol import WorkerError
 from distill.potentials.workers.remote_potential import RemotePotential
 from distill.stages.base import Job
-from distill.stages.finetune import TUNED, Finetune, FinetuneSettings
+from distill.stages.finetune import Finetune
+from distill.stages.teacher import FinetuneSettings
+from distill.stages.tuning import TUNED
 from distill.structures.frames import Frames
 from distill.structures.write import write_frames
 from distill.training.gradient.adapt import freeze, parts
@@ -187,7 +189,9 @@ def test_saved_loaded_and_opened_by_its_package(there: RemotePotential, file: Pa
     loaded = load(tmp_path / "saved", trust_code=True, environment=sys.executable)
     assert isinstance(loaded, RemotePotential)
     again = loaded.evaluate(frames)
-    assert np.array_equal(again.energy, expected.energy) and np.array_equal(again.forces, expected.forces)
+    # TorchScript optimises a network after its first calls, and rounds differently from then on
+    np.testing.assert_allclose(again.energy, expected.energy, rtol=1e-11)
+    np.testing.assert_allclose(again.forces, expected.forces, atol=1e-7)
     assert loaded.origin["sha256"] == there.origin["sha256"] and "mace-torch" in loaded.origin["versions"]
 
 
