@@ -190,8 +190,8 @@ def test_saved_loaded_and_opened_by_its_package(there: RemotePotential, file: Pa
     assert isinstance(loaded, RemotePotential)
     again = loaded.evaluate(frames)
     # TorchScript optimises a network after its first calls, and rounds differently from then on
-    np.testing.assert_allclose(again.energy, expected.energy, rtol=1e-11)
-    np.testing.assert_allclose(again.forces, expected.forces, atol=1e-7)
+    np.testing.assert_allclose(again.energy, expected.energy, rtol=0, atol=1e-6)
+    np.testing.assert_allclose(again.forces, expected.forces, rtol=0, atol=1e-6)
     assert loaded.origin["sha256"] == there.origin["sha256"] and "mace-torch" in loaded.origin["versions"]
 
 
