@@ -8,11 +8,13 @@ by one, in bfloat16, as suits large ones on a GPU; for a student on a CPU that c
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+
+from distill.training.gradient.by_shape import ByShape
 
 COEFFICIENTS = (3.4445, -4.7750, 2.0315)
 """Of the odd polynomial that takes singular values in (0, 1] towards 1."""
@@ -20,7 +22,7 @@ COEFFICIENTS = (3.4445, -4.7750, 2.0315)
 ITERATIONS = 5
 
 
-class Muon(torch.optim.Optimizer):
+class Muon(ByShape):
     """Momentum (Nesterov's), made orthogonal.
 
     Args:
@@ -35,25 +37,14 @@ class Muon(torch.optim.Optimizer):
     ) -> None:
         super().__init__(parameters, {"lr": lr, "weight_decay": weight_decay, "momentum": momentum})
 
-    @torch.no_grad()
-    def step(self, closure: Callable[[], Any] | None = None) -> Any:
-        """Take one step, after ``closure`` has computed the gradients."""
-        loss = None
-        if closure is not None:
-            with torch.enable_grad():
-                loss = closure()
-        for group in self.param_groups:
-            by_shape: dict[tuple[int, ...], list[nn.Parameter]] = {}
-            for parameter in group["params"]:
-                if parameter.grad is not None:
-                    by_shape.setdefault(tuple(parameter.shape), []).append(parameter)
-            for shape, parameters in by_shape.items():
-                size = -0.2 * math.sqrt(max(shape)) * group["lr"]
-                updates = orthogonal(self._momenta(parameters, group["momentum"]))
-                for parameter, update in zip(parameters, updates, strict=True):
-                    parameter.mul_(1 - group["lr"] * group["weight_decay"])
-                    parameter.add_(update, alpha=size)
-        return loss
+    def _step(self, parameters: list[nn.Parameter], group: dict[str, Any]) -> None:
+        """Change matrices of one shape; one without a gradient stays."""
+        moved = [parameter for parameter in parameters if parameter.grad is not None]
+        size = -0.2 * math.sqrt(max(moved[0].shape)) * group["lr"]
+        updates = orthogonal(self._momenta(moved, group["momentum"]))
+        for parameter, update in zip(moved, updates, strict=True):
+            parameter.mul_(1 - group["lr"] * group["weight_decay"])
+            parameter.add_(update, alpha=size)
 
     def _momenta(self, parameters: list[nn.Parameter], momentum: float) -> Tensor:
         """Let the running means follow the gradients; return them, looking ahead one step, ``[K, rows, columns]``."""

@@ -8,16 +8,18 @@ really has, so that it tells apart the stiff and the soft ones of a loss with fo
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from distill.training.gradient.by_shape import ByShape
+
 State = dict[str, Any]
 
 
-class SOAP(torch.optim.Optimizer):
+class SOAP(ByShape):
     """Adam in slowly turning bases, one on either side of every matrix.
 
     Args:
@@ -38,22 +40,6 @@ class SOAP(torch.optim.Optimizer):
         every: int = 10,
     ) -> None:
         super().__init__(parameters, {"lr": lr, "weight_decay": weight_decay, "decays": decays, "every": every})
-
-    @torch.no_grad()
-    def step(self, closure: Callable[[], Any] | None = None) -> Any:
-        """Take one step, after ``closure`` has computed the gradients."""
-        loss = None
-        if closure is not None:
-            with torch.enable_grad():
-                loss = closure()
-        for group in self.param_groups:
-            by_shape: dict[tuple[int, ...], list[nn.Parameter]] = {}
-            for parameter in group["params"]:
-                by_shape.setdefault(tuple(parameter.shape), []).append(parameter)
-            for alike in by_shape.values():
-                if any(parameter.grad is not None for parameter in alike):
-                    self._step(alike, group)
-        return loss
 
     def _step(self, parameters: list[nn.Parameter], group: dict[str, Any]) -> None:
         """Change matrices of one shape; one without a gradient has one of zeros. Their state is kept together."""
