@@ -17,7 +17,8 @@ from torch import Tensor
 from distill.base.arrays import Array
 from distill.potentials.interface.batch import Batch, Graph
 
-PER_STRUCTURE = ("cells", "periodic", "energy", "stress", "energy_weight")
+OF_GRAPHS = ("cells", "periodic", "energy", "stress")
+PER_STRUCTURE = (*OF_GRAPHS, "energy_weight")
 
 
 @dataclass
@@ -56,7 +57,7 @@ class Dataset:
             self.increments[name] = np.array([one[name] for one in increments])
         self.values: dict[str, Tensor] = {}
         self.groups: list[Rows] = []
-        for name in PER_STRUCTURE[:4]:
+        for name in OF_GRAPHS:
             self._add(name, [getattr(g, name) for g in graphs])
         self._add_rows("numbers", [g.numbers for g in graphs])
         self._add_rows("positions", [g.positions for g in graphs])
