@@ -7,7 +7,7 @@ A stage never sees the recipe, the plan, the store or another stage: it gets pat
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -150,6 +150,8 @@ class Job:
         progress: where to report.
         consent: what the recipe names of code, which may run when saved potentials are opened.
         hash: of all that the task depends on: what the recipe says of it, files, code, and the tasks that it needs.
+        missing: for each input that is collected and of which tasks may fail (``tolerates``), the labels of those that
+            did, and so are not in its list.
         warnings: texts to show the user; append to it.
 
     The folder :attr:`scratch` is for what an interrupted attempt continues from and nobody needs later.
@@ -163,6 +165,7 @@ class Job:
     progress: Progress = field(default_factory=Progress)
     consent: Consent = field(default_factory=Consent)
     hash: str = ""
+    missing: Mapping[str, Sequence[Labels]] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
 
     @property
@@ -190,7 +193,7 @@ class Stage(ABC):
             this stage follows that fan-out, otherwise a list of :class:`Artifact`. ``"stage.output@variant"``, which
             may name the stage itself, is the path of the task that has this variant and otherwise the same labels.
         tolerates: names of inputs that collect a fanned-out stage of which tasks may have failed: the stage does with
-            the others, as long as there is one.
+            the others, as long as there is one, and is told which are :attr:`Job.missing`.
         outputs: output name to its file or folder name in the artifact.
         publish: output name to its name under ``runs/<name>/``, a format string of the labels and ``{suffix}``.
         each: the earlier stage whose fan-out this one follows: one task for each of its tasks, with the same labels

@@ -17,9 +17,9 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from distill.base.artifact import Labels
+from distill.base.artifact import Labels, LabelValue
 from distill.base.consent import Code
-from distill.base.errors import UserError
+from distill.base.errors import UserError, nearest
 from distill.base.files import content_hash, hash_value
 from distill.base.settings import Settings
 from distill.stages.base import Stage
@@ -64,9 +64,12 @@ class Task:
         publish: output name to its name in the run's folder.
         hash_inputs: everything that the hash covers.
         hash: names the artifact.
+        seed: the recipe's seed.
         resume_key: equal for tasks of which one may continue another; empty where the stage does not extend its work.
+        extent: how far the work goes; among tasks of one resume key the largest is done first.
         level: tasks of the same level do not depend on each other.
         code: what the recipe names of code for it.
+        missing: for each input that does without tasks that failed, the labels of those.
     """
 
     id: str
@@ -79,9 +82,12 @@ class Task:
     publish: Mapping[str, str]
     hash_inputs: Mapping[str, Any]
     hash: str
+    seed: int
     resume_key: str
+    extent: tuple[float, ...]
     level: int
     code: tuple[Code, ...] = ()
+    missing: Mapping[str, Sequence[Labels]] = field(default_factory=dict)
 
     @property
     def needs(self) -> tuple[str, ...]:
@@ -101,6 +107,7 @@ class Plan:
     _by_stage: dict[str, list[Task]] = field(
         default_factory=lambda: defaultdict(list), init=False, repr=False, compare=False
     )
+    _levels: Counter[int] = field(default_factory=Counter, init=False, repr=False, compare=False)
 
     @cached_property
     def stages(self) -> Mapping[str, type[Stage]]:
@@ -117,6 +124,7 @@ class Plan:
         self.tasks.append(task)
         self._by_id[task.id] = task
         self._by_stage[task.stage].append(task)
+        self._levels[task.level] += 1
 
     def of_stage(self, stage: str) -> Sequence[Task]:
         """Return the tasks of one stage."""
@@ -129,7 +137,22 @@ class Plan:
         return len(self.tasks)
 
     def __getitem__(self, task_id: str) -> Task:
+        """Return a task by its id; raises :class:`UserError` with the nearest id where there is none."""
+        if task_id not in self._by_id:
+            raise UserError(f"there is no task {task_id!r}", where="plan", remedy=nearest(task_id, self._by_id))
         return self._by_id[task_id]
+
+    def __contains__(self, task_id: object) -> bool:
+        return task_id in self._by_id
+
+    def without(self, failed: Iterable[str]) -> Plan:
+        """Return the plan in which stages that tolerate it do without the tasks whose ids are given."""
+        return make_plan(self.recipe, self.device, failed)
+
+    def until(self, stages: Iterable[str]) -> Plan:
+        """Return the plan with the tasks of some stages and all that they need, and no others."""
+        wanted = {one for stage in stages for task in self.of_stage(stage) for one in self._with_needed(task)}
+        return Plan(self.recipe, [task for task in self if task.id in wanted], self.device, self.failed)
 
     def code(self, task: Task) -> list[Code]:
         """Return the code that the recipe names for a task and for all that it needs."""
@@ -144,7 +167,7 @@ class Plan:
 
     def width(self) -> int:
         """Return how many tasks the widest level has."""
-        return max(Counter(task.level for task in self.tasks).values(), default=0)
+        return max(self._levels.values(), default=0)
 
     def threads(self, task: Task, workers: int, cores: int) -> int:
         """Return how many threads ``task`` may use when processes share ``cores``.
@@ -152,7 +175,10 @@ class Plan:
         The cores are divided by the most tasks that may run beside it, whether or not they do: the number depends on
         the recipe and the machine alone, and with it the rounding of sums.
         """
-        return max(1, cores // max(1, min(workers, 1 + len(self.independent_of(task)))))
+        beside = self._levels[task.level]  # tasks of a level are independent
+        if beside < workers:
+            beside = 1 + len(self.independent_of(task))
+        return max(1, cores // max(1, min(workers, beside)))
 
     def independent_of(self, task: Task) -> set[str]:
         """Return the ids of the tasks that neither need ``task`` nor are needed by it, and so may run beside it."""
@@ -221,7 +247,9 @@ def _make_task(plan: Plan, name: str, stage: type[Stage], labels: Labels) -> Tas
     recipe = plan.recipe
     settings = task_settings(recipe, stage, labels)
     inputs = {key: _resolve(plan, stage, labels, spec) for key, spec in stage.inputs.items()}
-    inputs |= {key: _left(plan, inputs[key]) for key in stage.tolerates}
+    left = {key: _left(plan, inputs[key]) for key in stage.tolerates}
+    missing = {key: gone for key, rest in left.items() if (gone := _gone(plan, inputs[key], rest))}
+    inputs |= left
     files = {key: one.path for key, one in inputs.items() if isinstance(one, FromFile) and one.path}
     stage.check_files(files, settings)
     hash_inputs = {
@@ -235,6 +263,8 @@ def _make_task(plan: Plan, name: str, stage: type[Stage], labels: Labels) -> Tas
     code = stage.code(files, settings)
     if sources := fingerprint(code):
         hash_inputs["code"] = sources
+    if missing:
+        hash_inputs["missing"] = missing
     if stage.timed:
         hash_inputs["machine"] = described(plan.device)
     return Task(
@@ -248,9 +278,12 @@ def _make_task(plan: Plan, name: str, stage: type[Stage], labels: Labels) -> Tas
         publish={output: form.format(**labels, suffix=_suffix(labels)) for output, form in stage.publish.items()},
         hash_inputs=hash_inputs,
         hash=hash_value(hash_inputs),
+        seed=recipe.seed,
         resume_key=_resume_key(stage, hash_inputs),
+        extent=tuple(float(getattr(settings, name)) for name in stage.extends if _is_number(getattr(settings, name))),
         level=1 + max((plan[source.task].level for source in _sources(inputs.values())), default=-1),
         code=code,
+        missing=missing,
     )
 
 
@@ -293,6 +326,17 @@ def _left(plan: Plan, collected: Input) -> Input:
     if not isinstance(collected, tuple):
         return collected
     return tuple(source for source in collected if source.task not in plan.failed) or collected
+
+
+def _gone(plan: Plan, collected: Input, left: Input) -> list[dict[str, LabelValue]]:
+    """Return the labels of the tasks that a collected input does without."""
+    if not (isinstance(collected, tuple) and isinstance(left, tuple)):
+        return []
+    return [dict(plan[one.task].labels) for one in collected if one not in left]
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def _in_place_of(plan: Plan, name: str) -> str:

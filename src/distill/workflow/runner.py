@@ -63,8 +63,17 @@ class _State:
     reduced: bool = False
 
     def ready(self) -> list[Task]:
-        """Return the waiting tasks whose needs are done, in the order of the plan."""
-        return [task for task in self.waiting if all(need in self.done for need in task.needs)]
+        """Return the waiting tasks whose needs are done, in the order of the plan.
+
+        Of tasks that may continue each other one is done at a time, the largest first: the others are parts of it.
+        """
+        ready = [task for task in self.waiting if all(need in self.done for need in task.needs)]
+        first: dict[str, Task | None] = {task.resume_key: None for task in self.running.values() if task.resume_key}
+        for task in ready:
+            before = first.setdefault(task.resume_key, task)
+            if before is not None and task.extent > before.extent:
+                first[task.resume_key] = task
+        return [task for task in ready if not task.resume_key or first[task.resume_key] is task]
 
 
 def store_of(runs: str | Path = "runs", store: str | Path | None = None) -> Store:
@@ -212,7 +221,7 @@ def _without_failed(plan: Plan, state: _State, folder: RunFolder, display: Displ
     if not any(stage.tolerates for stage in plan.stages.values()):
         return plan
     try:
-        reduced = make_plan(plan.recipe, plan.device, state.errors)
+        reduced = plan.without(state.errors)
     except DistillError:  # a file of the user's has changed meanwhile, which the tasks that read it will say
         return plan
     changed = [task for task in reduced if task.hash != plan[task.id].hash]
@@ -222,7 +231,7 @@ def _without_failed(plan: Plan, state: _State, folder: RunFolder, display: Displ
     found, _ = _look_through(changed, folder.store)
     state.done |= found.done
     display.done += len(found.done)
-    state.waiting = [reduced[task.id] for task in state.waiting if task.id not in found.done]
+    state.waiting = [reduced[task.id] for task in state.waiting if task.id in reduced and task.id not in found.done]
     state.reduced = True
     folder.prepare(reduced)
     return reduced

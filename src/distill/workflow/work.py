@@ -51,6 +51,7 @@ class Submission:
         inputs: input name to a path, to an artifact or a list of artifacts as mappings, or to None.
         settings: the task's validated settings, with those that the hash leaves out.
         seed: the recipe's seed.
+        missing: for each input that does without tasks that failed, the labels of those.
         stages: the rows of the table of stages.
         store: the store's folder.
         device: a torch device string.
@@ -68,6 +69,7 @@ class Submission:
     inputs: dict[str, InputData]
     settings: dict[str, Json]
     seed: int
+    missing: dict[str, list[dict[str, LabelValue]]]
     stages: dict[str, str]
     store: str
     device: str
@@ -82,7 +84,6 @@ class Submission:
 
 def make_submission(plan: Plan, task: Task, store: Store, device: str, threads: int) -> Submission:
     """Return the submission for a task whose needed tasks are finished."""
-    recipe = plan.recipe
     return Submission(
         id=task.id,
         stage=task.stage,
@@ -92,8 +93,9 @@ def make_submission(plan: Plan, task: Task, store: Store, device: str, threads: 
         hash_inputs=dict(task.hash_inputs),
         inputs={name: _input_data(plan, store, source) for name, source in task.inputs.items()},
         settings={name: as_data(getattr(task.settings, name)) for name in type(task.settings).model_fields},
-        seed=recipe.seed,
-        stages=recipe.stages.rows,
+        seed=task.seed,
+        missing={name: [dict(one) for one in labels] for name, labels in task.missing.items()},
+        stages=plan.recipe.stages.rows,
         store=str(store.root),
         device=device,
         threads=threads,
@@ -187,6 +189,7 @@ def _run(submission: Submission, work: Path, earlier: tuple[Path, ...]) -> Manif
         progress,
         Consent(named=named),
         submission.hash,
+        submission.missing,
     )
     settings = _settings(stage, submission)
     _refuse_damaged(submission, Store(Path(submission.store)))

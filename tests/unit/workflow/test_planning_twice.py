@@ -126,5 +126,5 @@ def test_a_task_is_found_by_its_id_alone(toy: Toy) -> None:
     assert [plan[task.id] for task in plan] == list(plan) and len(plan) == len({task.id for task in plan})
     assert [task.id for task in plan.of_stage("fit")] == [task.id for task in plan if task.stage == "fit"]
     assert list(plan.of_stage("no such stage")) == []
-    with pytest.raises(KeyError):
-        plan["fit"]
+    with pytest.raises(UserError, match=r"no task 'fit\[small\]'\. Did you mean 'fit\[small"):
+        plan["fit[small]"]

@@ -17,11 +17,14 @@ from distill.workflow.status import run_status
 
 ROWS = {name: toy_stages.ROWS[name] for name in ("read", "count")}
 ROWS |= {"fit": "toy_stages:Frail", "tolerant": "toy_stages:Tolerant", "after": "toy_stages:After"}
-RECIPE = "name: toy\ndata: {file: numbers.txt}\nstudents: {a: {cutoff: 1.0}, b: {cutoff: 2.0}, c: {cutoff: 3.0}}\n"
+RECIPE = "name: toy\ndata: {file: numbers.txt}\n"
 
 
-def load(toy: Toy) -> Recipe:
-    toy.path.write_text(RECIPE)
+STUDENTS = "students: {a: {cutoff: 1.0}, b: {cutoff: 2.0}, c: {cutoff: 3.0}}"
+
+
+def load(toy: Toy, students: str = STUDENTS) -> Recipe:
+    toy.path.write_text(RECIPE + students)
     return load_recipe(toy.path, [], Registry("stage", ROWS))
 
 
@@ -40,6 +43,10 @@ def test_a_plan_without_what_failed_is_another_plan_of_what_depends_on_it(toy: T
     assert reduced["tolerant"].inputs["models"] == left
     changed = {name for name, one in hashes(reduced).items() if hashes(whole)[name] != one}
     assert changed == {"tolerant", "after"}
+    assert whole["tolerant"].missing == {} and "missing" not in whole["tolerant"].hash_inputs
+    fewer = make_plan(load(toy, "students: {a: {cutoff: 1.0}, c: {cutoff: 3.0}}"))
+    assert fewer["tolerant"].inputs == reduced["tolerant"].inputs
+    assert fewer["tolerant"].hash != reduced["tolerant"].hash  # one says that b failed, the other knows no b
     every = [task.id for task in whole if task.stage == "fit"]
     assert hashes(make_plan(load(toy), failed=every)) == hashes(whole)  # nothing is left to go on with
 
@@ -53,6 +60,7 @@ def test_the_others_go_on_and_the_failed_one_is_said_and_tried_again(toy: Toy, m
     assert (folder / "copy.txt").read_text() == "a c"
     summary = json.loads((folder / "summary.json").read_text())["tasks"]
     assert "b is broken" in summary["fit[b,distilled,0]"]["error"] and "error" not in summary["after"]
+    assert summary["tolerant"]["summary"]["missing"] == ["b"]
     assert {one.id: one.state for one in run_status("toy", toy.runs)}["after"] == "done"
     # once more: only what failed is tried, and what was done without it is taken as it is
     with pytest.raises(UserError, match="b is broken"):

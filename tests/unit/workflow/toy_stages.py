@@ -293,7 +293,7 @@ class Tolerant(Stage):
     def run(self, inputs: Any, settings: Any, job: Job) -> Summary:
         trace("tolerant")
         (job.out / "list.txt").write_text(" ".join(str(source.labels["student"]) for source in inputs["models"]))
-        return {}
+        return {"missing": [labels["student"] for labels in job.missing.get("models", ())]}
 
 
 class After(Stage):
