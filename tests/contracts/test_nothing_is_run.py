@@ -234,7 +234,7 @@ def test_an_artifact_of_a_store_runs_nothing_in_the_stage_that_reads_it(folder: 
     labels = {"student": "teacher", "variant": "finetuned", "seed": 0}
     job = Job(out, labels, consent=Consent(named=(Code("ase", "x:y"),)))
     with pytest.raises(UserError, match="its folder alone names"):
-        Predict().run({"test": folder / "test.xyz", "synthetic": None, "model": folder}, Predict.Settings(), job)
+        Predict().run({"test": folder / "test.xyz", "model": folder}, Predict.Settings(), job)
     assert not marker.exists()
 
 

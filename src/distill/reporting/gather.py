@@ -38,6 +38,7 @@ class Finished:
     label: Artifact
     train: Sequence[Artifact]
     predict: Sequence[Artifact]
+    unseen: Sequence[Artifact]
     evaluate: Artifact
     simulate: Sequence[Artifact]
     benchmark: Artifact
@@ -53,7 +54,7 @@ class Finished:
         joined = [self.teacher] if self.several else []
         first = [self.check, *self.members, *joined, self.generate, self.label]
         yield from ((one.title, one) for one in first)
-        for collected in (self.train, self.predict):
+        for collected in (self.train, self.predict, self.unseen):
             yield from ((one.title, one) for one in collected)
         yield self.evaluate.title, self.evaluate
         yield from ((one.title, one) for one in self.simulate)

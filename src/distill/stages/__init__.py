@@ -14,6 +14,7 @@ STAGES = Registry(
         "label": "distill.stages.label:Label",
         "train": "distill.stages.train:Train",
         "predict": "distill.stages.predict:Predict",
+        "unseen": "distill.stages.unseen:Unseen",
         "evaluate": "distill.stages.evaluate:Evaluate",
         "simulate": "distill.stages.simulate:Simulate",
         "benchmark": "distill.stages.benchmark:Benchmark",

@@ -67,6 +67,7 @@ class Evaluate(Stage):
         "test": "check.test",
         "synthetic": "label.valid",
         "predicted": "predict.labels",
+        "unseen": "unseen.labels",
         "students": "train",
     }
     outputs: ClassVar[dict[str, str]] = {"metrics": "metrics.csv", "seeds": "seeds.csv"}
@@ -82,17 +83,16 @@ class Evaluate(Stage):
         test, synthetic = read_frames(inputs["test"])[0], read_frames(inputs["synthetic"])[0]
         rows: list[Row] = []
         kept: dict[tuple[str, str], list[Frames]] = {}
-        candidates = list(_candidates(inputs["predicted"], inputs["students"]))
+        candidates = list(_candidates(inputs["predicted"], inputs["unseen"], inputs["students"]))
         (teacher,) = (one.path for one in candidates if (one.model, one.variant) == ("teacher", "finetuned"))
         taught = read_labels(teacher / "test.npz", test)
         with job.progress.phase("evaluating", len(candidates), "model") as phase:
             for one in candidates:
                 predicted = read_labels(one.path / "test.npz", test)
                 tables = [("test", "dft", test, predicted)]
-                if one.model != "teacher":
+                if one.unseen is not None:
                     tables.append(("test", "teacher", taught, predicted))
-                    unseen = read_labels(one.path / "synthetic.npz", synthetic)
-                    tables.append(("synthetic", "teacher", synthetic, unseen))
+                    tables.append(("synthetic", "teacher", synthetic, read_labels(one.unseen, synthetic)))
                 head = one.head(all(finite(guess) for _, _, _, guess in tables))
                 if head["status"] not in FAILED:
                     kept.setdefault((one.model, one.variant), []).append(predicted)
@@ -118,12 +118,13 @@ class Candidate:
     """One model to judge.
 
     Attributes:
-        path: folder of its predictions.
+        path: folder of its predictions of the test set.
         model: ``"teacher"`` or the student's name.
         variant: how it came to be.
         seed: which of several seeds.
         status: how its training ended.
         valid_loss: its objective on the validation structures, or None.
+        unseen: of a student, the file of its predictions of unseen families.
     """
 
     path: Path
@@ -132,6 +133,7 @@ class Candidate:
     seed: int = 0
     status: str = "finished"
     valid_loss: float | None = None
+    unseen: Path | None = None
 
     def head(self, is_finite: bool) -> Row:
         """Return what all its rows begin with; a training that ended well with broken predictions says so."""
@@ -139,14 +141,17 @@ class Candidate:
         return {name: getattr(self, name) for name in ("model", "variant", "seed", "valid_loss")} | {"status": status}
 
 
-def _candidates(predicted: Sequence[Artifact], trained: Sequence[Artifact]) -> Iterator[Candidate]:
+def _candidates(
+    predicted: Sequence[Artifact], unseen: Sequence[Artifact], trained: Sequence[Artifact]
+) -> Iterator[Candidate]:
     """Yield every model that predicted, students with how their training ended."""
+    files = {(one.student, one.variant, one.seed): one.path for one in unseen}
     ends = {
         (one.student, one.variant, one.seed): {n: one.summary[n] for n in ("status", "valid_loss")} for one in trained
     }
     for one in predicted:
         labels = (one.student, one.variant, one.seed)
-        yield Candidate(one.path, *labels, **ends.get(labels, {}))
+        yield Candidate(one.path, *labels, **ends.get(labels, {}), unseen=files.get(labels))
 
 
 def _gains(

@@ -1,7 +1,7 @@
-"""What every model says of the structures that it is judged by: one task a model, so that only a new one is work to do.
+"""What every model says of the test set: one task a model, so that only a new one is work to do.
 
-Teacher (as it came and fine-tuned) and students predict the test set; students also the synthetic structures of
-families that none of them was trained on, for a comparison with their teacher.
+Teacher (as it came and fine-tuned) and students are judged by the same DFT structures. Predictions depend on the model
+and on these alone: a student that was trained directly on DFT structures is not asked again where others were grown.
 """
 
 from __future__ import annotations
@@ -25,16 +25,15 @@ TEACHERS = {"zero_shot": "ensemble.zero_shot", "finetuned": "ensemble.model"}
 
 
 class Predict(Stage):
-    """Predictions of one model."""
+    """Predictions of the test set by one model."""
 
     class Settings(StageSettings):
         """There are none."""
 
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 3
     section: ClassVar[str] = "students"
     inputs: ClassVar[InputSpecs] = {
         "test": "check.test",
-        "synthetic": dict.fromkeys(VARIANTS, "label.valid"),
         "model": TEACHERS | {variant: f"train.model@{variant}" for variant in VARIANTS},
     }
     outputs: ClassVar[dict[str, str]] = {"test": "test.xyz", "labels": "labels"}
@@ -49,26 +48,23 @@ class Predict(Stage):
         return teachers + trained(section)
 
     def run(self, inputs: Paths, settings: Settings, job: Job) -> Summary:
-        """Write the test set as it is predicted, and in ``labels`` the bare numbers of all that is predicted."""
+        """Write the test set as it is predicted, and in ``labels`` the bare numbers."""
         from distill.potentials.interface.saving import open_saved
         from distill.structures.labels import write_labels
         from distill.structures.read import read_frames
         from distill.structures.write import write_frames
 
         potential = open_saved(inputs["model"], job.device, job.consent)
-        sets = {name: read_frames(inputs[name])[0] for name in ("test", "synthetic") if inputs[name] is not None}
+        test = read_frames(inputs["test"])[0]
         (job.out / "labels").mkdir(exist_ok=True)
-        with job.progress.phase("predicting", sum(map(len, sets.values())), "structure") as phase:
-            for name, structures in sets.items():
-                predicted = _predicted(potential, structures, phase, job.out / "labels", name)
-                write_labels(job.out / "labels" / f"{name}.npz", predicted)
-                if name == "test":
-                    write_frames(job.out / "test.xyz", potential.graded(predicted))
-        counts = {name: len(structures) for name, structures in sets.items()}
-        return counts | {"headline": f"{sum(counts.values())} structures"}
+        with job.progress.phase("predicting", len(test), "structure") as phase:
+            predicted = _predicted(potential, test, phase, job.out / "labels")
+        write_labels(job.out / "labels" / "test.npz", predicted)
+        write_frames(job.out / "test.xyz", potential.graded(predicted))
+        return {"test": len(test), "headline": f"{len(test)} structures"}
 
 
-def _predicted(potential: Potential, structures: Frames, phase: Phase, folder: Path, name: str) -> Frames:
+def _predicted(potential: Potential, structures: Frames, phase: Phase, folder: Path) -> Frames:
     """Return structures as they are predicted; of several teachers, write what each says and how far they lie apart."""
     from distill.potentials.interface.ensemble import Ensemble
     from distill.structures.labels import write_labels
@@ -77,8 +73,8 @@ def _predicted(potential: Potential, structures: Frames, phase: Phase, folder: P
         return potential.evaluate(structures, progress=phase)
     each = potential.evaluate_each(structures, progress=phase)
     for member, labelled in zip(potential.members, each, strict=True):
-        (folder / f"{name}-members").mkdir(exist_ok=True)
-        write_labels(folder / f"{name}-members" / f"{member}.npz", labelled)
+        (folder / "test-members").mkdir(exist_ok=True)
+        write_labels(folder / "test-members" / f"{member}.npz", labelled)
     mean, spread = potential.joined(each)
-    spread.save(folder / f"{name}-spread.npz")
+    spread.save(folder / "test-spread.npz")
     return mean

@@ -24,6 +24,7 @@ class Report(Stage):
         "label": "label",
         "train": "train",
         "predict": "predict",
+        "unseen": "unseen",
         "evaluate": "evaluate",
         "simulate": "simulate",
         "benchmark": "benchmark",

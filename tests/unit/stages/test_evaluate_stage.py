@@ -21,6 +21,7 @@ from distill.potentials.students.painn import PaiNN
 from distill.stages.base import Job
 from distill.stages.evaluate import COLUMNS, Evaluate, _gains
 from distill.stages.predict import Predict
+from distill.stages.unseen import Unseen
 from distill.structures.frames import Frames
 from distill.structures.read import read_frames
 from distill.structures.write import write_frames
@@ -74,12 +75,20 @@ def trained(folder: Path, index: int, student: str, variant: str, seed: int) -> 
 
 
 def predicted(folder: Path, path: Path, labels: dict[str, Any]) -> Artifact:
-    """Let the stage before predict the test set and, for a student, the synthetic structures."""
+    """Let the stage before predict the test set."""
     job = Job(folder / "predicted" / "-".join(map(str, labels.values())), labels)
     job.out.mkdir(parents=True)
-    synthetic = None if labels["student"] == "teacher" else folder / "synthetic.xyz"
-    Predict().run({"test": folder / "test.xyz", "synthetic": synthetic, "model": path}, Predict.Settings(), job)
+    Predict().run({"test": folder / "test.xyz", "model": path}, Predict.Settings(), job)
     return Artifact(job.out / "labels", "predict", labels)
+
+
+def unseen(folder: Path, student: Artifact) -> Artifact:
+    """Let a student predict the synthetic structures."""
+    job = Job(student.path / "unseen", student.labels)
+    job.out.mkdir()
+    given = {"structures": folder / "synthetic.xyz", "model": student.path / "model"}
+    Unseen().run(given, Unseen.Settings(), job)
+    return Artifact(job.out / "labels.npz", "unseen", student.labels)
 
 
 @pytest.fixture(scope="module")
@@ -98,6 +107,7 @@ def evaluated(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str,
         "test": folder / "test.xyz",
         "synthetic": folder / "synthetic.xyz",
         "predicted": [predicted(folder, *one) for one in models],
+        "unseen": [unseen(folder, one) for one in students],
         "students": students,
     }
     job = Job(folder / "out")

@@ -22,17 +22,26 @@ def planned(*overrides: str) -> Plan:
 
 def test_a_further_student_is_all_that_is_predicted() -> None:
     before, after = planned(), planned("students.other={arch: schnet, direct: false}")
-    old, new = ({t.id: t.hash for t in plan if t.stage == "predict"} for plan in (before, after))
-    assert new.items() > old.items()
-    assert set(new) - set(old) == {"predict[other,distilled,0]"}
+    for stage in ("predict", "unseen"):
+        old, new = ({t.id: t.hash for t in plan.of_stage(stage)} for plan in (before, after))
+        assert new.items() > old.items()
+        assert set(new) - set(old) == {f"{stage}[other,distilled,0]"}
     assert before["evaluate"].hash != after["evaluate"].hash
 
 
-def test_only_students_predict_the_synthetic_structures() -> None:
+def test_only_students_predict_unseen_families() -> None:
     plan = planned()
-    needs = {t.id: set(t.needs) for t in plan if t.stage == "predict"}
-    assert needs["predict[teacher,zero_shot,0]"] == {"check", "finetune"}
-    assert needs["predict[painn,refined,0]"] == {"check", "label", "train[painn,refined,0]"}
+    assert set(plan["predict[teacher,zero_shot,0]"].needs) == {"check", "finetune"}
+    assert set(plan["predict[painn,refined,0]"].needs) == {"check", "train[painn,refined,0]"}
+    assert set(plan["unseen[painn,refined,0]"].needs) == {"label", "train[painn,refined,0]"}
+    assert not [task.id for task in plan.of_stage("unseen") if task.labels["student"] == "teacher"]
+
+
+def test_a_direct_student_predicts_the_test_set_once_whatever_was_grown() -> None:
+    one, other = planned(), planned("synthetic.structures=100")
+    changed = {task.id for task in one if task.hash != other[task.id].hash}
+    assert not {"train[painn,direct,0]", "predict[painn,direct,0]"} & changed
+    assert {"predict[painn,distilled,0]", "unseen[painn,direct,0]"} <= changed
 
 
 @pytest.mark.parametrize("with_stress", [True, False])
