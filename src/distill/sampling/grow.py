@@ -12,6 +12,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+import numpy as np
+
+from distill.base.arrays import Array
 from distill.base.errors import UserError, WorkError
 from distill.base.files import hash_value
 from distill.base.progress import Phase, Progress
@@ -37,7 +40,7 @@ def grow(
     batch_atoms: AtomLimit = None,
     surrogate: Surrogate | None = None,
 ) -> GrowthResult:
-    """Return ``rules.structures`` new structures, spread evenly over one tree for each of ``seeds``.
+    """Return ``rules.structures`` new structures, spread over one tree for each of ``seeds`` by :func:`allotment`.
 
     Args:
         predict: the teacher; called once for each round. A proposal that it fails on is rejected, and counted.
@@ -62,11 +65,12 @@ def grow(
     _check_seeds(seeds, separation)
     with Journal(journal) as log:
         roots, trees = _open_trees(log, predict, seeds, rules, seed, surrogate)
+        valid = np.array(seeds.labels("split")) == "valid"
         pool = WalkerPool(trees, separation, seed, batch_atoms)
         with (progress or Progress()).phase("growing", rules.structures, "structure") as phase:
             for number, end in enumerate(stretches(rules.structures, surrogate)):
                 known = grown_frames(trees, seeds) if number else Frames.empty()
-                _want(trees, end)
+                _want(trees, allotment(end, valid, rules.valid_fraction))
                 if not pool.seconds:
                     phase.resume(sum(tree.grown for tree in trees))
                 left = _left(log, number)
@@ -107,10 +111,31 @@ def _run(
             log.mark({"stretch": stretch} | pool.under_way())
 
 
-def _want(trees: Sequence[Tree], structures: int) -> None:
-    """Spread the structures wanted evenly over the trees; the first ones get one more."""
-    for i, tree in enumerate(trees):
-        tree.want(0 if tree.barren else len(range(i, structures, len(trees))))
+def allotment(structures: int, valid: Array, fraction: float) -> Array:
+    """Return how many structures each tree is to have, ``[T]`` integers that add up to ``structures``.
+
+    Trees of training and of validation structures have their shares however many there are of each, so that students
+    learn from equally many structures whether these grow from one DFT structure or from many. Within a side they are
+    spread evenly; the first trees get one more. More structures never mean fewer in any tree.
+
+    Args:
+        structures: over all trees.
+        valid: which trees are those of validation structures, ``[T]`` booleans.
+        fraction: the share of these; where one side has no trees, the other has all structures.
+    """
+    share = fraction if valid.any() and not valid.all() else float(valid.all())
+    of_valid = int(share * structures + 0.5)
+    wanted = np.zeros(len(valid), dtype=np.int64)
+    for side, total in ((valid, of_valid), (~valid, structures - of_valid)):
+        trees = np.flatnonzero(side)
+        wanted[trees] = [len(range(i, total, len(trees))) for i in range(len(trees))]
+    return wanted
+
+
+def _want(trees: Sequence[Tree], structures: Array) -> None:
+    """Set how many structures each tree is to have; one that cannot grow gets none."""
+    for tree, wanted in zip(trees, structures.tolist(), strict=True):
+        tree.want(0 if tree.barren else wanted)
 
 
 def _check_seeds(seeds: Frames, separation: Separation) -> None:

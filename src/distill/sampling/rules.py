@@ -17,7 +17,7 @@ class GrowthRules:
     """What to grow and what to keep.
 
     Attributes:
-        structures: structures wanted over all trees, seeds not counted; spread evenly, the first trees get one more.
+        structures: structures wanted over all trees, seeds not counted; see :func:`distill.sampling.grow.allotment`.
         temperature: K; of the parents' Boltzmann weights and of the acceptance test, both on energies per atom.
         sigma: lowest and highest standard deviation of the rattle, Å; drawn log-uniformly for every proposal.
         exploration: 0 selects parents by Boltzmann weight alone, 1 by generation alone (the youngest most often).
@@ -28,6 +28,7 @@ class GrowthRules:
             covalent radii where nothing is said.
         min_displacement: least mean displacement of the atoms from every member of the tree, Å.
         patience: a tree stops after this many rejected proposals in a row.
+        valid_fraction: share of the structures that grows from seeds whose ``info["split"]`` is ``"valid"``.
     """
 
     structures: int
@@ -40,6 +41,7 @@ class GrowthRules:
     min_separation: Distances = None
     min_displacement: float = 0.1
     patience: int = 200
+    valid_fraction: float = 1 / 6
 
     def __post_init__(self) -> None:
         low, high = self.sigma
@@ -54,6 +56,7 @@ class GrowthRules:
             "min_separation": (all(d >= 0 for d in self._separations()), "0 Å or more"),
             "min_displacement": (self.min_displacement >= 0, "0 Å or more"),
             "patience": (self.patience >= 1, "at least 1"),
+            "valid_fraction": (0 < self.valid_fraction < 1, "between 0 and 1"),
         }
         for name, (met, demand) in demands.items():
             if not met:

@@ -52,6 +52,9 @@ class Generate(Stage):
 
         structures: int = Field(1000, ge=1)
         """Structures over all trees, the DFT structures not counted; raising it extends the same trees."""
+        valid_fraction: float = Field(1 / 6, gt=0, lt=1)
+        """Share of them that grows from the DFT validation structures, for the students' validation; the rest grows
+        from the training structures, however many of each there are."""
         temperature: float = Field(1000.0, gt=0)
         """Temperature of the selection of parents and of acceptance, K."""
         exploration: float = Field(0.5, ge=0, le=1)
@@ -93,7 +96,7 @@ class Generate(Stage):
                     raise ValueError("must be 0 Å or more")
             return separation
 
-    version: ClassVar[int] = 4
+    version: ClassVar[int] = 5
     section: ClassVar[str] = "synthetic"
     extends: ClassVar[tuple[str, ...]] = ("structures", "batch_atoms")
     inputs: ClassVar[InputSpecs] = {
