@@ -69,7 +69,8 @@ PASSED_ON: dict[str, str] = {
 
 READERS = {
     "distill.training.ace.settings": ("distill.training.ace.fit",),
-    "distill.stages.train": ("distill.stages.students",),
+    "distill.stages.train": ("distill.stages.fitting", "distill.stages.students"),
+    "distill.stages.students": ("distill.stages.fitting",),
     "distill.stages.teacher": ("distill.stages.tuning", "distill.stages.members"),
 }
 """Modules of settings that lie beside the code that reads them."""

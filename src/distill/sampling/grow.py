@@ -22,7 +22,7 @@ from distill.sampling.attempts import Predictor, attempt, with_evaluations
 from distill.sampling.journal import Journal, Record, pack, unpack
 from distill.sampling.pool import AtomLimit, WalkerPool
 from distill.sampling.result import GrowthResult, barren_warning, collect, failures_warning, grown_frames, stuck_warning
-from distill.sampling.rules import GrowthRules
+from distill.sampling.rules import GrowthRules, for_validation
 from distill.sampling.separation import Separation
 from distill.sampling.surrogate import Surrogate, stretches
 from distill.sampling.tree import Ended, Tree
@@ -124,7 +124,7 @@ def allotment(structures: int, valid: Array, fraction: float) -> Array:
         fraction: the share of these; where one side has no trees, the other has all structures.
     """
     share = fraction if valid.any() and not valid.all() else float(valid.all())
-    of_valid = int(share * structures + 0.5)
+    of_valid = for_validation(structures, share)
     wanted = np.zeros(len(valid), dtype=np.int64)
     for side, total in ((valid, of_valid), (~valid, structures - of_valid)):
         trees = np.flatnonzero(side)

@@ -12,6 +12,11 @@ Distances = float | Mapping[str, float] | None
 """One least distance for all pairs of atoms, or by pair (``{"O-H": 0.7}``), Å; None leaves it to covalent radii."""
 
 
+def for_validation(structures: int, fraction: float) -> int:
+    """Return how many of the structures grow from validation structures."""
+    return int(fraction * structures + 0.5)
+
+
 @dataclass(frozen=True)
 class GrowthRules:
     """What to grow and what to keep.

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self, cast
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 from pydantic import BaseModel, Field, model_validator
 
@@ -33,45 +33,15 @@ from distill.stages.base import (
     TrainedSettings,
     TrainerSettings,
 )
-from distill.stages.students import MOST_SEEDS, refuse_many, refuse_student, trained
-from distill.training.ace.settings import Batches, PacemakerFit
+from distill.stages.fitting import fit_expansion, fit_network, labels_learnt, material_of
+from distill.stages.students import StudentExtent, Synthetic, refuse_many, refuse_student, trained
+from distill.training.ace.settings import PacemakerFit
+from distill.training.drawn import DrawSettings
 from distill.training.refinement import RefinedExpansion, RefinedNetwork
 
 if TYPE_CHECKING:
     from distill.potentials.interface.potential import Potential
-    from distill.potentials.workers.ace_potential import ACEPotential
-    from distill.structures.frames import Frames
     from distill.training.curve import FitResult
-    from distill.training.disagreement import SpreadWeights
-
-    Trained = tuple[Potential, FitResult, Summary]
-    """A student, how its fit went, and what else the summary says."""
-
-
-class StudentExtent(StageSettings):
-    """What the recipe says of a student besides its architecture and its fit."""
-
-    seeds: int = Field(1, ge=1, le=MOST_SEEDS)
-    """Random seeds to train with; each is a student of its own, and the spread is reported."""
-    direct: bool = True
-    """Also train the same architecture directly on the DFT structures, as the baseline."""
-
-
-class NeedsTargets(StageSettings):
-    """Which further labels the synthetic structures have; a loss that weighs others is refused."""
-
-    atomic_energies: bool
-    hessian: Literal["rows", "random"] | None
-
-    @model_validator(mode="after")
-    def _targets_are_made(self) -> Self:
-        if (loss := getattr(self, "loss", None)) is None:
-            return self
-        for term, made, value in (("atomic_energy", "atomic_energies", "true"), ("hessian", "hessian", "random")):
-            if getattr(loss, term) > 0 and not getattr(self, made):
-                what = f"loss.{term} has a weight, but there are no such labels"
-                raise ValueError(f"{what}: set synthetic.{made}: {value}")
-        return self
 
 
 REFINEMENTS = {"gradient": RefinedNetwork, "pacemaker": RefinedExpansion}
@@ -126,6 +96,8 @@ class Train(Stage):
         "trainer": "trainer",
         "atomic_energies": "synthetic.atomic_energies",
         "hessian": "synthetic.hessian",
+        "grown": "synthetic.structures",
+        "valid_fraction": "synthetic.valid_fraction",
     }
     hashed_labels: ClassVar[tuple[str, ...]] = ("variant", "seed")
 
@@ -145,7 +117,7 @@ class Train(Stage):
             cls._check_ready(name, entry)
             own = cls._class(entry["arch"])
             refinement = REFINEMENTS[student_row(entry["arch"]).trainer]
-            fields[name] = compose(f"Student_{name}", own, refinement, StudentExtent)
+            fields[name] = compose(f"Student_{name}", own, refinement, DrawSettings, StudentExtent)
         return compose("Students", StageSettings, **fields)
 
     @classmethod
@@ -186,12 +158,14 @@ class Train(Stage):
     def settings_class(cls, values: Mapping[str, Any], labels: Labels) -> type[BaseSettings]:
         """Return the settings of the labelled student: its architecture's, those of the fit, and what it reads.
 
-        How it is refined is part of them only for the refined one: the others do not depend on it.
+        How it is refined is part of them only for the refined one, and what is drawn of the synthetic structures not
+        for the direct one: the others do not depend on it.
         """
-        arch = values["arch"]
+        arch, variant = values["arch"], labels["variant"]
         own = cls._class(arch)
-        more = (REFINEMENTS[student_row(arch).trainer],) if labels["variant"] == "refined" else ()
-        return compose(own.__name__, own, *more, NeedsTargets, TrainedSettings)
+        more = (REFINEMENTS[student_row(arch).trainer],) if variant == "refined" else ()
+        drawn = (DrawSettings,) if variant != "direct" else ()
+        return compose(own.__name__, own, *more, *drawn, Synthetic, TrainedSettings)
 
     @classmethod
     def select(cls, section: BaseModel, labels: Labels) -> dict[str, Any]:
@@ -212,14 +186,13 @@ class Train(Stage):
         """Write the trained potential and its learning curve."""
         from distill.potentials.interface.provenance import provenance
         from distill.potentials.interface.saving import save
-        from distill.structures.read import read_frames
         from distill.training.baseline import no_better_than_nothing
         from distill.training.curve import write_curve
 
-        train, valid = read_frames(inputs["train"])[0], read_frames(inputs["valid"])[0]
-        row = student_row(settings.arch)
-        fit = self._by_pacemaker if row.trainer == "pacemaker" else self._by_gradients
-        student, fitted, facts = fit(train, valid, inputs, settings, job)
+        row, material = student_row(settings.arch), material_of(inputs, settings, job)
+        fit = fit_expansion if row.trainer == "pacemaker" else fit_network
+        student, fitted, facts = fit(material, inputs, settings, job)
+        train, valid = material.train, material.valid
         made = {"made_by": f"{job.labels['variant']} training", "structures": len(train)}
         made |= provenance(row.licence, inputs["teacher"], inputs["data"].manifest["inputs"], job.hash)
         save(student, job.out / "model", made)
@@ -229,97 +202,8 @@ class Train(Stage):
             job.warnings.append("training diverged: lower learning_rate; the best weights before were kept")
         counted = valid.n_atoms > 2 if row.trainer == "pacemaker" else None  # ACE fits dimers to their forces alone
         job.warnings += no_better_than_nothing(fitted, train, valid, counted)
+        facts |= {"train_labels": labels_learnt(train, settings)}
         return self._summary(student, fitted, len(train), len(valid)) | facts
-
-    @staticmethod
-    def _own(settings: Any) -> dict[str, Any]:
-        """Return the architecture's own settings."""
-        return {name: getattr(settings, name) for name in student_row(settings.arch).Settings.model_fields}
-
-    @staticmethod
-    def _start(inputs: Paths, job: Job) -> tuple[Potential, Frames]:
-        """Return the distilled student that is refined, and the structures that it was trained on."""
-        from distill.potentials.interface.saving import open_saved
-        from distill.structures.read import read_frames
-
-        return open_saved(inputs["start"], job.device, job.consent), read_frames(inputs["synthetic"])[0]
-
-    @staticmethod
-    def _common(settings: Any, job: Job) -> dict[str, Any]:
-        """Return the arguments that all fits have in common."""
-        from distill.training.loggers import Logs
-
-        return {
-            "seed": job.seed,
-            "purpose": ("train", job.labels["variant"], job.labels["seed"]),
-            "work": job.scratch,
-            "device": job.device,
-            "progress": job.progress,
-            "logs": Logs(job.out / "logs", settings.trainer.loggers, " ".join(map(str, job.labels.values()))),
-        }
-
-    def _by_gradients(self, train: Frames, valid: Frames, inputs: Paths, settings: Any, job: Job) -> Trained:
-        """Return a network, how its fit went, and nothing more to say."""
-        from distill.training.gradient.distributed import check_devices
-        from distill.training.gradient.student import refine_student, train_student
-        from distill.training.targets import Targets
-
-        check_devices(job.device, settings.trainer.devices)
-        how = settings.arguments() | self._common(settings, job)
-        how |= {name: getattr(settings.trainer, name) for name in ("devices", "matmul")}
-        how |= {"loss": settings.loss.model_dump(), "compiled": settings.compile}
-        if inputs["start"] is not None:
-            student, synthetic = self._start(inputs, job)
-            how |= settings.refine.model_dump(exclude={"synthetic"})
-            return student, refine_student(student, train, valid, synthetic, share=settings.refine.synthetic, **how), {}
-        targets = tuple(Targets.load(p) if (p := inputs[f"{side}_targets"]) else None for side in ("train", "valid"))
-        own, start = self._own(settings), settings.start
-        student, fitted = train_student(settings.arch, own, train, valid, start=start, targets=targets, **how)
-        return student, fitted, {}
-
-    def _by_pacemaker(self, train: Frames, valid: Frames, inputs: Paths, settings: Any, job: Job) -> Trained:
-        """Return an expansion, how its fit went, and what its phases ended with."""
-        from distill.training.ace.train import refine_ace, train_ace
-
-        how = {name: getattr(settings, name) for name in ("l1", "l2", "force_scale", "max_time")}
-        how |= self._common(settings, job)
-        if inputs["start"] is not None:
-            start, synthetic = self._start(inputs, job)
-            changed = settings.refine.model_dump(exclude={"synthetic"})
-            batches = (settings.batches or Batches()).model_copy(update=changed)
-            student, state = refine_ace(
-                cast("ACEPotential", start),
-                train,
-                valid,
-                synthetic,
-                share=settings.refine.synthetic,
-                batches=batches,
-                **how,
-            )
-        else:
-            student, state = train_ace(
-                student_row(settings.arch).Settings(**self._own(settings)),
-                train,
-                valid,
-                batches=settings.batches,
-                bfgs=settings.bfgs,
-                pacemaker=settings.pacemaker,
-                spread_weights=self._spread_weights(inputs["train_targets"]),
-                **how,
-            )
-        job.warnings += state.warnings
-        return student, state.result, {"phases": state.phases}
-
-    @staticmethod
-    def _spread_weights(targets: Path | None) -> SpreadWeights | None:
-        """Return how much the labels of several teachers count where these disagree; None where all count the same."""
-        from distill.training.disagreement import SpreadWeights
-        from distill.training.targets import Targets
-
-        found = Targets() if targets is None else Targets.load(targets)
-        if found.energy_weight is None or found.forces_weight is None:
-            return None
-        return SpreadWeights(found.energy_weight, found.forces_weight)
 
     @staticmethod
     def _summary(student: Potential, fitted: FitResult, n_train: int, n_valid: int) -> Summary:

@@ -5,6 +5,7 @@ Extended XYZ is for people and other programs, and its reader refuses what is no
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from pathlib import Path
 
 import numpy as np
@@ -30,3 +31,14 @@ def read_labels(path: Path, frames: Frames) -> Frames:
     """
     with np.load(path, allow_pickle=False) as stored:
         return frames.with_labels(*(stored[name] if name in stored.files else None for name in LABELS))
+
+
+def count_labels(frames: Frames, names: Collection[str] = LABELS) -> int:
+    """Return how many numbers the labels are, those that are missing left out.
+
+    An energy is one number, a force on an atom three, and a stress six, as many as are independent.
+    """
+    found = {name: values for name in names if (values := getattr(frames, name)) is not None}
+    stress = found.pop("stress", None)
+    of_stress = 0 if stress is None else 6 * int(np.isfinite(stress).all(axis=(1, 2)).sum())
+    return of_stress + sum(int(np.isfinite(values).sum()) for values in found.values())

@@ -54,6 +54,13 @@ class Targets:
     energy_weight: Array | None = None
     forces_weight: Array | None = None
 
+    def of(self, frames: Frames, chosen: Array) -> Targets:
+        """Return those of the chosen structures, given by their numbers, of ``frames``."""
+        atoms = frames.atom_indices(chosen)
+        of_structures = ("energy_spread", "energy_weight")
+        present = {name: value for name, value in vars(self).items() if value is not None}
+        return Targets(**{name: value[chosen if name in of_structures else atoms] for name, value in present.items()})
+
     def save(self, path: Path) -> None:
         """Write what there is to an ``.npz`` file, whole or not at all."""
         present = {name: value for name, value in vars(self).items() if value is not None}

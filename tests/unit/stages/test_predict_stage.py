@@ -9,7 +9,7 @@ import pytest
 from ase.build import bulk
 
 from distill.structures.frames import Frames
-from distill.structures.labels import read_labels, write_labels
+from distill.structures.labels import count_labels, read_labels, write_labels
 from distill.workflow.plan import Plan, make_plan
 from distill.workflow.recipe import load_recipe
 
@@ -57,3 +57,13 @@ def test_labels_come_back_to_the_last_bit_even_where_they_are_not_finite(tmp_pat
         np.testing.assert_array_equal(getattr(again, name), getattr(labelled, name))
     with pytest.raises(ValueError, match="shape"):
         read_labels(tmp_path / "labels.npz", frames[:1])
+
+
+def test_labels_are_counted_as_independent_numbers_that_are_there() -> None:
+    frames = Frames.from_atoms([bulk("Si"), bulk("Si", cubic=True)])
+    forces, stress = np.zeros((10, 3)), np.zeros((2, 3, 3))
+    forces[3, 1] = stress[0, 0, 0] = np.nan
+    labelled = frames.with_labels(np.array([0.0, np.nan]), forces, stress)
+    assert count_labels(labelled) == 1 + 29 + 6
+    assert count_labels(labelled, ["energy", "forces"]) == 1 + 29
+    assert count_labels(frames) == 0

@@ -19,15 +19,19 @@ from distill.potentials.students.ace import ACE
 from distill.potentials.students.painn import PaiNN
 from distill.stages.base import Job
 from distill.stages.train import Train
+from distill.structures.draw import draw_grown
 from distill.structures.frames import Frames
 from distill.structures.read import read_frames
 from distill.structures.write import write_frames
+from distill.training.drawn import DrawSettings, learnt_from
+from distill.training.targets import Targets
 from distill.workflow.plan import Plan, make_plan
 from distill.workflow.recipe import load_recipe
 
 QUICKSTART = Path(__file__).parents[3] / "recipes" / "quickstart.yaml"
 NETWORK = {"channels": 8, "layers": 1, "radial_features": 6, "cutoff": 4.0}
 STUDENT = NETWORK | {"arch": "painn"}
+SYNTHETIC = {"atomic_energies": False, "hessian": None, "grown": 300, "valid_fraction": 1 / 6}
 
 
 def rattled(n: int, seed: int, factor: float = 1.0) -> Frames:
@@ -64,7 +68,7 @@ def refine(inputs: dict[str, Any], out: Path, **refine: Any) -> tuple[Any, dict[
     labels = {"student": "small", "variant": "refined", "seed": 0}
     raw = {"small": STUDENT | {"batch_size": 4, "average": 0.0, "refine": refine}}
     section = Train.section_type(raw).model_validate(raw)
-    values = Train.select(section, labels) | {"atomic_energies": False, "hessian": None}
+    values = Train.select(section, labels) | SYNTHETIC
     out.mkdir(parents=True)
     job = Job(out, labels, hash="3" * 64)
     summary = Train().run(inputs, Train.settings_class(values, labels)(**values), job)
@@ -84,6 +88,40 @@ def test_what_is_saved_says_whose_child_it_is(inputs: dict[str, Any], tmp_path: 
     refine(inputs | {"teacher": None}, tmp_path / "direct", **how)
     said = read_json(tmp_path / "direct" / "model" / "model.json")["provenance"]
     assert said["licence"] == "as the data" and said["teacher"] is None
+
+
+def distil(inputs: dict[str, Any], out: Path, **student: Any) -> dict[str, Any]:
+    """Let the stage train a student for one step and return its summary."""
+    labels = {"student": "small", "variant": "distilled", "seed": 0}
+    raw = {"small": STUDENT | {"batch_size": 4, "steps": 1, "validation_interval": 1} | student}
+    section = Train.section_type(raw).model_validate(raw)
+    values = Train.select(section, labels) | SYNTHETIC
+    out.mkdir(parents=True)
+    return Train().run(inputs | {"start": None}, Train.settings_class(values, labels)(**values), Job(out, labels))
+
+
+def test_a_student_learns_from_what_is_drawn_with_its_further_labels(inputs: dict[str, Any], tmp_path: Path) -> None:
+    pool = read_frames(inputs["synthetic"])[0].with_info(generation=[0] * 2 + [1] * 10, tree=[0, 1] * 6)
+    write_frames(tmp_path / "pool.xyz", pool)
+    rng = np.random.default_rng(0)
+    targets = Targets(*rng.normal(size=(1, 24)), None, None, *([rng.uniform(1, 2, n) for n in (12, 24, 12, 24)]))
+    targets.save(tmp_path / "pool.npz")
+    targets.save(tmp_path / "valid.npz")
+    given = inputs | {"train": tmp_path / "pool.xyz", "valid": tmp_path / "pool.xyz"}
+    given |= {"train_targets": tmp_path / "pool.npz", "valid_targets": tmp_path / "valid.npz"}
+    assert distil(given, tmp_path / "all")["train_structures"] == 12
+    summary = distil(given, tmp_path / "four", structures=4)
+    assert summary["train_structures"] == 6 and summary["valid_structures"] == 12
+    assert summary["train_labels"] == 6 * (1 + 2 * 3)  # energies and forces of two atoms; there are no stresses
+    chosen = draw_grown(pool, 4, "stratified", 0)
+    own, drawn = learnt_from(tmp_path / "pool.xyz", tmp_path / "pool.npz", DrawSettings(structures=4), 0, "small")[::-1]
+    np.testing.assert_array_equal(drawn.positions, read_frames(tmp_path / "pool.xyz")[0][chosen].positions)
+    assert own is not None and own.probe is None and own.energy_weight is not None and own.atomic_energy is not None
+    np.testing.assert_array_equal(own.energy_weight, np.asarray(targets.energy_weight)[chosen])
+    np.testing.assert_array_equal(own.atomic_energy, np.asarray(targets.atomic_energy)[pool.atom_indices(chosen)])
+    with pytest.raises(UserError, match="11 grown structures are asked for, and there are 10") as caught:
+        distil(given, tmp_path / "many", structures=11)
+    assert "students.small.structures" in str(caught.value)
 
 
 def weights(potential: Any) -> torch.Tensor:
@@ -150,6 +188,27 @@ def test_the_refined_student_needs_the_distilled_one_of_its_seed_which_does_not_
     assert with_it["train[painn,distilled,0]"].hash == without["train[painn,distilled,0]"].hash
     other = planned("students.painn.refine={steps: 11}", "students.painn.seeds=2")
     assert other["train[painn,refined,0]"].hash != with_it["train[painn,refined,0]"].hash
+
+
+def test_what_is_drawn_is_no_matter_of_the_direct_student_nor_of_one_that_draws_nothing() -> None:
+    some, whole = planned("students.painn.structures=100"), planned()
+    changed = {task.id for task in whole if task.hash != some[task.id].hash}
+    assert {"train[painn,distilled,0]", "train[painn,refined,0]", "predict[painn,refined,0]"} <= changed
+    assert not {"generate", "label", "train[painn,direct,0]", "predict[painn,direct,0]"} & changed
+    for variant in ("distilled", "refined", "direct"):
+        said = whole[f"train[painn,{variant},0]"].hash_inputs["settings"]
+        assert not {"structures", "draw", "grown", "valid_fraction"} & set(said)
+    trees = planned("students.painn.structures=100", "students.painn.draw=trees")
+    assert trees["train[painn,distilled,0]"].hash != some["train[painn,distilled,0]"].hash
+
+
+def test_a_draw_that_cannot_be_is_refused_before_anything() -> None:
+    with pytest.raises(UserError, match="structures is 251, and 250 of the 300 that grow are to train on") as caught:
+        planned("students.painn.structures=251")
+    assert "students.painn" in str(caught.value)
+    planned("students.painn.structures=250")
+    with pytest.raises(UserError, match="say how many as structures"):
+        planned("students.painn.draw=trees")
 
 
 NAMES = ["copy", "model_dump", "model_dump_x", "model_config", "teacher", "_a", "-a", "", "a b", "å", "a" * 245]
