@@ -11,8 +11,9 @@ from dataclasses import dataclass
 from statistics import fmean, stdev
 from typing import Any
 
-FAILED = ("diverged", "not finite")
-"""What became of a seed that is in no mean: its training diverged, or what it predicts is not finite."""
+FAILED = ("diverged", "not finite", "failed")
+"""What became of a seed that is in no mean: its training diverged, what it predicts is not finite, or its training or
+predictions ended with an error."""
 
 GROUP = ("model", "variant", "split", "reference", "config_type", "quantity", "statistic")
 """What the rows of ``metrics.csv`` that are one number of several seeds have in common."""

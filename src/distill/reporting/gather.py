@@ -6,11 +6,11 @@ What is shown comes from the artifacts and from what their manifests say; nothin
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from distill.analysis.errors import Difference
-from distill.base.artifact import Artifact, Summary
+from distill.base.artifact import Artifact, Labels, Summary
 from distill.reporting.data import ReportData, StageCost
 from distill.reporting.sources import (
     curves,
@@ -26,10 +26,16 @@ from distill.reporting.sources import (
 )
 from distill.reporting.teachers import Teachers, teachers_of
 
+STAGE_OF = {"members": "finetune"}
+"""Stages that the report knows by another name."""
+
 
 @dataclass(frozen=True)
 class Finished:
-    """The artifacts that a report is made of, in the order of the pipeline, and the test set."""
+    """The artifacts that a report is made of, in the order of the pipeline, the test set, and what failed.
+
+    ``missing`` are the labels of the tasks that are not among those of a stage because they failed.
+    """
 
     check: Artifact
     teacher: Artifact
@@ -43,6 +49,7 @@ class Finished:
     simulate: Sequence[Artifact]
     benchmark: Artifact
     test: Path
+    missing: Mapping[str, Sequence[Labels]] = field(default_factory=dict)
 
     @property
     def several(self) -> bool:
@@ -71,7 +78,7 @@ def gather(finished: Finished) -> ReportData:
         metrics=read_table(finished.evaluate.path / "metrics.csv"),
         gains={name: Difference(**gain) for name, gain in finished.evaluate.summary["gains"].items()},
         parity=list(parity(finished.predict, finished.test, finished.evaluate.summary["students"])),
-        curves=list(curves(finished.members, finished.train)),
+        curves=list(curves(finished.members, finished.train, finished.missing.get("train", ()))),
         energy_volume=list(energy_volume(finished.simulate)),
         dynamics=list(dynamics(finished.simulate)),
         speed=speeds(finished.benchmark.path, finished.benchmark.summary),
@@ -82,12 +89,26 @@ def gather(finished: Finished) -> ReportData:
         train_families=finished.check.summary["config_types"]["train"],
         stages=list(costs(tasks)),
         findings=[*speed_sentences(finished.benchmark.summary), *phase_sentences(finished.train)],
-        warnings=[f"{name}: {text}" for name, task in tasks.items() for text in task.manifest["warnings"]],
+        warnings=[
+            *failures(finished.missing),
+            *[f"{name}: {text}" for name, task in tasks.items() for text in task.manifest["warnings"]],
+        ],
         versions={"Python": last["python"]} | last["versions"],
         hashes={name: task.manifest["hash"][:16] for name, task in tasks.items()},
         counts=counts(finished.check.summary, finished.label.summary, finished.generate.summary),
         created=last["finished"].replace("T", " ").replace("+00:00", " UTC"),
     )
+
+
+def failures(missing: Mapping[str, Sequence[Labels]]) -> Iterator[str]:
+    """Yield a sentence for each task that failed; of a student whose training did, for that alone."""
+    untrained = [dict(labels) for labels in missing.get("train", ())]
+    for name, every in missing.items():
+        for labels in every:
+            model = {key: value for key, value in labels.items() if key != "run"}
+            if name == "train" or model not in untrained:
+                what = " ".join([STAGE_OF.get(name, name), *map(str, labels.values())])
+                yield f"{what}: it failed and is missing here; distill run tries it again."
 
 
 def several(finished: Finished) -> Teachers | None:

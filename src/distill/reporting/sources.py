@@ -16,7 +16,7 @@ import numpy as np
 from distill.analysis.energy_volume import EnergyVolumeFit
 from distill.analysis.stability import Verdict
 from distill.base.arrays import Array
-from distill.base.artifact import Artifact, Summary
+from distill.base.artifact import Artifact, Labels, Summary
 from distill.base.files import read_json
 from distill.reporting.data import (
     Curve,
@@ -65,14 +65,18 @@ def parity(predicted: Iterable[Artifact], truth: Path, students: Mapping[str, An
         )
 
 
-def curves(teachers: Iterable[Artifact], train: Iterable[Artifact]) -> Iterator[Curve]:
-    """Yield the learning curve of the fine-tuning of each teacher and of each training."""
+def curves(teachers: Iterable[Artifact], train: Iterable[Artifact], failed: Iterable[Labels] = ()) -> Iterator[Curve]:
+    """Yield the learning curve of the fine-tuning of each teacher and of each training, also of those that failed."""
     for source in teachers:
         if source.summary["status"] != "not fine-tuned":
             labels = source.labels
             yield curve(source, Model(str(labels.get("teacher", "teacher")), "finetuned"), int(labels.get("seed", 0)))
     for source in train:
         yield curve(source, Model(source.student, source.variant), source.seed)
+    for labels in failed:
+        model, none = Model(str(labels["student"]), str(labels["variant"])), np.zeros(0)
+        note = "it ended with an error"
+        yield Curve(model, none, none, none, none, status="failed", seed=int(labels["seed"]), note=note)
 
 
 def curve(source: Artifact, model: Model, seed: int) -> Curve:

@@ -236,7 +236,7 @@ def say_failed(failed: Mapping[int, str], *, alone: bool = False) -> str:
 
     Where the model has but one, ``alone``, the seed is not named: ``diverged``.
     """
-    words = {"diverged": "diverged", "not finite": "gave numbers that are not finite"}
+    words = {"diverged": "diverged", "not finite": "gave numbers that are not finite", "failed": "failed"}
     clauses = []
     for status in dict.fromkeys(failed.values()):
         *others, last = [str(seed) for seed, why in failed.items() if why == status]

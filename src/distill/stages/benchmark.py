@@ -6,7 +6,7 @@ evaluation and the simulations, so that nothing of the same run competes for the
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -48,7 +48,7 @@ class Timings(Settings):
 
 
 class Benchmark(Stage):
-    """Time steps of the fine-tuned teacher and of every distilled student (first seed)."""
+    """Time steps of the fine-tuned teacher and of every distilled student (the first seed that was trained)."""
 
     class Settings(StageSettings):
         """What is timed, and for how long."""
@@ -81,6 +81,7 @@ class Benchmark(Stage):
         "evaluated": "evaluate",  # this and the next are waited for, not read
         "simulated": "simulate",
     }
+    tolerates: ClassVar[tuple[str, ...]] = ("students", "simulated")
     outputs: ClassVar[dict[str, str]] = {"speed": "speed.csv", "timings": "timings.csv"}
     publish: ClassVar[dict[str, str]] = {"speed": "speed.csv"}
 
@@ -96,14 +97,15 @@ class Benchmark(Stage):
             UserError: the user's table cannot be read, before anything is timed.
         """
         given = _given(inputs["timings"], settings.timings)
-        models = list(_models(inputs)) if settings.seconds else []
+        models = _models(inputs) if settings.seconds else {}
         atoms = _structure(inputs)
         speeds: dict[str, ModelSpeed] = {}
         with job.progress.phase("timing", len(models), "model") as phase:
-            for done, (path, name) in enumerate(models):
+            for done, (name, path) in enumerate(models.items()):
                 speeds[name] = _timed(path, name, atoms, settings, job, phase)
                 phase.update(done + 1)
         rows = [row for name in speeds for row in _rows(name, speeds[name])]
+        rows += [_row_without_numbers(name, "its training failed") for name in _lost(job, models)]
         write_table(job.out / "speed.csv", SPEED, rows)
         write_table(job.out / "timings.csv", GIVEN, given)
         busy = _busy(speeds)
@@ -111,12 +113,19 @@ class Benchmark(Stage):
         return _summary(speeds, atoms, settings, job.device, bool(busy))
 
 
-def _models(inputs: Paths) -> Iterator[tuple[Path, str]]:
-    """Yield folder and name of the teacher and of every distilled student, of several seeds the first."""
-    yield inputs["teacher"], "teacher"
+def _models(inputs: Paths) -> dict[str, Path]:
+    """Return the folders of the teacher and of every distilled student, of several seeds the first that there is."""
+    models: dict[str, Path] = {"teacher": inputs["teacher"]}
     for source in inputs["students"]:
-        if source.variant == "distilled" and source.seed == 0:
-            yield source.path, source.student
+        if source.variant == "distilled":
+            models.setdefault(source.student, source.path)
+    return models
+
+
+def _lost(job: Job, models: Mapping[str, Path]) -> list[str]:
+    """Return the students that would have been timed, had not the trainings of all their seeds failed."""
+    failed = (one["student"] for one in job.missing.get("students", ()) if one["variant"] == "distilled")
+    return [name for name in dict.fromkeys(map(str, failed)) if models and name not in models]
 
 
 def _structure(inputs: Paths) -> Atoms:
@@ -179,11 +188,20 @@ def _rows(name: str, speed: ModelSpeed) -> list[dict[str, Any]]:
     """Return the rows of one model, the note on the last; a row without numbers where nothing could be timed."""
     from dataclasses import asdict
 
-    head = {"model": name, "variant": "finetuned" if name == "teacher" else "distilled"}
-    rows = [head | asdict(timing) | {"note": ""} for timing in speed.timings]
-    rows = rows or [head | {"atoms": "", "ms_per_step": "", "n_steps": 0, "waiting": ""}]
+    if not speed.timings:
+        return [_row_without_numbers(name, speed.stopped)]
+    rows = [_head(name) | asdict(timing) | {"note": ""} for timing in speed.timings]
     rows[-1]["note"] = speed.stopped
     return rows
+
+
+def _row_without_numbers(name: str, why: str) -> dict[str, Any]:
+    """Return the row of a model that was not timed."""
+    return _head(name) | {"atoms": "", "ms_per_step": "", "n_steps": 0, "waiting": "", "note": why}
+
+
+def _head(name: str) -> dict[str, Any]:
+    return {"model": name, "variant": "finetuned" if name == "teacher" else "distilled"}
 
 
 def _summary(

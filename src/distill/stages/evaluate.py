@@ -1,8 +1,8 @@
 """Judge every model on the test set that nothing was fitted to or chosen by.
 
 Teacher (as it came and fine-tuned) and students against DFT, and each student against its teacher, from what they
-predicted, with bootstrap intervals over structures. Every seed of a student is judged; one whose training diverged, or
-whose predictions are not finite, keeps its rows, is marked in them, and is in no mean over seeds.
+predicted, with bootstrap intervals over structures. Every seed of a student is judged; one whose training diverged or
+failed, or whose predictions are not finite, keeps its rows, is marked in them, and is in no mean over seeds.
 """
 
 from __future__ import annotations
@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import Field
 
-from distill.base.artifact import Artifact
+from distill.base.artifact import Labels
+from distill.base.errors import WorkError
 from distill.base.files import write_table
 from distill.stages.base import InputSpecs, Job, Paths, Stage, StageSettings, Summary
 
@@ -41,8 +42,9 @@ COLUMNS = (
 """Columns of ``metrics.csv``, one row a number of one seed.
 
 ``status`` is how its training ended: ``finished`` (also the teacher's), ``stopped early``, ``out of time``,
-``diverged``; or ``not finite`` where it ended well and a prediction is not finite. ``valid_loss`` is the student's
-objective on its validation structures; among the seeds of one student the lowest is the best.
+``diverged``; ``not finite`` where it ended well and a prediction is not finite; or ``failed`` where it, or predicting,
+ended with an error: such rows have no values. ``valid_loss`` is the student's objective on its validation structures;
+among the seeds of one student the lowest is the best.
 """
 
 
@@ -70,6 +72,7 @@ class Evaluate(Stage):
         "unseen": "unseen.labels",
         "students": "train",
     }
+    tolerates: ClassVar[tuple[str, ...]] = ("predicted", "unseen", "students")
     outputs: ClassVar[dict[str, str]] = {"metrics": "metrics.csv", "seeds": "seeds.csv"}
     publish: ClassVar[dict[str, str]] = {"metrics": "metrics.csv", "seeds": "seeds.csv"}
 
@@ -83,16 +86,16 @@ class Evaluate(Stage):
         test, synthetic = read_frames(inputs["test"])[0], read_frames(inputs["synthetic"])[0]
         rows: list[Row] = []
         kept: dict[tuple[str, str], list[Frames]] = {}
-        candidates = list(_candidates(inputs["predicted"], inputs["unseen"], inputs["students"]))
-        (teacher,) = (one.path for one in candidates if (one.model, one.variant) == ("teacher", "finetuned"))
+        candidates = list(_candidates(inputs, job.missing))
+        teacher = _teacher(candidates)
         taught = read_labels(teacher / "test.npz", test)
         with job.progress.phase("evaluating", len(candidates), "model") as phase:
             for one in candidates:
-                predicted = read_labels(one.path / "test.npz", test)
+                predicted = _guess(one.path and one.path / "test.npz", test)
                 tables = [("test", "dft", test, predicted)]
-                if one.unseen is not None:
-                    tables.append(("test", "teacher", taught, predicted))
-                    tables.append(("synthetic", "teacher", synthetic, read_labels(one.unseen, synthetic)))
+                if one.model != "teacher":
+                    unseen = _guess(one.unseen, synthetic)
+                    tables += [("test", "teacher", taught, predicted), ("synthetic", "teacher", synthetic, unseen)]
                 head = one.head(all(finite(guess) for _, _, _, guess in tables))
                 if head["status"] not in FAILED:
                     kept.setdefault((one.model, one.variant), []).append(predicted)
@@ -118,40 +121,70 @@ class Candidate:
     """One model to judge.
 
     Attributes:
-        path: folder of its predictions of the test set.
         model: ``"teacher"`` or the student's name.
         variant: how it came to be.
         seed: which of several seeds.
+        path: folder of its predictions of the test set; None where it failed.
+        unseen: of a student, the file of its predictions of unseen families; None where it failed.
         status: how its training ended.
         valid_loss: its objective on the validation structures, or None.
-        unseen: of a student, the file of its predictions of unseen families.
     """
 
-    path: Path
     model: str
     variant: str
-    seed: int = 0
+    seed: int
+    path: Path | None = None
+    unseen: Path | None = None
     status: str = "finished"
     valid_loss: float | None = None
-    unseen: Path | None = None
 
     def head(self, is_finite: bool) -> Row:
         """Return what all its rows begin with; a training that ended well with broken predictions says so."""
-        status = self.status if is_finite or self.status == "diverged" else "not finite"
+        status = self.status if is_finite or self.status in ("diverged", "failed") else "not finite"
         return {name: getattr(self, name) for name in ("model", "variant", "seed", "valid_loss")} | {"status": status}
 
 
-def _candidates(
-    predicted: Sequence[Artifact], unseen: Sequence[Artifact], trained: Sequence[Artifact]
-) -> Iterator[Candidate]:
-    """Yield every model that predicted, students with how their training ended."""
-    files = {(one.student, one.variant, one.seed): one.path for one in unseen}
-    ends = {
-        (one.student, one.variant, one.seed): {n: one.summary[n] for n in ("status", "valid_loss")} for one in trained
-    }
-    for one in predicted:
-        labels = (one.student, one.variant, one.seed)
-        yield Candidate(one.path, *labels, **ends.get(labels, {}), unseen=files.get(labels))
+def _candidates(inputs: Paths, missing: Mapping[str, Sequence[Labels]]) -> Iterator[Candidate]:
+    """Yield every model, students with how their training ended, and at last those that failed on the way."""
+    parts = {name: {_model(one.labels): one for one in inputs[name]} for name in ("predicted", "unseen", "students")}
+    failed = dict.fromkeys(_model(labels) for of_input in missing.values() for labels in of_input)
+    for model, one in parts["predicted"].items():
+        if model not in failed:
+            trained, unseen = parts["students"].get(model), parts["unseen"].get(model)
+            end = {name: trained.summary[name] for name in ("status", "valid_loss")} if trained else {}
+            yield Candidate(*model, one.path, unseen and unseen.path, **end)
+    for model in failed:
+        yield Candidate(*model, status="failed")
+
+
+def _model(labels: Labels) -> tuple[str, str, int]:
+    """Return the student, or the teacher, the variant and the seed."""
+    return str(labels["student"]), str(labels["variant"]), int(labels["seed"])
+
+
+def _teacher(candidates: Sequence[Candidate]) -> Path:
+    """Return the folder of the fine-tuned teacher's predictions.
+
+    Raises:
+        WorkError: there are none, so that no student can be compared with its teacher.
+    """
+    for one in candidates:
+        if (one.model, one.variant) == ("teacher", "finetuned") and one.path is not None:
+            return one.path
+    what = "the fine-tuned teacher has predicted nothing to compare students with"
+    raise WorkError(what, where="evaluate", remedy="The same command tries it again")
+
+
+def _guess(path: Path | None, structures: Frames) -> Frames:
+    """Return structures with the labels that a model gave them; all are missing where it failed."""
+    import numpy as np
+
+    from distill.structures.labels import read_labels
+
+    if path is not None:
+        return read_labels(path, structures)
+    labels = (structures.energy, structures.forces, structures.stress)
+    return structures.with_labels(*(None if of is None else np.full_like(of, np.nan) for of in labels))
 
 
 def _gains(

@@ -30,7 +30,7 @@ class Report(Stage):
         "benchmark": "benchmark",
         "test": "check.test",
     }
-    tolerates: ClassVar[tuple[str, ...]] = ("members",)
+    tolerates: ClassVar[tuple[str, ...]] = ("members", "train", "predict", "unseen", "simulate")
     outputs: ClassVar[dict[str, str]] = {"page": "report.html", "figures": "figures"}
     publish: ClassVar[dict[str, str]] = {"page": "report.html", "figures": "figures"}
 
@@ -39,5 +39,5 @@ class Report(Stage):
         from distill.reporting.gather import Finished, gather
         from distill.reporting.page import build
 
-        build(gather(Finished(**inputs)), job.out)
+        build(gather(Finished(**inputs, missing=job.missing)), job.out)
         return {"headline": "report.html"}

@@ -108,6 +108,8 @@ class Plan:
         default_factory=lambda: defaultdict(list), init=False, repr=False, compare=False
     )
     _levels: Counter[int] = field(default_factory=Counter, init=False, repr=False, compare=False)
+    _lost: set[str] = field(default_factory=set, init=False, repr=False, compare=False)
+    """What failed, and what cannot be done for want of it."""
 
     @cached_property
     def stages(self) -> Mapping[str, type[Stage]]:
@@ -115,6 +117,7 @@ class Plan:
         return dict(self.recipe.stages)
 
     def __post_init__(self) -> None:
+        self._lost |= self.failed
         given, self.tasks = self.tasks, []
         for task in given:
             self.add(task)
@@ -125,6 +128,8 @@ class Plan:
         self._by_id[task.id] = task
         self._by_stage[task.stage].append(task)
         self._levels[task.level] += 1
+        if not self._lost.isdisjoint(task.needs):
+            self._lost.add(task.id)
 
     def of_stage(self, stage: str) -> Sequence[Task]:
         """Return the tasks of one stage."""
@@ -322,10 +327,10 @@ def _resolve(plan: Plan, stage: type[Stage], labels: Labels, spec: str | Mapping
 
 
 def _left(plan: Plan, collected: Input) -> Input:
-    """Return a collected input without what failed; all of it where nothing else is left."""
+    """Return a collected input without what failed or cannot be done for want of that; all where nothing is left."""
     if not isinstance(collected, tuple):
         return collected
-    return tuple(source for source in collected if source.task not in plan.failed) or collected
+    return tuple(source for source in collected if source.task not in plan._lost) or collected
 
 
 def _gone(plan: Plan, collected: Input, left: Input) -> list[dict[str, LabelValue]]:

@@ -87,7 +87,8 @@ def find(name: str, path: Sequence[str]) -> ModuleSpec | None:
     for k in range(1, len(parts)):
         if spec is None or spec.submodule_search_locations is None:
             return None
-        spec = PathFinder.find_spec(".".join(parts[: k + 1]), list(spec.submodule_search_locations))
+        # by its last name alone: for a package without __init__.py Python asks after the module around it
+        spec = PathFinder.find_spec(parts[k], list(spec.submodule_search_locations))
     return spec
 
 

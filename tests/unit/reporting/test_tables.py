@@ -7,6 +7,9 @@ import pytest
 
 from distill.analysis.errors import Difference
 from distill.reporting.data import Curve, Model, ReportData, in_order
+from distill.reporting.figures import learning_curves
+from distill.reporting.gather import failures
+from distill.reporting.sources import curves
 from distill.reporting.tables import Cell, ErrorTable, entry, full_tables, main_table, say_failed, show
 from distill.reporting.verdict import conclude
 
@@ -375,3 +378,25 @@ def test_several_seeds_are_better_than_the_foundation_model_if_each_is():
     assert "may be better" in text
     _, (tone, _) = sentences(*seeds(ROW, 0.1, 0.25), ZERO_SHOT)
     assert tone == "good"
+
+
+def test_a_training_that_ended_with_an_error_is_in_the_table_and_said_once() -> None:
+    labels = {"student": "painn", "variant": "distilled", "seed": 0}
+    rows = (TEACHER, ROW | {"status": "failed", "value": None, "low": None, "high": None})
+    (curve,) = curves([], [], [labels])
+    assert (curve.of, curve.status, len(curve.step)) == (STUDENT, "failed", 0)
+    said = sentences(*rows, curves=[curve])
+    assert ("bad", "The training of painn, distilled failed: it ended with an error.") in said
+    assert len([text for _, text in said if "failed" in text]) == 2  # also that it has no force error for that
+    assert ["failed"] in [[e.main for e in row[1:]] for row in main_table(ErrorTable(rows), {}).rows]
+    assert learning_curves([curve]) is not None
+
+
+def test_of_a_model_whose_training_failed_only_that_is_said() -> None:
+    one, other = ({"student": "painn", "variant": "direct", "seed": seed} for seed in (0, 1))
+    missing = {"train": [one], "predict": [one, other], "simulate": [one | {"run": 0}, other | {"run": 1}]}
+    assert [text.partition(":")[0] for text in failures(missing)] == [
+        "train painn direct 0",
+        "predict painn direct 1",
+        "simulate painn direct 1 1",
+    ]

@@ -82,12 +82,24 @@ def test_teacher_and_the_first_distilled_student_are_timed(done: tuple[Path, dic
     assert [r["note"] for r in rows] == ["", "no more than 16 atoms were asked for"] * 2
 
 
-def test_of_several_seeds_the_first_is_timed(inputs: dict[str, Any]) -> None:
+def test_of_several_seeds_the_first_that_was_trained_is_timed(inputs: dict[str, Any]) -> None:
     other = Artifact(Path("other"), "train", {"student": "painn", "variant": "distilled", "seed": 1})
-    assert list(_models(inputs | {"students": [*inputs["students"], other]})) == [
-        (inputs["teacher"], "teacher"),
-        (inputs["students"][0].path, "painn"),
-    ]
+    first = {"teacher": inputs["teacher"], "painn": inputs["students"][0].path}
+    assert _models(inputs | {"students": [*inputs["students"], other]}) == first
+    assert _models(inputs | {"students": [other]}) == first | {"painn": Path("other")}
+
+
+def test_a_student_of_which_every_training_failed_has_a_row_that_says_so(
+    inputs: dict[str, Any], tmp_path: Path
+) -> None:
+    gone = [{"student": name, "variant": "distilled", "seed": 0} for name in ("painn", "lost")]
+    gone.append({"student": "baseline", "variant": "direct", "seed": 0})
+    settings = Benchmark.Settings(seconds=0.1, largest=8)
+    summary = Benchmark().run(inputs | {"timings": None}, settings, Job(tmp_path, missing={"students": gone}))
+    rows = [r for r in rows_of(tmp_path / "speed.csv") if r["model"] != "teacher"]
+    assert [r["model"] for r in rows] == ["painn", "lost"]
+    assert (rows[-1]["ms_per_step"], rows[-1]["note"]) == ("", "its training failed")
+    assert [one.stopped for one in speeds(tmp_path, summary).measured][-1] == "its training failed"
 
 
 def test_the_summary_says_where_and_how_many_times_faster(done: tuple[Path, dict[str, Any]]) -> None:

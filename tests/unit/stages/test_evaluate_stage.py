@@ -15,6 +15,7 @@ from ase.build import bulk
 from distill.analysis.errors import finite
 from distill.analysis.seeds import SEED_COLUMNS
 from distill.base.artifact import Artifact
+from distill.base.errors import WorkError
 from distill.potentials.interface.potential import Potential
 from distill.potentials.interface.saving import save
 from distill.potentials.students.painn import PaiNN
@@ -92,8 +93,8 @@ def unseen(folder: Path, student: Artifact) -> Artifact:
 
 
 @pytest.fixture(scope="module")
-def evaluated(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any], list[str]]:
-    """The folder that the stage wrote, its summary and its warnings."""
+def inputs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """What the stages before leave behind."""
     folder = tmp_path_factory.mktemp("evaluate")
     save(model(100), folder / "zero_shot", {})
     save(model(101), folder / "teacher", {})
@@ -103,18 +104,30 @@ def evaluated(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str,
     students = [trained(folder / f"train{i}", i, *run) for i, run in enumerate(runs)]
     models = [(folder / name, {"student": "teacher", "variant": variant, "seed": 0}) for name, variant in TEACHERS]
     models += [(source.path / "model", dict(source.labels)) for source in students]
-    inputs = {
+    return {
         "test": folder / "test.xyz",
         "synthetic": folder / "synthetic.xyz",
         "predicted": [predicted(folder, *one) for one in models],
         "unseen": [unseen(folder, one) for one in students],
         "students": students,
     }
-    job = Job(folder / "out")
+
+
+@pytest.fixture(scope="module")
+def evaluated(inputs: dict[str, Any]) -> tuple[Path, dict[str, Any], list[str]]:
+    """The folder that the stage wrote, its summary and its warnings."""
+    job = Job(inputs["test"].parent / "out")
     job.out.mkdir()
     summary = Evaluate().run(inputs, Evaluate.Settings(resamples=100), job)
     json.dumps(summary, allow_nan=False)
     return job.out, summary, job.warnings
+
+
+def without(inputs: dict[str, Any], names: tuple[str, ...], labels: dict[str, Any], out: Path) -> tuple[Any, Job]:
+    """Let the stage do without the tasks of one model and return its summary and its job."""
+    left = {name: [one for one in inputs[name] if one.labels != labels] for name in names}
+    job = Job(out, missing={name: [labels] for name in names})
+    return Evaluate().run(inputs | left, Evaluate.Settings(resamples=100), job), job
 
 
 def table(path: Path) -> list[dict[str, str]]:
@@ -229,6 +242,38 @@ def test_failures_are_said(evaluated: Any) -> None:
     mean = summary["students"]["painn"]["distilled"]["forces_mae_dft"]
     assert f"painn distilled {1000 * mean:.0f} (2 of 4 seeds failed)" in summary["headline"]
     assert "broken distilled diverged" in summary["headline"]
+
+
+@pytest.mark.parametrize("names", [("predicted", "unseen", "students"), ("unseen",)])
+def test_a_model_that_failed_on_the_way_is_counted_and_has_no_values(
+    names: tuple[str, ...], evaluated: Any, inputs: dict[str, Any], tmp_path: Path
+) -> None:
+    gone = {"student": "painn", "variant": "distilled", "seed": 0}
+    summary, job = without(inputs, names, gone, tmp_path)
+    json.dumps(summary, allow_nan=False)
+    whole, rows = table(evaluated[0] / "metrics.csv"), table(tmp_path / "metrics.csv")
+
+    def apart(of: list[dict[str, str]]) -> tuple[list[dict[str, str]], list[dict[str, str]]]:
+        mine = [r for r in of if (r["model"], r["variant"], r["seed"]) == tuple(map(str, gone.values()))]
+        return mine, [r for r in of if r not in mine]
+
+    (own, others), (own_before, others_before) = apart(rows), apart(whole)
+    assert others == others_before
+    values = {"status", "valid_loss", "value", "low", "high"}
+    assert [{k: v for k, v in r.items() if k not in values} for r in own] == [
+        {k: v for k, v in r.items() if k not in values} for r in own_before
+    ]
+    assert {(r["status"], r["valid_loss"], r["value"], r["low"]) for r in own} == {("failed", "", "", "")}
+    found = summary["students"]["painn"]["distilled"]
+    assert found["failed"]["0"] == "failed" and found["seeds"] == 4 and found["best_seed"] == 2
+    assert "painn distilled: 3 of 4 seeds are in no mean (seed 0: failed, seed 1: diverged" in job.warnings[0]
+
+
+def test_the_teacher_as_it_came_may_be_missing_the_fine_tuned_one_not(inputs: dict[str, Any], tmp_path: Path) -> None:
+    gone = {"student": "teacher", "variant": "zero_shot", "seed": 0}
+    assert "teacher zero shot failed" in without(inputs, ("predicted",), gone, tmp_path)[0]["headline"]
+    with pytest.raises(WorkError, match="predicted nothing to compare students with"):
+        without(inputs, ("predicted",), gone | {"variant": "finetuned"}, tmp_path)
 
 
 def test_a_molecule_needs_no_stress() -> None:

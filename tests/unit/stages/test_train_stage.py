@@ -211,6 +211,18 @@ def test_a_draw_that_cannot_be_is_refused_before_anything() -> None:
         planned("students.painn.draw=trees")
 
 
+def test_what_follows_does_without_a_seed_whose_training_failed() -> None:
+    recipe = load_recipe(QUICKSTART, overrides=["students.painn.seeds=2", "students.painn.refine=null"])
+    plan = make_plan(recipe, failed=["train[painn,distilled,1]"])
+    lost = {task.id for task in plan if "painn,distilled,1" in task.id}
+    assert {"predict[painn,distilled,1]", "unseen[painn,distilled,1]", "simulate[painn,distilled,1,0]"} < lost
+    for name in ("evaluate", "benchmark", "report"):
+        assert not lost & set(plan[name].needs)
+    gone = {"student": "painn", "variant": "distilled", "seed": 1}
+    assert plan["evaluate"].missing == {name: [gone] for name in ("predicted", "unseen", "students")}
+    assert plan["report"].missing["train"] == [gone] and len(plan["report"].missing["simulate"]) == 3
+
+
 NAMES = ["copy", "model_dump", "model_dump_x", "model_config", "teacher", "_a", "-a", "", "a b", "å", "a" * 245]
 
 

@@ -89,6 +89,10 @@ def test_modules_are_found_as_python_finds_them(project: Path) -> None:
     spec = find("project_a.inner", [str(project)])
     assert spec is not None and spec.origin == str(project / "project_a" / "inner.py")
     assert find("project_a.absent", [str(project)]) is None and find("helper_a.absent", [str(project)]) is None
+    (project / "project_a" / "bare" / "barer").mkdir(parents=True)  # packages without __init__.py below one that has it
+    (project / "project_a" / "bare" / "barer" / "leaf.py").write_text("")
+    leaf = find("project_a.bare.barer.leaf", [str(project)])
+    assert leaf is not None and leaf.origin == str(project / "project_a" / "bare" / "barer" / "leaf.py")
     assert imported(b"import a.b\nfrom ..c import d\n", "x.y.z", is_package=False) == {"a.b", "x.c", "x.c.d"}
     assert imported(b"from . import d\n", "x.y", is_package=True) == {"x.y.d", "x.y"}
     assert imported(b"this is not Python", "x", is_package=False) == set()
