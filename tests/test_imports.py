@@ -28,6 +28,7 @@ MAY_IMPORT = {
     "sampling": {"sampling", "potentials", "structures", "analysis", "base"},
     "training": {"training", "potentials", "structures", "analysis", "base"},
     "reporting": {"reporting", "analysis", "structures", "base"},
+    "studies": {"studies", "reporting", "analysis", "structures", "base"},
     "stages": {
         *("stages", "reporting", "training", "sampling", "dynamics"),
         *("potentials", "analysis", "structures", "base"),
@@ -170,7 +171,7 @@ def test_planning_loads_nothing_heavy() -> None:
         "from distill.stages import STAGES\n"
         "from distill.potentials import POTENTIALS\n"
         "list(STAGES.values()), list(POTENTIALS.values())\n"
-        "heavy = {'torch', 'ase', 'numpy', 'scipy', 'matplotlib', 'lightning', 'rich'} & set(sys.modules)\n"
+        "heavy = {'torch', 'ase', 'numpy', 'scipy', 'pandas', 'matplotlib', 'lightning', 'rich'} & set(sys.modules)\n"
         "sys.exit(f'imported {heavy}' if heavy else 0)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)

@@ -5,12 +5,11 @@ The page is filled from :class:`~distill.reporting.data.ReportData` alone; whate
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 from matplotlib.figure import Figure
 
 from distill.base.files import write_text
@@ -18,7 +17,7 @@ from distill.base.progress import duration
 from distill.reporting import figures, figures_physics, figures_speed, figures_teachers, figures_work
 from distill.reporting.data import EnergyVolume, Model, ReportData, Speeds, in_order, name_with_seed
 from distill.reporting.remaining import shares_of, shares_table, teachers_table
-from distill.reporting.style import looks, save
+from distill.reporting.style import data_uri, looks, save
 from distill.reporting.tables import Entry, ErrorTable, Table, family_tables, full_tables, main_table
 from distill.reporting.verdict import conclude
 
@@ -105,22 +104,29 @@ def build(data: ReportData, out: Path) -> list[Path]:
     table = ErrorTable(data.metrics)
     pictures = _pictures(data, table)
     paths = {p.name: save(p.figure, out / "figures" / f"{p.name}.png") for p in pictures}
-    images = {p.name: {"alt": p.alt, "caption": p.caption, "source": _data_uri(paths[p.name])} for p in pictures}
+    images = {
+        p.name: {"alt": p.alt, "caption": p.caption, "source": data_uri(paths[p.name].read_bytes())} for p in pictures
+    }
     page = out / "report.html"
     write_text(page, _render(data, table, images))
     return [page, *paths.values()]
 
 
-def _render(data: ReportData, table: ErrorTable, images: dict[str, dict[str, str]]) -> str:
+def template(name: str, *folders: Path) -> Template:
+    """Return a template of a page, which finds the parts that all pages share; ``folders`` are looked in first."""
     environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent),
+        loader=FileSystemLoader([*folders, Path(__file__).parent]),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    return environment.get_template(name)
+
+
+def _render(data: ReportData, table: ErrorTable, images: dict[str, dict[str, str]]) -> str:
     variants = {model.variant for model in _models(data, table)}
-    return environment.get_template(TEMPLATE).render(
+    return template(TEMPLATE).render(
         data=data,
         conclusion=conclude(data, table),
         images=images,
@@ -143,10 +149,6 @@ def _models(data: ReportData, table: ErrorTable) -> list[Model]:
     timed = data.speed.measured if data.speed else ()
     entries = (data.parity, data.curves, data.energy_volume, data.dynamics, timed)
     return in_order([*table.models, *[entry.of for part in entries for entry in part]])
-
-
-def _data_uri(path: Path) -> str:
-    return f"data:image/png;base64,{base64.b64encode(path.read_bytes()).decode()}"
 
 
 def _pictures(data: ReportData, table: ErrorTable) -> list[Picture]:
