@@ -76,7 +76,7 @@ def test_means_intervals_and_the_best_by_validation():
 
 
 def test_failed_models_are_counted_wherever_they_are_known_from():
-    """A diverged one has rows without values, one whose training had an error only one in models.csv or failures.csv."""
+    """A diverged one has rows without values; one whose training had an error is in another table alone."""
     made = Maker((CUTOFF,))
     made.add("painn", "distilled", 0.1, seed=0, at={CUTOFF: 4.0})
     made.add("painn", "distilled", 0.1, seed=1, status="diverged", at={CUTOFF: 4.0})
