@@ -16,6 +16,7 @@ from distill.workflow.status import TaskStatus, run_status
 
 if TYPE_CHECKING:
     from distill.evaluation import Evaluation
+    from distill.given import Model, Structures
     from distill.structures.checks.finding import Finding
 
 RECIPE_SUFFIXES = (".yaml", ".yml")
@@ -62,12 +63,13 @@ def check(source: str | Path | Recipe, overrides: Iterable[str] = ()) -> list[Fi
     return check_data(inputs, cast(Check.Settings, task.settings), recipe.seed)
 
 
-def evaluate(model: str | Path, data: str | Path, **options: Any) -> Evaluation:
-    """Predict a file of structures with a saved potential, and compare with its labels where it has any.
+def evaluate(model: Model, data: Structures, **options: Any) -> Evaluation:
+    """Predict structures with a potential, and compare with their labels where they have any.
 
-    ``model`` is a folder such as ``runs/quickstart/models/painn``, ``data`` an extended XYZ file; the options are those
-    of :func:`distill.evaluation.evaluate`: ``out``, ``device``, ``keys``, ``seed``, ``progress``, ``trust_code``,
-    ``environment``.
+    ``model`` is a folder such as ``runs/quickstart/models/painn``, a potential or an ASE calculator; ``data`` is an
+    extended XYZ file, :class:`distill.Frames`, or one or several ASE structures. The options are those of
+    :func:`distill.evaluation.evaluate`: ``name``, ``out``, ``device``, ``keys``, ``seed``, ``progress``,
+    ``trust_code``, ``environment``.
     """
     from distill.evaluation import evaluate
 

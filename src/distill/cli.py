@@ -99,7 +99,9 @@ def _parser() -> argparse.ArgumentParser:
     evaluate.add_argument("model", metavar="MODEL", help="folder of a model, e.g. runs/quickstart/models/painn")
     evaluate.add_argument("data", metavar="DATA", help="extended XYZ file, with or without labels")
     evaluate.add_argument(
-        "--out", metavar="FOLDER", help="where predictions.xyz and errors.csv go (default: DATA-MODEL)"
+        "--out",
+        metavar="FOLDER",
+        help="where predictions.xyz and errors.csv go (default: DATA-MODEL, of a run DATA-RUN-MODEL)",
     )
     evaluate.add_argument(
         "--key",
@@ -256,7 +258,7 @@ def _evaluate(options: argparse.Namespace) -> int:
 
     from distill.api import evaluate
     from distill.bar import Bar
-    from distill.evaluation import model_name
+    from distill.given import model_name
 
     default = f"{Path(options.data).stem}-{model_name(options.model)}"
     keys = dict(_label_key(text) for text in options.key)

@@ -1,4 +1,4 @@
-"""Apply a saved potential to a file of the user's: predictions and, where the file has labels, the errors.
+"""Apply a potential to structures of the user's: predictions and, where these have labels, the errors.
 
 What can be wrong with the input is found before the potential works: folder, file, keys, elements, place to write.
 """
@@ -6,52 +6,47 @@ What can be wrong with the input is found before the potential works: folder, fi
 from __future__ import annotations
 
 import os
-import re
 import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from distill.base.errors import UserError, nearest
+from distill.base.errors import UserError
 from distill.base.files import write_table
 from distill.base.progress import Progress
+from distill.given import check_model, model_name, open_model, place_of, read_structures
 
 if TYPE_CHECKING:
     from distill.analysis.errors import ErrorRow
+    from distill.given import Model, Structures
     from distill.potentials.interface.potential import Potential
     from distill.structures.checks.finding import Finding
     from distill.structures.frames import Frames
     from distill.structures.read import LabelSource
 
-LABELS = ("energy", "forces", "stress")
 PREDICTIONS, ERRORS = "predictions.xyz", "errors.csv"
 COLUMNS = ("model", "data", "config_type", "quantity", "statistic", "value", "low", "high", "unit", "n")
 """Columns of ``errors.csv``, one row a number; those that ``metrics.csv`` of a run has too mean the same."""
 
 
-def model_name(folder: str | Path) -> str:
-    """Return what a model's folder is called; a link, as a run's folder has them, by its own name."""
-    return Path(os.path.abspath(folder)).name
-
-
 @dataclass(frozen=True)
 class Evaluation:
-    """What a potential says of a file.
+    """What a potential says of structures.
 
     Attributes:
-        model: the potential's folder.
-        data: the file.
+        model: what the potential is called.
+        data: the name of the file, or what structures in memory are called.
         labels: which keys the labels were read from.
         predicted: the structures with predicted energies, forces and, where the potential has one, stress.
-        errors: one row a number; empty where the file has no labels.
+        errors: one row a number; empty where there are no labels.
         files: what was written.
         seconds: that the predictions took.
         findings: what was noticed about the labels.
     """
 
-    model: Path
-    data: Path
+    model: str
+    data: str
     labels: LabelSource
     predicted: Frames
     errors: tuple[ErrorRow, ...]
@@ -61,7 +56,7 @@ class Evaluation:
 
     def rows(self) -> list[dict[str, Any]]:
         """Return the errors as mappings of JSON-able values with the keys of :data:`COLUMNS`."""
-        head = {"model": model_name(self.model), "data": self.data.name}
+        head = {"model": self.model, "data": self.data}
         return [head | asdict(row) for row in self.errors]
 
     def table(self) -> tuple[list[str], list[list[str]]]:
@@ -96,9 +91,10 @@ class Evaluation:
 
 
 def evaluate(
-    model: str | Path,
-    data: str | Path,
+    model: Model,
+    data: Structures,
     *,
+    name: str | None = None,
     out: str | Path | None = None,
     device: str = "auto",
     keys: Mapping[str, str] | None = None,
@@ -107,14 +103,17 @@ def evaluate(
     trust_code: bool = False,
     environment: str | None = None,
 ) -> Evaluation:
-    """Predict the structures of a file and compare with its labels.
+    """Predict structures and compare with their labels.
 
     Args:
-        model: folder of a saved potential, for instance ``runs/quickstart/models/painn``.
-        data: extended XYZ file; each of energy, forces and stress is compared where the file has it.
+        model: folder of a saved potential, for instance ``runs/quickstart/models/painn``; or a potential, or an ASE
+            calculator, which stay on the device that they are on.
+        data: extended XYZ file; or frames, or one or several ASE structures with what their calculators hold. Each of
+            energy, forces and stress is compared where all structures have it.
+        name: what the model is called in the errors; by default :func:`distill.given.model_name`.
         out: folder for ``predictions.xyz`` (with the extrapolation grade of each frame, or the spread of several
             teachers, where there is one) and, where there are labels, ``errors.csv``; None writes nothing.
-        device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
+        device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``; this and the last two are for folders alone.
         keys: keys of labels that have other names than the known ones, e.g. ``{"energy": "my_energy"}``.
         seed: of the bootstrap that gives the errors their 95 % intervals.
         progress: where to report.
@@ -129,16 +128,15 @@ def evaluate(
     from distill.structures.guard import refuse_unphysical
     from distill.workflow.machine import resolve_device
 
-    model, data = Path(model), Path(data)
-    _check_folder(model)
-    targets = _targets(Path(out), data) if out is not None else None
+    check_model(model, device=device, trust_code=trust_code, environment=environment)
+    where = place_of(data)
+    targets = _targets(Path(out), where) if out is not None else None
     device = resolve_device(device)
-    frames, source = _read(data, keys or {})
-    frames, findings = _judged(frames, source, data)
-    _refuse_damaged(model)
-    potential = _load(model, device, trust_code, environment)
-    _check_elements(frames, potential, data)
-    refuse_unphysical(frames, potential.cutoff, file=str(data))
+    frames, source = read_structures(data, keys or {})
+    frames, findings = _judged(frames, source, where)
+    potential = open_model(model, device, trust_code, environment)
+    _check_elements(frames, potential, where)
+    refuse_unphysical(frames, potential.cutoff, file=where)
     begin = time.monotonic()
     with (progress or Progress()).phase("evaluating", len(frames), "structure") as phase:
         predicted, spread = potential.evaluate_with_spread(frames, progress=phase)
@@ -147,42 +145,12 @@ def evaluate(
     if not potential.predicts_stress:
         predicted = predicted.with_labels(predicted.energy, predicted.forces, None)
     errors = tuple(error_table(_comparable(frames), predicted, seed=seed))
-    result = Evaluation(model, data, source, predicted, errors, (), seconds, findings)
+    called = model_name(model) if name is None else name
+    result = Evaluation(called, Path(where).name, source, predicted, errors, (), seconds, findings)
     return result if targets is None else _written(result, *targets)
 
 
-def _check_folder(model: Path) -> None:
-    """Refuse what is not a folder of a potential, with the nearest that is."""
-    if (model / "model.json").is_file():
-        return
-    inside = sorted(path.parent for path in model.glob("models/*/model.json")) + sorted(
-        path.parent for path in model.glob("*/model.json")
-    )
-    if inside:
-        remedy = f"Give one of these: {', '.join(map(str, inside))}"
-    elif model.is_file() and (model.parent / "model.json").is_file():
-        remedy = f"Give its folder, {model.parent}"
-    else:
-        remedy = "Give the folder of a model, for instance runs/quickstart/models/painn"
-    if not model.exists():
-        raise UserError("there is no such folder", where=str(model), remedy=remedy)
-    raise UserError("is not a folder of a potential: it has no model.json", where=str(model), remedy=remedy)
-
-
-def _refuse_damaged(model: Path) -> None:
-    """Refuse a run's model of which a file is not as the run wrote it; of other folders nothing is known."""
-    from distill.workflow.manifest import MANIFEST
-    from distill.workflow.store import Store
-
-    folder = model.resolve()
-    if len(folder.parents) > 2 and (folder.parent / MANIFEST).is_file():
-        damaged = Store(folder.parents[2]).damaged_below(folder)
-        if damaged:
-            remedy = "distill run with its recipe makes it again"
-            raise UserError("is damaged: it is not as it was written", where=str(damaged[0]), remedy=remedy)
-
-
-def _targets(out: Path, data: Path) -> tuple[Path, Path]:
+def _targets(out: Path, data: str) -> tuple[Path, Path]:
     """Return the files to write, once it is known that they can be and are not what is read."""
     files = out / PREDICTIONS, out / ERRORS
     existing = next(path for path in (out, *out.absolute().parents) if path.exists())
@@ -190,27 +158,12 @@ def _targets(out: Path, data: Path) -> tuple[Path, Path]:
         raise UserError("is not a folder", where=str(existing), remedy="Give another one as --out")
     if not os.access(existing, os.W_OK):
         raise UserError("nothing can be written there", where=str(existing), remedy="Give another folder as --out")
-    if data.resolve() in [path.resolve() for path in files]:
-        raise UserError("would be overwritten by the predictions", where=str(data), remedy="Give another --out")
+    if Path(data).resolve() in [path.resolve() for path in files]:
+        raise UserError("would be overwritten by the predictions", where=data, remedy="Give another --out")
     return files
 
 
-def _read(data: Path, keys: Mapping[str, str]) -> tuple[Frames, LabelSource]:
-    """Return the structures with the labels that all of them have."""
-    from distill.structures.read import LabelKeys, read_frames
-
-    for label in keys:
-        if label not in LABELS:
-            raise UserError(f"unknown label {label!r}", where="--key", remedy=nearest(label, LABELS))
-    try:
-        return read_frames(data, LabelKeys(**keys), labels="optional")
-    except UserError as error:
-        # The reader's remedy is for recipes.
-        remedy = re.sub(r"in the recipe as data\.keys\.(\w+)", r"as --key \1=NAME", error.remedy or "")
-        raise UserError(error.what, where=error.where, remedy=remedy or None) from None
-
-
-def _judged(frames: Frames, source: LabelSource, data: Path) -> tuple[Frames, tuple[Finding, ...]]:
+def _judged(frames: Frames, source: LabelSource, data: str) -> tuple[Frames, tuple[Finding, ...]]:
     """Return the structures with the labels that are meant, and what should be known of them."""
     from distill.structures.check import accepted
     from distill.structures.checks.finding import FileFrames
@@ -219,21 +172,12 @@ def _judged(frames: Frames, source: LabelSource, data: Path) -> tuple[Frames, tu
     from distill.structures.doubled import findings_of
     from distill.structures.validity import meant_labels
 
-    frames, findings = meant_labels(frames, str(data))
-    zeros = check_placeholders(FileFrames(frames, str(data)))
-    return frames, (*findings_of(source.doubled, str(data)), *findings, *accepted(zeros, KINDS))
+    frames, findings = meant_labels(frames, data)
+    zeros = check_placeholders(FileFrames(frames, data))
+    return frames, (*findings_of(source.doubled, data), *findings, *accepted(zeros, KINDS))
 
 
-def _load(model: Path, device: str, trust_code: bool, environment: str | None) -> Potential:
-    from distill.potentials.interface.saving import load
-
-    try:
-        return load(model, device, trust_code=trust_code, environment=environment)
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"the potential cannot be read ({error})", where=str(model)) from error
-
-
-def _check_elements(frames: Frames, potential: Potential, data: Path) -> None:
+def _check_elements(frames: Frames, potential: Potential, data: str) -> None:
     """Refuse the first frame that has an element that the potential does not know."""
     import numpy as np
     from ase.data import chemical_symbols

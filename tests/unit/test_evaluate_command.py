@@ -17,8 +17,11 @@ from typing import Any
 import numpy as np
 import pytest
 from ase.build import bulk, molecule
+from ase.calculators.emt import EMT
+from ase.io import read
 
 from distill.api import evaluate
+from distill.base.errors import UserError
 from distill.cli import main
 from distill.evaluation import COLUMNS
 from distill.potentials.interface.potential import Potential
@@ -43,7 +46,7 @@ class Trained:
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A small student that was never trained but knows silicon."""
-    folder = tmp_path_factory.mktemp("run") / "models" / "painn"
+    folder = tmp_path_factory.mktemp("runs") / "quick" / "models" / "painn"
     potential = PaiNN.build(PaiNN.Settings(channels=8, layers=2, radial_features=6, cutoff=4.5), seed=0)
     potential.initialise(read_frames(TEST)[0])
     save(potential, folder, {})
@@ -77,12 +80,12 @@ def rows_of(path: Path) -> list[dict[str, str]]:
 
 def test_numbers_are_those_that_anyone_computes(model: Path, tmp_path: Path) -> None:
     assert run(model, TEST) == 0
-    reference, predicted = read_frames(TEST)[0], read_frames(tmp_path / "test-painn" / "predictions.xyz")[0]
+    reference, predicted = read_frames(TEST)[0], read_frames(tmp_path / "test-quick-painn" / "predictions.xyz")[0]
     expected = load(model).evaluate(reference)
     # the file keeps every bit; batches of the two calls are the same
     np.testing.assert_array_equal(predicted.forces, expected.forces)
     np.testing.assert_array_equal(predicted.energy, expected.energy)
-    rows = rows_of(tmp_path / "test-painn" / "errors.csv")
+    rows = rows_of(tmp_path / "test-quick-painn" / "errors.csv")
     assert tuple(rows[0]) == COLUMNS
     assert {r["config_type"] for r in rows} == {"all", "strained", "thermal", "liquid"}
     found = {(r["quantity"], r["statistic"]): r for r in rows if r["config_type"] == "all"}
@@ -109,26 +112,124 @@ def test_json_is_the_table_and_nothing_else(model: Path, capsys: pytest.CaptureF
     assert run(model, TEST, "--json") == 0
     rows = json.loads(capsys.readouterr().out)
     assert [{k: "" if v is None else str(v) for k, v in row.items()} for row in rows] == rows_of(
-        Path("test-painn/errors.csv")
+        Path("test-quick-painn/errors.csv")
     )
 
 
 def test_a_file_without_labels_has_predictions_only(model: Path, capsys: pytest.CaptureFixture[str]) -> None:
     write_frames("some.xyz", Frames.from_atoms([bulk("Si"), bulk("Si", cubic=True)]))
-    Path("some-painn").mkdir()
-    Path("some-painn/errors.csv").write_text("of an earlier file")
+    Path("some-quick-painn").mkdir()
+    Path("some-quick-painn/errors.csv").write_text("of an earlier file")
     assert run(model, "some.xyz") == 0
     assert "no energy, no forces, no stress" in capsys.readouterr().out
-    assert [p.name for p in Path("some-painn").iterdir()] == ["predictions.xyz"]
+    assert [p.name for p in Path("some-quick-painn").iterdir()] == ["predictions.xyz"]
     assert run(model, "some.xyz", "--json") == 0
     assert json.loads(capsys.readouterr().out) == []
 
 
-def test_a_model_of_a_run_is_called_as_the_run_calls_it(model: Path, tmp_path: Path) -> None:
-    """There it is a link to a folder ``model`` of the store."""
-    (tmp_path / "painn-refined").symlink_to(model)
-    assert run("painn-refined/", TEST) == 0
-    assert {row["model"] for row in rows_of(Path("test-painn-refined/errors.csv"))} == {"painn-refined"}
+def called(model: Path) -> str:
+    """Evaluate a model and return what it is called in the table, and so in the name of the folder."""
+    before = set(Path.cwd().iterdir())
+    assert run(model, TEST) == 0
+    (folder,) = set(Path.cwd().iterdir()) - before  # no other model's results are overwritten
+    (name,) = {row["model"] for row in rows_of(folder / "errors.csv")}
+    assert folder.name == f"test-{name}"
+    return name
+
+
+def test_models_of_runs_and_sweeps_are_called_by_them(model: Path, tmp_path: Path) -> None:
+    """There they are links to folders ``model`` of the store."""
+    places = ("runs/one/models/painn", "runs/other/models/painn", "runs/study/variants/cutoff-4.0/models/painn")
+    for place in map(Path, places):
+        place.parent.mkdir(parents=True)
+        place.symlink_to(model)
+    found = [called(Path(place)) for place in places]
+    assert found == ["one-painn", "other-painn", "study-cutoff-4.0-painn"]
+
+
+def test_other_folders_of_one_name_are_told_apart_by_what_is_in_them(model: Path, tmp_path: Path) -> None:
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a" / "painn").symlink_to(model)
+    changed = load(model)
+    changed.reference_energies.data[14] += 1.0
+    save(changed, tmp_path / "b" / "painn", {})
+    names = [called(tmp_path / folder / "painn") for folder in "ab"]
+    assert names[0] != names[1] and all(name.startswith("painn-") and len(name) == 14 for name in names)
+    assert run(tmp_path / "a" / "painn", TEST) == 0
+    assert len(list(Path.cwd().glob("test-*"))) == 2  # the same model goes where it went
+
+
+def test_a_model_of_the_store_is_called_by_its_labels_and_hash(model: Path, tmp_path: Path) -> None:
+    store = Store(tmp_path / "store")
+    for seed in (0, 1):
+        key = Trained(hash=f"{seed}123456789abcdef" * 4)
+        shutil.copytree(model, store.work(key) / "out" / "model")
+        labels = {"student": "painn", "variant": "direct", "seed": seed}
+        store.promote(key, {"stage": "train", "labels": labels, "summary": {}, "warnings": []})
+        assert called(store.artifact(key) / "model") == f"painn-direct-{seed}-{seed}1234567"
+
+
+def test_objects_give_the_numbers_of_files(model: Path) -> None:
+    """A potential and its calculator for the folder; frames and ASE structures, as ASE has read them, for the file."""
+    frames = read_frames(TEST)[0][:5]
+    write_frames("some.xyz", frames)
+    expected = evaluate(model, "some.xyz").rows()
+    atoms = read("some.xyz", ":")
+    models = {"folder": model, "painn": load(model), "PotentialCalculator": load(model).calculator()}
+    for name, one in models.items():
+        for data in (frames, atoms, tuple(atoms)):
+            found = evaluate(one, data)
+            assert [row["n"] for row in found.rows()] == [row["n"] for row in expected]
+            # ASE writes nine digits of positions and eight of energies
+            np.testing.assert_allclose(values(found.rows()), values(expected), rtol=1e-5, err_msg=name)
+            assert (found.model, found.data) == ("quick-painn" if one is model else found.model, "the structures")
+    assert evaluate(models["painn"], atoms[0], name="mine").rows()[0]["model"] == "mine"
+    assert evaluate(models["painn"], atoms).model == "painn"
+    assert len(evaluate(models["painn"], atoms[0]).predicted) == 1
+
+
+def values(rows: list[dict[str, Any]]) -> list[float]:
+    return [np.nan if row[name] is None else row[name] for row in rows for name in ("value", "low", "high")]
+
+
+def test_a_calculator_of_ase_is_a_model(tmp_path: Path) -> None:
+    atoms = [bulk("Cu", cubic=True), bulk("Al", cubic=True)]
+    for one in atoms:
+        one.rattle(0.05, seed=1)
+        one.calc = EMT()
+        one.info["REF_energy"] = (
+            one.get_potential_energy() + 0.4
+        )  # what EMT has found is preferred where no key is given
+    mine = {"energy": "REF_energy"}
+    result = evaluate(EMT(), atoms, keys=mine)
+    (mae,) = [r for r in result.errors if (r.config_type, r.quantity, r.statistic) == ("all", "energy_per_atom", "mae")]
+    assert mae.value == pytest.approx(0.1, abs=1e-9) and result.model == "EMT"  # four atoms each
+    np.testing.assert_allclose(result.predicted.forces, np.concatenate([one.get_forces() for one in atoms]), atol=1e-9)
+
+
+def test_a_result_of_another_state_of_a_structure_is_no_label(model: Path) -> None:
+    atoms = bulk("Si", cubic=True)
+    atoms.calc = load(model).calculator()
+    atoms.get_forces()
+    assert {row.quantity for row in evaluate(model, atoms).errors} == {"energy_per_atom", "forces", "stress"}
+    atoms.positions[0] += 0.1
+    assert evaluate(model, atoms).errors == ()
+
+
+def test_objects_that_cannot_be_used_are_refused(model: Path) -> None:
+    potential, atoms = load(model), bulk("Si")
+    for one, data, options, words in (
+        (3, atoms, {}, "int is no model"),
+        (atoms, atoms, {}, "Atoms is no model"),
+        (potential, [], {}, "there are no structures"),
+        (potential, [3], {}, "list are no structures"),
+        (potential, [atoms, bulk("Ge")], {}, "the structures, frame 1 .* does not know the element Ge"),
+        (potential, atoms, {"device": "cuda"}, "device is for folders, and painn is opened already"),
+        (potential, Frames.from_atoms([atoms]), {"keys": {"energy": "x"}}, "frames have their labels"),
+        (potential, atoms, {"keys": {"energy": "mine"}}, "no energy: no frame has a key .* 'mine'"),
+    ):
+        with pytest.raises(UserError, match=words):
+            evaluate(one, data, **options)  # type: ignore[arg-type]
 
 
 def test_what_labels_there_are_is_compared(model: Path) -> None:

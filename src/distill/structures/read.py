@@ -103,9 +103,22 @@ def read_frames(
     Raises:
         UserError: naming file, frame and line or key of whatever cannot be used.
     """
-    path = Path(path)
     notes: Notes = {}
-    blocks = list(read_blocks(path, notes))
+    return frames_of(list(read_blocks(Path(path), notes)), str(path), keys, labels, notes)
+
+
+def frames_of(
+    blocks: Sequence[Block],
+    name: str,
+    keys: LabelKeys,
+    labels: Literal["none", "optional", "required"],
+    notes: Notes,
+) -> tuple[Frames, LabelSource]:
+    """Return what :func:`read_frames` does of frames that are read; ``name`` is their file, ``notes`` what was noted.
+
+    Raises:
+        UserError: as :func:`read_frames`.
+    """
     cells, pbc = _cells(blocks)
     columns: dict[str, Any] = {
         "n_atoms": [len(next(iter(b.columns.values()))) for b in blocks],
@@ -115,7 +128,7 @@ def read_frames(
         "pbc": pbc,
         "fixed": _fixed(blocks),
     }
-    source = LabelSource() if labels == "none" else _source(path, blocks, keys, labels == "required")
+    source = LabelSource() if labels == "none" else _source(name, blocks, keys, labels == "required")
     source = replace(source, magnetic=tuple(i for i, block in enumerate(blocks) if _has_moments(block)))
     voigt = any(np.size(block.info.get(source.stress or "", ())) == 6 for block in blocks)
     source = replace(source, voigt=voigt, notes=tuple(notes.values()))
@@ -136,7 +149,7 @@ def _candidates(label: str) -> list[str]:
 # ── which key ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def _source(path: Path, blocks: Sequence[Block], keys: LabelKeys, required: bool) -> LabelSource:
+def _source(path: str, blocks: Sequence[Block], keys: LabelKeys, required: bool) -> LabelSource:
     """Choose the key of each label; energy and forces come from one prefix where a prefix has both."""
     per_frame = Counter(key for b in blocks for key in b.info)
     per_atom = Counter(key for b in blocks for key in b.columns)
@@ -158,7 +171,7 @@ def _source(path: Path, blocks: Sequence[Block], keys: LabelKeys, required: bool
     return LabelSource(chosen["energy"], chosen["forces"], chosen["stress"], unused=tuple(unused))
 
 
-def _no_label(path: Path, label: str, asked: str | None, found: Counter[str], elsewhere: Counter[str]) -> UserError:
+def _no_label(path: str, label: str, asked: str | None, found: Counter[str], elsewhere: Counter[str]) -> UserError:
     """Say that a label is nowhere in the file, and what is."""
     name = asked or label
     kind = "column of Properties" if label == "forces" else "key in the comment lines"

@@ -131,3 +131,31 @@ class ExternalPotential(GradientFree):
             formula = frames[failure.structure].to_atoms()[0].get_chemical_formula()
             where += f", structure {formula} ({failure.structure + 1} of a batch of {len(frames)})"
         return self.error(failure, where)
+
+
+class GivenCalculator(GradientFree):
+    """An ASE calculator that a caller holds, here in this process; it can be evaluated, and neither saved nor fitted.
+
+    Args:
+        calculator: of ASE.
+    """
+
+    no_gradients = ExternalPotential.no_gradients
+
+    def __init__(self, calculator: Any) -> None:
+        super().__init__(math.inf, elements=None)
+        self.architecture = type(calculator).__name__
+        self.predicts_stress = calculator_worker.has_stress(calculator)
+        self._given = calculator
+
+    def predict(self, frames: Frames, stress: bool = True) -> Prediction:
+        """Return what the calculator says of structures, one after another; all of it is float64 on the CPU.
+
+        Raises:
+            WorkError: the calculator failed on a structure or gave something that is not finite.
+        """
+        try:
+            answer = calculator_worker.evaluate(self._given, arrays(frames) | {"stress": stress})
+        except WorkerError as failure:
+            raise self.error(failure) from failure
+        return Prediction(*(torch.tensor(answer[name]) for name in ("energy", "forces", "stress")))
