@@ -13,13 +13,12 @@ from typing import Protocol, TypedDict
 import pandas as pd
 
 from distill.analysis.errors import ALL
-from distill.analysis.seeds import FAILED
 from distill.base.errors import UserError, nearest
 from distill.reporting.tables import PURE, QUANTITIES, STATISTICS
 from distill.studies.keys import Key, keys_of, text, values
 
-WITHOUT_NUMBERS = tuple(dict.fromkeys((*FAILED, "failed", "no value")))
-"""What becomes of a model that is in no mean."""
+ENDED_WELL = ("finished", "stopped early", "out of time")
+"""How a training ends whose model counts; one of any other end is in no mean."""
 
 HEAD = ("model", "variant", "seed", "repeat")
 FACTS = ("train_structures", "train_labels", "parameters", "train_s")
@@ -187,12 +186,12 @@ def select(results: Results | pd.DataFrame, choice: Choice) -> Errors:
     keys = keys_of(dict.fromkeys(name for frame in frames for name in frame.columns), TAKEN)
     rows = _prepared(_picked(metrics, choice), keys)
     rows["value"] = choice.factor * pd.to_numeric(rows["value"], errors="coerce")
-    for frame, same in ((tables.models, "identity"), (tables.failures, "place")):
-        if frame is not None and len(frame):
-            rows = _with_others(rows, _prepared(frame[_is_student(frame)], keys), same)
-    broken = rows["value"].isna()
-    rows.loc[broken & ~rows["status"].isin(WITHOUT_NUMBERS), "status"] = "no value"
-    rows["failed"] = rows["status"].isin(WITHOUT_NUMBERS)
+    if tables.models is not None:
+        rows = _with_others(rows, tables.models, keys, "identity")
+    elif tables.failures is not None:
+        rows = _with_others(rows, tables.failures, keys, "place")
+    rows.loc[rows["value"].isna() & rows["status"].isin(ENDED_WELL), "status"] = "no value"
+    rows["failed"] = ~rows["status"].isin(ENDED_WELL)
     rows.loc[rows["failed"], "value"] = float("nan")
     return Errors(rows.reset_index(drop=True), keys, choice)
 
@@ -214,7 +213,8 @@ def _prepared(frame: pd.DataFrame, keys: Sequence[Key]) -> pd.DataFrame:
     """Return models once each, with the columns that studies know, their keys, and by what they are recognised.
 
     ``identity`` is the hash of the task that trained a model, so that one which several variants of a sweep share is
-    one; ``place`` says the same in words, for tables without that hash.
+    one; ``place`` says the same in words, for tables without that hash. A model that was judged on several sets of
+    structures, as a direct student on the unseen families of each pool, has a row for each.
     """
     rows = frame.reindex(columns=[name for name in COLUMNS if name != "failed"])
     rows["status"] = rows["status"].astype(object).where(rows["status"].notna(), "finished")
@@ -227,20 +227,18 @@ def _prepared(frame: pd.DataFrame, keys: Sequence[Key]) -> pd.DataFrame:
     known = rows["model_hash"].notna()
     own = said[["model", "variant", "seed"]].agg("|".join, axis=1) if len(rows) else rows["place"]
     rows["identity"] = rows["place"].where(~known, own + "|" + rows["model_hash"].astype(str))
-    return rows.drop_duplicates("identity")
+    return rows.drop_duplicates(["identity", "value"])
 
 
-def _with_others(rows: pd.DataFrame, others: pd.DataFrame, same: str) -> pd.DataFrame:
-    """Add the models that have no row yet; one without a number learns what became of it."""
-    known = others.set_index(same)["status"].groupby(level=0).first()
+def _with_others(rows: pd.DataFrame, frame: pd.DataFrame, keys: Sequence[Key], same: str) -> pd.DataFrame:
+    """Add the students of another table that have no row yet; one without a number learns what became of it."""
+    is_student = frame["model"].notna() & (frame["model"] != "teacher") & (frame["model"] != "")
+    others = _prepared(frame[is_student], keys)
+    known = others.groupby(same)["status"].first()
     lost = rows["value"].isna() & rows[same].isin(known.index)
     rows = rows.assign(status=rows["status"].where(~lost, rows[same].map(known)))
     new = others[~others[same].isin(rows[same])]
     return pd.concat([rows, new.assign(value=float("nan"))]) if len(new) else rows
-
-
-def _is_student(frame: pd.DataFrame) -> pd.Series:
-    return frame["model"].notna() & (frame["model"] != "teacher") & (frame["model"] != "")
 
 
 def _read(path: Path) -> pd.DataFrame | None:

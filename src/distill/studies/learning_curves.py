@@ -84,11 +84,13 @@ def _with_expected(swept: Swept, results: Results | pd.DataFrame) -> pd.DataFram
     if choice.reference != "dft" or choice.statistic not in ("mae", "rmse"):
         return swept.table
     try:
-        against = select(results, replace(choice, reference="teacher")).rows.set_index("identity")["value"]
+        others = select(results, replace(choice, reference="teacher")).rows
     except UserError:
         return swept.table
     rows = swept.rows[(swept.rows["variant"] == "distilled") & ~swept.rows["failed"]]
-    rows = rows.assign(against_teacher=rows["identity"].map(against), teacher=teacher_values(swept.errors, rows))
+    same = ["identity", "place"]
+    rows = rows.merge(others[[*same, "value"]].rename(columns={"value": "against_teacher"}), on=same, how="left")
+    rows["teacher"] = teacher_values(swept.errors, rows)
     rows["expected"] = np.hypot(rows["against_teacher"], rows["teacher"])
     by, new = ["series", swept.key.name], ["against_teacher", "teacher", "expected"]
     return swept.table.merge(rows.groupby(by, dropna=False)[new].mean().reset_index(), on=by, how="left")

@@ -85,11 +85,35 @@ def test_failed_models_are_counted_wherever_they_are_known_from():
     metrics, models, failures = made.tables.metrics, made.tables.models, made.tables.failures
     lost = metrics["seed"] == 3
     metrics = metrics.assign(value=metrics["value"].where(~lost))
+    failures = pd.concat([failures, failures.assign(model="", variant="", seed="", stage="generate")])
     for tables in (Tables(metrics, models), Tables(metrics, models, failures), Tables(metrics, None, failures)):
         found = gathered(select(tables, Choice()).rows, ["model"], Choice()).iloc[0]
         assert (found["n"], found["n_failed"]) == (1, 3)
         assert found["failed"] == "diverged, no value, failed"
         assert found["mean"] == pytest.approx(100)
+
+
+def test_a_model_that_was_never_trained_is_counted_as_that(learning):
+    tables = learning.tables
+    skipped = tables.models.assign(status=tables.models["status"].where(tables.models["seed"] != 2, "not trained"))
+    kept = tables.metrics[tables.metrics["seed"] != 2]
+    rows = select(Tables(kept, skipped), Choice()).rows
+    assert rows["status"].value_counts()["not trained"] == 8
+    assert len(rows) == len(select(tables, Choice()).rows)
+
+
+def test_a_model_judged_on_several_sets_has_a_row_for_each():
+    """A direct student on the unseen families of two pools, and on one test set that both variants have in common."""
+    made = Maker(("synthetic.structures",))
+    made.add_seeds("painn", "direct", (0.3, 0.32))
+    metrics = made.tables.metrics
+    here, there = (
+        metrics.assign(split="synthetic", value=metrics["value"] + more, **{"synthetic.structures": size})
+        for more, size in ((0.0, 30), (0.1, 300))
+    )
+    rows = select(pd.concat([metrics, here, there]), Choice(reference="teacher", split="synthetic")).rows
+    assert gathered(rows, ["structures"], Choice())["mean"].tolist() == pytest.approx([310, 410])
+    assert len(select(pd.concat([metrics, metrics]), Choice()).rows) == 2
 
 
 def test_a_failure_of_a_later_stage_loses_no_model(learning):
