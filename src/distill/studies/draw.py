@@ -28,6 +28,9 @@ TITLE = 96
 ASIDE = 0.006
 """How far a series is drawn aside of the one before, as a share of the axis."""
 
+ROOM = 0.6
+"""How far beyond the models, as a share of what they span, intervals are shown."""
+
 WIDE = 5
 """Ratio of the ends of an axis from which on it is logarithmic."""
 
@@ -66,7 +69,7 @@ def draw_over(
     elif len(on_axis):
         scale(axes.xaxis, on_axis[x].to_numpy(dtype=float))
         _ticks(axes, np.unique(on_axis[x].to_numpy(dtype=float)))
-    scale(axes.yaxis, np.concatenate([rows["value"].dropna(), table["mean"].dropna()]))
+    show(axes, np.concatenate([rows["value"].dropna(), table["mean"].dropna()]), table[["low", "high"]].to_numpy())
     _count_failures(axes, table, x, places)
 
 
@@ -89,6 +92,27 @@ def logarithmic(axis: Axis, values: np.ndarray) -> None:
 def plain(value: float) -> str:
     """Return a number as a tick shows it, without powers of ten."""
     return f"{value:,.0f}".replace(",", " ") if abs(value) >= 1000 else f"{value:.4g}"
+
+
+def show(axes: Axes, values: np.ndarray, ends: np.ndarray, log: bool = False) -> None:
+    """Choose the vertical axis by what was measured; ends of intervals far beyond it leave the figure.
+
+    It is logarithmic where ``log`` says so, and where the numbers span much.
+    """
+    if not len(values):
+        return
+    if log := log or wide(values):
+        logarithmic(axes.yaxis, values)
+    low, high = float(values.min()), float(values.max())
+    room = ROOM * (high - low) or 0.1 * abs(high) or 1.0
+    below, above = (low / 2, 2 * high) if log else (low - room, high + room)
+    known = ends[np.isfinite(ends)]
+    bottom, top = max(min(low, known.min(initial=low)), below), min(max(high, known.max(initial=high)), above)
+    if log:
+        axes.set_ylim(bottom / 1.1, 1.1 * top)
+    else:
+        margin = 0.07 * (top - bottom) or room
+        axes.set_ylim(max(bottom - margin, 0) if low >= 0 else bottom - margin, top + margin)
 
 
 def wide(values: np.ndarray) -> bool:

@@ -10,10 +10,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, TypedDict
 
+import numpy as np
 import pandas as pd
 
 from distill.analysis.errors import ALL
 from distill.base.errors import UserError, nearest
+from distill.reporting.data import VARIANTS
 from distill.reporting.tables import PURE, QUANTITIES, STATISTICS
 from distill.studies.keys import Key, keys_of, text, values
 
@@ -193,7 +195,7 @@ def select(results: Results | pd.DataFrame, choice: Choice) -> Errors:
     rows.loc[rows["value"].isna() & rows["status"].isin(ENDED_WELL), "status"] = "no value"
     rows["failed"] = ~rows["status"].isin(ENDED_WELL)
     rows.loc[rows["failed"], "value"] = float("nan")
-    return Errors(rows.reset_index(drop=True), keys, choice)
+    return Errors(_in_order(rows, keys), keys, choice)
 
 
 def _picked(metrics: pd.DataFrame, choice: Choice) -> pd.DataFrame:
@@ -228,6 +230,18 @@ def _prepared(frame: pd.DataFrame, keys: Sequence[Key]) -> pd.DataFrame:
     own = said[["model", "variant", "seed"]].agg("|".join, axis=1) if len(rows) else rows["place"]
     rows["identity"] = rows["place"].where(~known, own + "|" + rows["model_hash"].astype(str))
     return rows.drop_duplicates(["identity", "value"])
+
+
+def _in_order(rows: pd.DataFrame, keys: Sequence[Key]) -> pd.DataFrame:
+    """Return the rows by model (the teacher first), variant and keys: numbers ascending, names as they appeared."""
+    variants = {name: place for place, name in enumerate(VARIANTS)}
+    first = pd.factorize(rows["model"].where(rows["model"] != "teacher"))[0]
+    columns = [first, rows["variant"].map(variants).fillna(len(variants)).to_numpy(dtype=float)]
+    for key in keys:
+        number = pd.api.types.is_numeric_dtype(rows[key.name])
+        columns.append(rows[key.name].to_numpy(dtype=float) if number else pd.factorize(rows[key.name])[0])
+    columns += [rows["repeat"].to_numpy(), rows["seed"].to_numpy()]
+    return rows.iloc[np.lexsort(columns[::-1])].reset_index(drop=True)
 
 
 def _with_others(rows: pd.DataFrame, frame: pd.DataFrame, keys: Sequence[Key], same: str) -> pd.DataFrame:

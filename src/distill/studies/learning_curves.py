@@ -16,7 +16,7 @@ from matplotlib.axes import Axes
 
 from distill.base.errors import UserError
 from distill.reporting.style import GREY, LINES, MARKERS
-from distill.studies.draw import is_numeric, looks_of, scale
+from distill.studies.draw import is_numeric, looks_of, scale, show
 from distill.studies.errors import Choice, Chosen, Errors, Results, select
 from distill.studies.groups import teacher_values
 from distill.studies.keys import Key
@@ -63,7 +63,7 @@ def learning_curve(
     def add(axes: Axes) -> None:
         _draw_expected(axes, swept)
         if beside is not None:
-            _draw_published(axes, beside)
+            _draw_published(axes, beside, swept)
 
     study = study_of(swept, "learning-curve", add, caption=CAPTION)
     return study if beside is None else replace(study, table=_joined(study.table, beside, swept.key.name))
@@ -117,15 +117,15 @@ def _published(given: str | Path | pd.DataFrame) -> pd.DataFrame:
     return table[list(PUBLISHED)]
 
 
-def _draw_published(axes: Axes, table: pd.DataFrame) -> None:
+def _draw_published(axes: Axes, table: pd.DataFrame, swept: Swept) -> None:
     for index, (label, curve) in enumerate(table.groupby("label", sort=False)):
         curve = curve.sort_values("structures")
         marker, line = MARKERS[-1 - index % len(MARKERS)], LINES[index % len(LINES)]
         axes.plot(
             curve["structures"], curve["value"], line, marker=marker, color=GREY, mfc="white", lw=1.1, label=str(label)
         )
-    shown = np.concatenate([np.ravel(np.asarray(line.get_ydata(), dtype=float)) for line in axes.lines])
-    scale(axes.yaxis, shown[np.isfinite(shown)])
+    given = table["value"].to_numpy(dtype=float)
+    show(axes, np.concatenate([swept.rows["value"].dropna(), given]), swept.table[["low", "high"]].to_numpy())
     scale(axes.xaxis, table["structures"].to_numpy(dtype=float))
 
 

@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 from distill.analysis.power_law import PowerLaw, fit_power_law
 from distill.base.errors import UserError
 from distill.reporting.style import new_figure, styled
-from distill.studies.draw import is_numeric, legend, logarithmic, looks_of, titled
+from distill.studies.draw import is_numeric, legend, logarithmic, looks_of, show, titled
 from distill.studies.errors import Choice, Chosen, Results, select
 from distill.studies.groups import CANNOT_TELL
 from distill.studies.learning_curves import structures_key
@@ -55,10 +55,12 @@ def scaling_law(results: Results | pd.DataFrame, *, key: str | None = None, **ch
     notes = notes_of(swept)
     draw_panel(axes, swept, notes, joined=False)
     _draw_laws(axes, swept, laws)
-    titled(axes, "; ".join(f"{series}: N^{_say(law)}" for series, law in laws.items()))
+    said = [f"{series}: N^{_say(law)}" for series, law in laws.items()]
+    title = "; ".join(said[:3]) + (f"; {len(said) - 3} more" if len(said) > 3 else "")
+    titled(axes, title)
     legend(figure)
     caption = f"{CAPTION}Source: {errors.choice.source}."
-    return Study("scaling-law", axes.get_title(loc="left"), caption, _table(laws, errors.choice.unit), figure, notes)
+    return Study("scaling-law", title, caption, _table(laws, errors.choice.unit), figure, notes)
 
 
 def _laws(swept: Swept) -> dict[str, PowerLaw]:
@@ -76,12 +78,14 @@ def _laws(swept: Swept) -> dict[str, PowerLaw]:
 
 def _draw_laws(axes: Axes, swept: Swept, laws: dict[str, PowerLaw]) -> None:
     look_of = looks_of(swept.table["series"])
-    sizes = swept.rows[swept.key.name].dropna().to_numpy(dtype=float)
-    along = np.geomspace(sizes.min(), sizes.max(), 50)
     for series, law in laws.items():
+        sizes = swept.rows.loc[swept.rows["series"] == series, swept.key.name].dropna().to_numpy(dtype=float)
+        along = np.geomspace(sizes.min(), sizes.max(), 50)
         axes.plot(along, law.at(along), color=look_of[series].color, lw=0.9, label=f"{series}: N^{_say(law)}")
-    for axis, values in ((axes.xaxis, along), (axes.yaxis, swept.rows["value"].dropna().to_numpy(dtype=float))):
-        logarithmic(axis, values)
+    if axes.get_xscale() != "log":
+        logarithmic(axes.xaxis, swept.rows[swept.key.name].dropna().to_numpy(dtype=float))
+    values = swept.rows["value"].dropna().to_numpy(dtype=float)
+    show(axes, values[values > 0], swept.table[["low", "high"]].to_numpy(), log=True)
 
 
 def _say(law: PowerLaw) -> str:

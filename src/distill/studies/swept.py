@@ -136,7 +136,8 @@ def notes_of(swept: Swept) -> tuple[str, ...]:
     notes = [failures_sentence(swept.rows)]
     single = swept.table[(swept.table["independent"] == 1) & (swept.table["model"] != "teacher")]
     if len(single):
-        notes.append(f"{len(single)} of the means are of one model: its scatter cannot be told")
+        means = "one mean is" if len(single) == 1 else f"{len(single)} of the means are"
+        notes.append(f"{means} of a single model, whose scatter cannot be told")
     along = moved_along(swept.rows[swept.rows[swept.key.name].notna()], swept.errors.keys, swept.key.name)
     if along:
         notes.append(f"changed together with it: {', '.join(key.words for key in along)}")

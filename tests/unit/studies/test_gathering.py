@@ -89,7 +89,7 @@ def test_failed_models_are_counted_wherever_they_are_known_from():
     for tables in (Tables(metrics, models), Tables(metrics, models, failures), Tables(metrics, None, failures)):
         found = gathered(select(tables, Choice()).rows, ["model"], Choice()).iloc[0]
         assert (found["n"], found["n_failed"]) == (1, 3)
-        assert found["failed"] == "diverged, no value, failed"
+        assert found["failed"] == "diverged, failed, no value"
         assert found["mean"] == pytest.approx(100)
 
 

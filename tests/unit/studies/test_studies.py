@@ -154,6 +154,16 @@ def test_every_model_is_drawn(asked, name):
     assert drawn >= len(asked[name].table)
 
 
+def test_one_wide_interval_does_not_squeeze_the_figure():
+    """Two seeds far apart have an interval of twelve times their distance; errors are not below zero."""
+    made = of_values(CUTOFF, {4: (0.10, 0.20), 5: (0.11, 0.12)})
+    bottom, top = studies.cutoff(made.tables).figure.get_axes()[0].get_ylim()
+    assert 0 <= bottom and 320 < top < 700
+    for name in ("x", "y"):
+        curve = studies.scaling_law(of_values(SIZE, {30: (0.2, 0.22), 60: (0.15, 0.16)}).tables)
+        assert getattr(curve.figure.get_axes()[0], f"get_{name}scale")() == "log"
+
+
 def test_every_study_refuses_in_one_sentence_what_was_not_swept(learning):
     made = of_values("trainer.matmul", {"high": (0.1, 0.2), "highest": (0.1, 0.3)})
     made.metrics = [row | {"parameters": None} for row in made.metrics if row["variant"] != "direct"]
