@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 
@@ -60,6 +61,7 @@ def mean(values: Sequence[float] | Array, repeats: Sequence[int] | Array | None 
     return Mean(center, center - half, center + half, deviation, len(numbers), many)
 
 
+@cache
 def quantile(freedom: float) -> float:
     """Return what a standard error is multiplied with for half of an interval: Student's t of so many degrees."""
     from scipy.stats import t

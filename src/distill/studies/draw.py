@@ -14,6 +14,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from distill.reporting.style import Look, look
@@ -27,6 +28,12 @@ TITLE = 96
 
 ASIDE = 0.006
 """How far a series is drawn aside of the one before, as a share of the axis."""
+
+SPREAD = 0.05
+"""How far all series together are drawn aside at most."""
+
+MOST = 16
+"""Entries of a legend."""
 
 ROOM = 0.6
 """How far beyond the models, as a share of what they span, intervals are shown."""
@@ -137,9 +144,12 @@ def noted(axes: Axes, label: str, notes: Sequence[str]) -> None:
 
 
 def legend(figure: Figure) -> None:
-    """Say below the figure which mark is what."""
+    """Say below the figure which mark is what; of very many series the first are named."""
     found = [axes.get_legend_handles_labels() for axes in figure.get_axes()]
     entries = {label: handle for handles, labels in found for handle, label in zip(handles, labels, strict=True)}
+    if len(entries) > MOST:
+        more = f"and {len(entries) - MOST + 1} more: see the table"
+        entries = dict(list(entries.items())[: MOST - 1]) | {more: Line2D([], [], linestyle="none")}
     longest = max(map(len, entries), default=0)
     columns = min(len(entries), 3 if longest < 32 else 2 if longest < 50 else 1)
     figure.legend(list(entries.values()), list(entries), loc="outside lower center", ncols=columns, fontsize=8.5)
@@ -151,10 +161,11 @@ def _along(
     """Return where values are along the axis, each series a little aside so that bars do not hide each other."""
     if places is not None:
         return np.array([places.index(text(one)) for one in values], dtype=float) + 0.5 * aside / series
+    step = aside * min(ASIDE, SPREAD / series)
     found, ends = values.to_numpy(dtype=float), (float(all_values.min()), float(all_values.max()))
     if wide(np.array(ends)):
-        return found * (ends[1] / ends[0]) ** (ASIDE * aside)
-    return found + ASIDE * aside * (ends[1] - ends[0])
+        return found * (ends[1] / ends[0]) ** step
+    return found + step * (ends[1] - ends[0])
 
 
 def _ticks(axes: Axes, values: np.ndarray) -> None:

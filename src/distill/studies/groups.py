@@ -6,19 +6,22 @@ by validation is a column besides, since published figures often show the best o
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from distill.analysis.means import Mean, difference, mean
+from distill.base.arrays import Array
 from distill.reporting.data import Model
 from distill.reporting.tables import number
 from distill.studies.errors import FACTS, Choice, Errors
 from distill.studies.keys import Key, missing, text
 
 CANNOT_TELL = "cannot tell"
+NEEDED = ("value", "failed", "repeat", "valid_loss", "status")
+"""What a group's numbers are made of."""
 
 
 def gathered(rows: pd.DataFrame, by: Sequence[str], choice: Choice, along: Iterable[str] = ()) -> pd.DataFrame:
@@ -34,22 +37,17 @@ def gathered(rows: pd.DataFrame, by: Sequence[str], choice: Choice, along: Itera
     columns = list(by)
     facts = [name for name in FACTS if name not in columns and rows[name].notna().any()]
     also = [name for name in along if rows[name].notna().any()]
-    found = [
-        dict(zip(columns, values, strict=True))
-        | _summary(group)
-        | {"unit": choice.unit}
-        | {name: float(pd.to_numeric(group[name], errors="coerce").mean()) for name in facts}
-        | {name: _only(group[name]) for name in also}
-        for values, group in rows.groupby(columns, sort=False, dropna=False)
-    ]
+    numbers = rows[facts].apply(pd.to_numeric, errors="coerce")
+    arrays = {name: rows[name].to_numpy() for name in (*columns, *also, *NEEDED)}
+    groups = rows.groupby(columns, sort=False, dropna=False).ngroup().to_numpy()
+    found = []
+    for members in np.split(np.argsort(groups, kind="stable"), np.cumsum(np.bincount(groups))[:-1]):
+        own = {name: values[members] for name, values in arrays.items()}
+        row = {name: own[name][0] for name in columns} | {name: _only(own[name]) for name in also} | _summary(own)
+        found.append(row | {"unit": choice.unit})
+    means = numbers.groupby(groups).mean()
     names = ("mean", "low", "high", "interval", "deviation", "n", "independent", "best", "n_failed", "failed", "unit")
-    return pd.DataFrame(found, columns=[*columns, *also, *names, *facts])
-
-
-def statistics(rows: pd.DataFrame) -> Mean:
-    """Return the mean over the models of a group that did not fail."""
-    good = rows[~rows["failed"]]
-    return mean(good["value"].to_numpy(dtype=float), good["repeat"].to_numpy())
+    return pd.DataFrame(found, columns=[*columns, *also, *names]).join(means)
 
 
 def compared(first: pd.DataFrame, second: pd.DataFrame) -> Mean:
@@ -139,9 +137,11 @@ def _tells(group: pd.DataFrame, name: str, x: str | None) -> bool:
     return x is None or bool((group.groupby(x, dropna=False)[name].nunique(dropna=False) > 1).any())
 
 
-def _summary(group: pd.DataFrame) -> dict[str, Any]:
-    found, good, lost = statistics(group), group[~group["failed"]], group[group["failed"]]
-    judged = good[good["valid_loss"].notna()]
+def _summary(group: Mapping[str, Array]) -> dict[str, Any]:
+    """Return what the columns of :data:`NEEDED` say of one group."""
+    good, loss = ~group["failed"].astype(bool), group["valid_loss"].astype(float)
+    value = group["value"].astype(float)
+    found, judged = mean(value[good], group["repeat"][good]), good & np.isfinite(loss)
     return {
         "mean": found.value,
         "low": found.low,
@@ -150,13 +150,13 @@ def _summary(group: pd.DataFrame) -> dict[str, Any]:
         "deviation": found.deviation,
         "n": found.n,
         "independent": found.independent,
-        "best": float(judged.loc[judged["valid_loss"].idxmin(), "value"]) if len(judged) else np.nan,
-        "n_failed": len(lost),
-        "failed": ", ".join(dict.fromkeys(lost["status"])),
+        "best": float(value[judged][loss[judged].argmin()]) if judged.any() else np.nan,
+        "n_failed": int((~good).sum()),
+        "failed": ", ".join(dict.fromkeys(group["status"][~good])),
     }
 
 
-def _only(values: pd.Series) -> Any:
+def _only(values: Array) -> Any:
     """Return the value that all of a group have, or NaN."""
-    known = values.dropna().unique()
+    known = list(dict.fromkeys(value for value in values if not missing(value)))
     return known[0] if len(known) == 1 else np.nan

@@ -121,6 +121,7 @@ def values(rows: pd.DataFrame, key: Key) -> pd.Series:
         if column in rows.columns:
             free = found.isna() & (_of_student(rows, column) if key.path.startswith(f"{STUDENTS}.*") else True)
             found = found.where(~free, rows[column])
+    found = found.map(lambda one: str(one) if isinstance(one, list | tuple | dict) else one)
     numbers = pd.to_numeric(found, errors="coerce")
     if (numbers.notna() == found.notna()).all() and not found.map(lambda one: isinstance(one, bool | np.bool_)).any():
         return numbers.astype(float)

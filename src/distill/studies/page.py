@@ -181,10 +181,12 @@ def _failures(sweep: Sweep) -> Table | None:
     frame = sweep.tables.failures
     if frame is None or frame.empty:
         return None
-    columns = [name for name in ("task", "sweep", "repeat", "status", "message") if name in frame.columns]
-    rows = tuple(tuple(Entry(text(one)) for one in row) for row in frame[columns].itertuples(index=False))
-    header = {"sweep": "variant", "status": "what became of it"}
-    return Table("Tasks that failed", tuple(header.get(name, name) for name in columns), rows)
+    told = frame.reindex(columns=["task", "sweep", "repeat", "status", "message"]).map(text)
+    rows = tuple(
+        (Entry(one.task or "–"), Entry(one.sweep), Entry(one.repeat), Entry(one.status, one.message))
+        for one in told.itertuples(index=False)
+    )
+    return Table("What failed", ("task", "variant", "repeat", "what became of it"), rows)
 
 
 def _variants(sweep: Sweep) -> Table | None:

@@ -15,6 +15,9 @@ from distill.studies.draw import TITLE, noted, scale, whiskers
 from distill.studies.errors import Choice
 from distill.studies.groups import compared, say
 
+MOST = 30
+"""Groups that one figure has room for."""
+
 
 def with_differences(table: pd.DataFrame, rows: pd.DataFrame, base: Mapping[str, str]) -> pd.DataFrame:
     """Return the groups with ``difference``, ``difference_low`` and ``difference_high`` to what they are compared with.
@@ -39,7 +42,13 @@ def with_differences(table: pd.DataFrame, rows: pd.DataFrame, base: Mapping[str,
 def draw_rows(
     table: pd.DataFrame, rows: pd.DataFrame, choice: Choice, title: str, notes: Sequence[str], marks: str = "series"
 ) -> Figure:
-    """Return the figure of groups below each other; models that differ in the column ``marks`` have another mark."""
+    """Return the figure of groups below each other; models that differ in the column ``marks`` have another mark.
+
+    Of very many groups the best are drawn, and how many there are is said.
+    """
+    if len(table) > MOST:
+        notes = (*notes, f"the {MOST} groups of lowest error are drawn; the table has all {len(table)}")
+        table = table.loc[table["mean"].nsmallest(MOST).index.sort_values()]
     figure = new_figure(8.2, 0.5 * len(table) + 1.7 + 0.2 * len(notes))
     axes = figure.subplots()
     for place, (_, group) in enumerate(table.iterrows()):

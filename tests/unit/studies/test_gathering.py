@@ -49,6 +49,8 @@ def test_truth_values_lists_and_null_are_names():
     found = [values(frame, key).tolist() for key in keys_of(frame.columns, [])]
     assert found[0][:2] == ["true", "false"] and math.isnan(found[0][2])
     assert found[1] == ["[1, 2]", "null", "3"]
+    lists = pd.DataFrame({"model": ["m"] * 2, "a.b": [[0.1, 0.4], {"x": 1}]})
+    assert values(lists, keys_of(lists.columns, [])[0]).tolist() == ["[0.1, 0.4]", "{'x': 1}"]
 
 
 def test_a_model_that_several_variants_share_is_counted_once():

@@ -164,6 +164,20 @@ def test_one_wide_interval_does_not_squeeze_the_figure():
         assert getattr(curve.figure.get_axes()[0], f"get_{name}scale")() == "log"
 
 
+def test_very_many_groups_still_make_a_figure():
+    """Forty cut-offs times three sizes: the table has all of them, the figure what there is room for."""
+    made = Maker((CUTOFF, SIZE))
+    made.add_seeds("painn", "direct", (0.3, 0.32))
+    for cutoff in np.linspace(3, 7, 40):
+        for size in (30, 100, 300):
+            made.add_seeds("painn", "distilled", (size / 1e3, size / 1e3), at={CUTOFF: cutoff, SIZE: size})
+    rows, lines = studies.distilled_or_direct(made.tables), studies.learning_curve(made.tables)
+    assert len(rows.table) == len(lines.table) == 121
+    assert "the 30 groups of lowest error are drawn; the table has all 121" in " ".join(texts(rows).split())
+    assert re.search(r"and \d+ more: see the table", texts(lines))
+    assert rows.figure.get_figheight() < 20
+
+
 def test_every_study_refuses_in_one_sentence_what_was_not_swept(learning):
     made = of_values("trainer.matmul", {"high": (0.1, 0.2), "highest": (0.1, 0.3)})
     made.metrics = [row | {"parameters": None} for row in made.metrics if row["variant"] != "direct"]
