@@ -33,6 +33,7 @@ SECTIONS = {
     "simulate": "a list, each entry of a kind: [Simulations and speed](simulations.md)",
     "benchmark": "time of a step of dynamics: [Simulations and speed](simulations.md#speed)",
     "trainer": "all fits of a recipe: [Training](training.md#devices-and-loggers)",
+    "sweep": "values that are varied: [Sweeps](sweeps.md)",
     "executor": "where tasks run: [The pipeline](pipeline.md#tasks-and-the-store)",
 }
 MEANING = {
@@ -139,7 +140,8 @@ def sections() -> Iterator[str]:
     )
     for section, words in SECTIONS.items():
         yield f"## {section}\n\n{words[0].upper()}{words[1:]}.\n"
-        field = page.resolve(schema["properties"][section])
+        given = schema["properties"][section]
+        field = page.resolve(given.get("anyOf", [given])[0])  # an optional section is null where it is not there
         if section == "students":
             yield from students(page, field)
         elif field.get("type") == "array":

@@ -16,6 +16,9 @@ _PUBLIC = {
     "check": "distill.api:check",
     "evaluate": "distill.api:evaluate",
     "status": "distill.api:status",
+    "sweep": "distill.api:sweep",
+    "open_run": "distill.results:open_run",
+    "studies": "distill.studies",
     "load_potential": "distill.potentials.interface.saving:load",
     "Frames": "distill.structures.frames:Frames",
     "POTENTIALS": "distill.potentials:POTENTIALS",
@@ -31,7 +34,8 @@ def __getattr__(name: str) -> Any:
     if name not in _PUBLIC:
         raise AttributeError(f"module 'distill' has no attribute {name!r}")
     module, _, attribute = _PUBLIC[name].partition(":")
-    return getattr(import_module(module), attribute)
+    found = import_module(module)
+    return getattr(found, attribute) if attribute else found
 
 
 def __dir__() -> list[str]:

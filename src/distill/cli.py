@@ -13,13 +13,21 @@ import traceback
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from distill.base.errors import EXIT_BAD_INPUT, EXIT_FAILED, EXIT_INTERRUPTED, EXIT_OK, DistillError, UserError
+from distill.base.errors import (
+    EXIT_BAD_INPUT,
+    EXIT_FAILED,
+    EXIT_INTERRUPTED,
+    EXIT_OK,
+    INTERRUPTED,
+    DistillError,
+    UserError,
+)
 from distill.base.streams import tolerant_streams
 
 if TYPE_CHECKING:
+    from distill.api import Sweep
+    from distill.workflow.estimate import StageCost
     from distill.workflow.recipe import Recipe
-
-INTERRUPTED = "Interrupted. Nothing is lost: the same command continues where this one stood."
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -36,7 +44,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if output.error is None or isinstance(output.error, BrokenPipeError):
             return status
         print(f"distill: the output cannot be written: {output.error}", file=sys.stderr)
-        return status if options.verb in (_run, _evaluate) else status or EXIT_FAILED
+        return status if options.verb in (_run, _sweep, _evaluate) else status or EXIT_FAILED
 
 
 def _status_of(options: argparse.Namespace, is_program: bool) -> int:
@@ -88,6 +96,15 @@ def _parser() -> argparse.ArgumentParser:
     verb("run", _run, "Do everything of a recipe that is not done yet", _recipe_options(), _run_options())
     plan = "Show the tasks of a recipe, which are cached, and why the others are not"
     verb("plan", _plan, plan, _recipe_options(), _device_options())
+    sweep = verb("sweep", _sweep, "Run variants of a recipe, what they share once", _recipe_options(), _run_options())
+    sweep.add_argument("vary", nargs="*", metavar="KEY=A,B,C", help="a key and its values; several are multiplied")
+    sweep.add_argument("--seeds", type=int, metavar="N", help="seeds of every student")
+    sweep.add_argument(
+        "--repeat", type=int, default=1, metavar="N", help="do the whole chain N times, with other seeds"
+    )
+    sweep.add_argument("--until", default="evaluate", metavar="STAGE", help="the last stage (default: evaluate)")
+    sweep.add_argument("--name", help="of the sweep and its folder (default: the recipe's and what is varied)")
+    sweep.add_argument("--plan", action="store_true", help="say what would be done, and do nothing")
     check = verb("check", _check, "Check a recipe's data, or one file of structures, before anything expensive")
     check.add_argument("source", metavar="RECIPE_OR_XYZ", help="a recipe (.yaml) or an extended XYZ file")
     check.add_argument("--set", **_SET)
@@ -187,18 +204,15 @@ def _load(path: str, options: argparse.Namespace) -> Recipe:
 
 
 def _run(options: argparse.Namespace) -> int:
-    from distill.api import run
+    from distill.api import Sweep, run
     from distill.base.progress import duration
+    from distill.results import SweepResult
 
-    result = run(
-        _load(options.recipe, options),
-        runs=options.runs,
-        store=options.store,
-        device=options.device,
-        force=options.force,
-        progress=not options.quiet,
-    )
-    if options.quiet:
+    recipe = _load(options.recipe, options)
+    if recipe.settings.sweep is not None:
+        return _run_sweep(Sweep(recipe), options)
+    result = run(recipe, **_how(options))
+    if options.quiet or isinstance(result, SweepResult):
         return EXIT_OK
     if result.ran:
         took = duration(result.summary["totals"]["this_run_s"])
@@ -213,11 +227,81 @@ def _run(options: argparse.Namespace) -> int:
     return EXIT_OK
 
 
-def _plan(options: argparse.Namespace) -> int:
-    from distill.api import explain
+def _how(options: argparse.Namespace) -> dict[str, Any]:
+    """Return how a recipe is run, as keyword arguments."""
+    how = {name: getattr(options, name) for name in ("runs", "store", "device", "force")}
+    return how | {"progress": not options.quiet}
 
+
+def _sweep(options: argparse.Namespace) -> int:
+    from distill.api import sweep
+
+    recipe = _load(options.recipe, options)
+    grid = dict(_varied(text) for text in options.vary)
+    how = {name: getattr(options, name) for name in ("seeds", "repeat", "until", "name")}
+    found = sweep(recipe, grid, **how)
+    return _show_costs(found, options) if options.plan else _run_sweep(found, options)
+
+
+def _varied(text: str) -> tuple[str, list[Any]]:
+    """Return the key and the values of ``KEY=A,B,C``; each value is YAML."""
+    from distill.workflow.yaml_text import parse_document
+
+    key, equals, values = text.partition("=")
+    if not (key and equals and values):
+        raise UserError("must be KEY=A,B,C", where=text, remedy="For example students.painn.cutoff=4,5")
+    return key, parse_document(f"[{values}]", text).value
+
+
+def _run_sweep(sweep: Sweep, options: argparse.Namespace) -> int:
+    """Run a sweep, say what came of it, and end with 1 where something failed."""
+    result = sweep.run(**_how(options))
+    lost = result.failures
+    for row in lost.itertuples():
+        print(f"distill: {row.sweep}: {row.task or row.model}: {row.status}: {row.message}", file=sys.stderr)
+    if not options.quiet:
+        print(f"{len(result.variants)} variants: {len(result.ran)} tasks run, {len(result.cached)} cached.")
+        for name in ("report.html", "metrics.csv", "models.csv", "failures.csv", "variants"):
+            print(f"  {result.folder / name}")
+    return EXIT_FAILED if len(lost) else EXIT_OK
+
+
+def _show_costs(sweep: Sweep, options: argparse.Namespace) -> int:
+    """Say how many tasks a sweep has, how many are done, and how long the others take."""
+    from distill.base.progress import duration
+    from distill.workflow.estimate import costs
+    from distill.workflow.runner import store_of
+
+    print(f"{len(sweep.variants)} variants: {', '.join(list(sweep.variants)[:6])}{', ...' * (len(sweep.variants) > 6)}")
+    rows = costs(sweep.plan(options.device), store_of(options.runs, options.store))
+    head = ["stage", "tasks", "distinct", "cached", "to run", "time"]
+    lines = [[c.stage, *map(str, (c.planned, c.distinct, c.cached, c.distinct - c.cached)), _time(c)] for c in rows]
+    _table(head, lines)
+    total, unknown = sum(cost.seconds for cost in rows), sum(cost.unknown for cost in rows)
+    waiting = sum(cost.distinct - cost.cached for cost in rows)
+    counts = f"{sum(c.planned for c in rows)} tasks, {sum(c.distinct for c in rows)} distinct, {waiting} to run"
+    said = f", about {duration(total)} one after another" if total else ""
+    more = f"; of {unknown} nothing like them was done here before" if unknown else ""
+    print(f"{counts}{said}{more}.")
+    return EXIT_OK
+
+
+def _time(cost: StageCost) -> str:
+    from distill.base.progress import duration
+
+    if cost.unknown:
+        return "unknown"
+    return duration(cost.seconds) if cost.seconds else ""
+
+
+def _plan(options: argparse.Namespace) -> int:
+    from distill.api import Sweep, explain
+
+    recipe = _load(options.recipe, options)
+    if recipe.settings.sweep is not None:
+        return _show_costs(Sweep(recipe), options)
     verdicts = explain(
-        _load(options.recipe, options),
+        recipe,
         runs=options.runs,
         store=options.store,
         force=options.force,

@@ -25,6 +25,7 @@ from distill.stages.evaluate import COLUMNS
 ROOT = Path(__file__).parents[2]
 RECIPES = sorted((ROOT / "recipes").glob("*.yaml"))
 TINY = {
+    "name": "quickstart",
     "teacher.finetune.steps": 4,
     "teacher.finetune.validation_interval": 2,
     "synthetic.structures": 30,
@@ -205,6 +206,7 @@ def test_status_of_a_finished_run(runs: Path) -> None:
 @pytest.mark.skipif(bool(missing_packages(POTENTIALS["ace"])), reason="the extra ace is not installed")
 def test_an_ace_student_goes_all_the_way(runs: Path) -> None:
     tiny = {key: value for key, value in TINY.items() if "painn" not in key} | {
+        "name": "quickstart-ace",
         "students.ace.functions": 10,
         "students.ace.nradmax": "[5,2]",
         "students.ace.lmax": "[0,1]",

@@ -39,6 +39,10 @@ class DistillError(Exception):
         end = "" if self.remedy.endswith(("?", ".", "!")) else "."
         return f"{place}{self.what}. {self.remedy}{end}"
 
+    def _render_traceback_(self) -> list[str]:
+        """Return what a notebook shows: the sentence alone."""
+        return [f"{type(self).__name__}: {self}"]
+
 
 class UserError(DistillError):
     """Bad input: refused before anything expensive starts (exit status 2)."""
@@ -48,6 +52,19 @@ class UserError(DistillError):
 
 class WorkError(DistillError):
     """A failure at work: the input was fine, the computation was not (exit status 1)."""
+
+
+INTERRUPTED = "Interrupted. Nothing is lost: the same command continues where this one stood."
+
+
+class Interrupted(KeyboardInterrupt):
+    """The user stopped a run; a notebook shows one line."""
+
+    def __init__(self) -> None:
+        super().__init__(INTERRUPTED)
+
+    def _render_traceback_(self) -> list[str]:
+        return [INTERRUPTED]
 
 
 def nearest(name: str, known: Iterable[str]) -> str:

@@ -210,9 +210,9 @@ class TeacherSource:
     @property
     def row(self) -> type[Architecture]:
         """Its row in the table; raises :class:`UserError` where there is no such teacher."""
-        if self.model not in (teachers := names("teacher")):
-            raise UserError(f"unknown teacher {self.model!r}", "teacher.model", nearest(self.model, teachers))
-        row: type[Architecture] = POTENTIALS[self.model]
+        row: type[Architecture] | None = POTENTIALS.get(self.model) if self.model in POTENTIALS else None
+        if row is None or row.role != "teacher":
+            raise UserError(f"unknown teacher {self.model!r}", "teacher.model", nearest(self.model, names("teacher")))
         return row
 
     def code(self) -> tuple[Code, ...]:

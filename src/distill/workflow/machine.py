@@ -11,6 +11,7 @@ import resource
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
+from functools import lru_cache
 from pathlib import Path
 from typing import TypedDict
 
@@ -201,6 +202,12 @@ def versions() -> dict[str, str]:
 
     Without an installation of this package, as in a source tree on the path, its own version is not known.
     """
+    return dict(_installed())
+
+
+@lru_cache(maxsize=1)
+def _installed() -> dict[str, str]:
+    """Return the versions; looking them up takes a tenth of a second, and a process keeps those that it has loaded."""
     from importlib.metadata import PackageNotFoundError, version
 
     found = {}

@@ -103,13 +103,16 @@ class Plan:
     tasks: list[Task] = field(default_factory=list)
     device: str = "auto"
     failed: frozenset[str] = frozenset()
-    _by_id: dict[str, Task] = field(default_factory=dict, init=False, repr=False, compare=False)
-    _by_stage: dict[str, list[Task]] = field(
-        default_factory=lambda: defaultdict(list), init=False, repr=False, compare=False
-    )
-    _levels: Counter[int] = field(default_factory=Counter, init=False, repr=False, compare=False)
-    _lost: set[str] = field(default_factory=set, init=False, repr=False, compare=False)
+    wanted: Sequence[str] | None = None
+    """The stages that it is made up to; None for all of them."""
+    _by_id: dict[str, Task] = field(default_factory=dict, init=False, compare=False)
+    _by_stage: dict[str, list[Task]] = field(default_factory=lambda: defaultdict(list), init=False, compare=False)
+    _levels: Counter[int] = field(default_factory=Counter, init=False, compare=False)
+    _lost: set[str] = field(default_factory=set, init=False, compare=False)
     """What failed, and what cannot be done for want of it."""
+
+    def __repr__(self) -> str:
+        return f"Plan({self.recipe.name!r}: {len(self)} tasks)"
 
     @cached_property
     def stages(self) -> Mapping[str, type[Stage]]:
@@ -152,12 +155,14 @@ class Plan:
 
     def without(self, failed: Iterable[str]) -> Plan:
         """Return the plan in which stages that tolerate it do without the tasks whose ids are given."""
-        return make_plan(self.recipe, self.device, failed)
+        return make_plan(self.recipe, self.device, failed, self.wanted)
 
     def until(self, stages: Iterable[str]) -> Plan:
-        """Return the plan with the tasks of some stages and all that they need, and no others."""
-        wanted = {one for stage in stages for task in self.of_stage(stage) for one in self._with_needed(task)}
-        return Plan(self.recipe, [task for task in self if task.id in wanted], self.device, self.failed)
+        """Return the plan with the tasks of some stages and all that they need, and what failed on the way."""
+        last = [task for stage in stages for task in self.of_stage(stage)]
+        last += [task for task in self if task.id in self._lost]
+        wanted = {one for task in last for one in self._with_needed(task)}
+        return Plan(self.recipe, [task for task in self if task.id in wanted], self.device, self.failed, tuple(stages))
 
     def code(self, task: Task) -> list[Code]:
         """Return the code that the recipe names for a task and for all that it needs."""
@@ -208,19 +213,24 @@ class Plan:
         return found
 
 
-def make_plan(recipe: Recipe, device: str = "auto", failed: Iterable[str] = ()) -> Plan:
+def make_plan(
+    recipe: Recipe, device: str = "auto", failed: Iterable[str] = (), until: Sequence[str] | None = None
+) -> Plan:
     """Return the plan of a recipe.
 
     Args:
         recipe: the recipe.
         device: that it is to run on: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``; timings depend on it.
         failed: ids of tasks that stages do without, as far as they can.
+        until: the stages that are wanted, with all that they need; everything if None.
 
     Raises:
         UserError: a file is missing or cannot be what it is named for, or settings contradict each other.
     """
     plan = Plan(recipe, device=device, failed=frozenset(failed))
-    for name, stage in plan.stages.items():
+    names = list(plan.stages)
+    for name in names if until is None else names[: 1 + max(map(names.index, until))]:
+        stage = plan.stages[name]
         if _in_place_of(plan, name) != name:
             continue
         section = recipe.sections.get(stage.section)
@@ -229,7 +239,7 @@ def make_plan(recipe: Recipe, device: str = "auto", failed: Iterable[str] = ()) 
         for labels in [one | more for one in followed for more in fan]:
             plan.add(_make_task(plan, name, stage, labels))  # one by one: a task may need its siblings
     _refuse_double_names(plan)
-    return plan
+    return plan if until is None else plan.until(until)
 
 
 def task_settings(recipe: Recipe, stage: type[Stage], labels: Labels) -> Settings:

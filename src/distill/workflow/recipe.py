@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, get_origin
@@ -19,15 +19,17 @@ from pydantic import AfterValidator, BaseModel, Field, ValidationError
 
 from distill.base.artifact import Labels
 from distill.base.errors import UserError
-from distill.base.files import SHOWN, user_path
+from distill.base.files import user_path
 from distill.base.registry import Registry
 from distill.base.settings import Settings, compose, refuse_name
 from distill.stages import STAGES
 from distill.stages.base import Stage
 from distill.workflow.executors import EXECUTORS
 from distill.workflow.former_names import note, with_present_names
+from distill.workflow.overrides import Overrides, Values, as_values, name_of_run, replaced
 from distill.workflow.problems import Problem, problems
-from distill.workflow.yaml_text import Document, Place, parse_document, read_document
+from distill.workflow.sweep_settings import SweepSettings
+from distill.workflow.yaml_text import Place, read_document
 
 
 def _folder_name(name: str) -> str:
@@ -43,6 +45,12 @@ class Head(Settings):
     """The name of the run, and of its folder."""
     seed: int = Field(0, ge=0, lt=2**63)
     """The seed that every random stream derives from."""
+    sweep: SweepSettings | None = None
+    """Values that are varied: the recipe is then many."""
+
+
+STUDIES = ("sweep",)
+"""Sections of which each makes many recipes of the one."""
 
 
 @dataclass(frozen=True)
@@ -55,6 +63,8 @@ class Recipe:
         settings: the validated recipe: ``name``, ``seed``, ``executor`` and the sections as attributes.
         stages: the table of stages that it was validated against.
         notes: what the user should know of it: keys that were given by former names.
+        origins: where each key was given, e.g. ``water.yaml:12``.
+        base: the name of the recipe of which values were replaced; its own where none were.
     """
 
     path: Path
@@ -62,6 +72,30 @@ class Recipe:
     settings: Any
     stages: Registry
     notes: list[str] = field(default_factory=list)
+    origins: Mapping[Place, str] = field(default_factory=dict, repr=False)
+    base: str = ""
+
+    def __repr__(self) -> str:
+        return f"Recipe({self.name!r}, {str(self.path)!r})"
+
+    def override(self, values: Overrides, name: str | None = None, where: str = "") -> Recipe:
+        """Return a recipe in which values are replaced; this one stays as it is.
+
+        Args:
+            values: dotted keys and their values, as in ``{"students.painn.cutoff": 4.5}``, or ``KEY=VALUE`` texts.
+            name: of its run, and so of its folder; if None, it is called by what was replaced.
+            where: what messages call the values; each by its own key if empty.
+
+        Raises:
+            UserError: a key or a value is wrong.
+        """
+        given = as_values(values) | ({"name": name} if name else {})
+        return _override(self.raw, given, self.path, self.stages, self.origins, where=where)
+
+    def without_studies(self) -> Recipe:
+        """Return the recipe without the sections that make many recipes of it."""
+        raw = {key: value for key, value in self.raw.items() if key not in STUDIES}
+        return self if len(raw) == len(self.raw) else build_recipe(raw, self.path, self.stages, "", self.origins)
 
     @property
     def name(self) -> str:
@@ -83,9 +117,13 @@ class Recipe:
         """The validated sections by name; where the recipe gives several of one, all of them as one."""
         return {name: getattr(self.settings, self.key_of(name)) for name in section_names(self.stages)}
 
+    @cached_property
+    def _plurals(self) -> dict[str, str]:
+        return plurals(self.stages)
+
     def key_of(self, section: str) -> str:
         """Return the key under which the recipe has a section: its name, or the one for several of them."""
-        plural = plurals(self.stages).get(section, "")
+        plural = self._plurals.get(section, "")
         return plural if plural in type(self.settings).model_fields else section
 
     def place(self, key: str, labels: Labels) -> str:
@@ -147,12 +185,14 @@ def _step(value: object, part: str) -> Any:
     raise KeyError(part)
 
 
-def load_recipe(path: str | Path, overrides: Iterable[str] = (), stages: Registry = STAGES) -> Recipe:
+def load_recipe(path: str | Path, overrides: Overrides = (), stages: Registry = STAGES) -> Recipe:
     """Read and validate a recipe.
 
     Args:
         path: the YAML file.
-        overrides: ``"dotted.key=value"`` texts that replace values; the value is YAML, list entries are numbers.
+        overrides: values that are replaced: ``"dotted.key=value"`` texts (the value is YAML, list entries are numbers,
+            ``*`` is every name at its place) or a mapping of dotted keys to values. The run of a recipe so changed has
+            a name, and so a folder, of its own.
         stages: the table of stages.
 
     Raises:
@@ -163,12 +203,25 @@ def load_recipe(path: str | Path, overrides: Iterable[str] = (), stages: Registr
     if not isinstance(document.value, dict):
         raise UserError("is not a recipe", where=str(path), remedy="A recipe is a YAML mapping with name, data, ...")
     origins = {place: f"{path}:{line}" for place, line in document.lines.items()}
-    for override in overrides:
-        place = _override(document.value, override)
-        for known in [p for p in origins if p[: len(place)] == place]:
-            del origins[known]
-        origins[place] = _shown(override)
-    return build_recipe(document.value, path.resolve(), stages, str(path), origins)
+    return _override(document.value, as_values(overrides), path.resolve(), stages, origins, str(path))
+
+
+def _override(
+    raw: dict[str, Any],
+    values: Values,
+    path: Path,
+    stages: Registry,
+    origins: Mapping[Place, str],
+    shown: str = "",
+    where: str = "",
+) -> Recipe:
+    """Validate a recipe with other values than those that were read."""
+    changed, given = replaced(raw, values, where)
+    base = str(raw.get("name", ""))
+    if values and isinstance(raw.get("name"), str):
+        changed["name"] = name_of_run(base, values)
+    known = {place: where for place, where in origins.items() if not any(place[: len(one)] == one for one in given)}
+    return replace(build_recipe(changed, path, stages, shown, known | given), base=base)
 
 
 def build_recipe(
@@ -197,7 +250,8 @@ def build_recipe(
         ) from None
     except ValidationError as error:
         raise _refusal(problems(error, schema, filled), origins, shown) from None
-    return Recipe(path, raw, settings, stages, [note(place, name) for place, name in former.items()])
+    notes = [note(place, name) for place, name in former.items()]
+    return Recipe(path, raw, settings, stages, notes, origins, str(raw["name"]))
 
 
 def section_names(stages: Registry) -> list[str]:
@@ -296,36 +350,3 @@ def _origin(place: Place, origins: Mapping[Place, str], shown: str) -> str:
         if place[:length] in origins:
             return origins[place[:length]]
     return shown
-
-
-def _shown(override: str) -> str:
-    """Return what messages call a replaced value."""
-    return f"--set {override if len(override) <= SHOWN else override[:SHOWN] + '...'}"
-
-
-def _override(raw: dict[str, Any], override: str) -> Place:
-    """Set one ``dotted.key=value`` in ``raw`` and return the key's place; mappings on the way are made."""
-    key, equals, text = override.partition("=")
-    place = tuple(key.strip().split("."))
-    where = _shown(override)
-    if not equals or not all(place):
-        raise UserError("must be KEY=VALUE", where=where, remedy="For example --set synthetic.structures=200")
-    document: Document = parse_document(text, where)
-    inner: Any = raw
-    for depth, part in enumerate(place):
-        last = depth == len(place) - 1
-        if isinstance(inner, list):
-            if not part.isdigit() or int(part) >= len(inner):
-                raise UserError(f"{'.'.join(place[:depth])} has entries 0 to {len(inner) - 1}", where=where)
-            position: Any = int(part)
-        elif isinstance(inner, dict):
-            position = part
-            if not last and inner.get(part) is None:
-                inner[part] = {}
-        else:
-            raise UserError(f"{'.'.join(place[:depth])} is a single value, not a mapping", where=where)
-        if last:
-            inner[position] = document.value
-        else:
-            inner = inner[position]
-    return place

@@ -17,6 +17,7 @@ from distill.base.files import write_json
 from distill.base.leftovers import passing_name, sweep
 from distill.base.sealed import DamagedError, read_sealed, write_sealed
 from distill.workflow.plan import Plan, Task
+from distill.workflow.recipe import Recipe
 from distill.workflow.store import Store
 
 PLAN = "plan.json"
@@ -42,7 +43,8 @@ class RunFolder:
     def prepare(self, plan: Plan) -> None:
         """Write ``plan.json``, remove what is no longer true, and link what is finished already.
 
-        Links that are not this plan's and the last summary go. Where all is so already, nothing is written.
+        Links that are not this plan's go, and the last summary where there is something to do: it is not true while a
+        run lasts. Where all is so already, nothing is written.
 
         Raises:
             UserError: a file that no run made has the name of the folder, or of a link.
@@ -58,15 +60,30 @@ class RunFolder:
         for name in ours:
             link = self.path / name
             if link.is_symlink() and wanted.get(name) != self._pointee(link):
-                link.unlink()
-                self._remove_empty_parents(link)
+                self.unlink(name)
         said = self._plan_data(plan, sorted(wanted))
         for name in (SPARE, PLAN):
             if _read(self.path / name) != said:
                 write_sealed(self.path / name, said)
+        unfinished = False
         for task in plan:
             if self.store.has(task):
                 self.publish(task)
+            else:
+                unfinished = True
+        if unfinished:
+            self.drop_summary()
+
+    def unlink(self, name: str) -> None:
+        """Remove a published name, and the folders that it leaves empty."""
+        link = self.path / name
+        if link.is_symlink():
+            link.unlink()
+            self._remove_empty_parents(link)
+
+    def drop_summary(self) -> None:
+        """Remove ``summary.json``, which is not true while a run lasts."""
+        (self.path / SUMMARY).unlink(missing_ok=True)
 
     def publish(self, task: Task) -> None:
         """Link the outputs of a finished task under their readable names."""
@@ -84,10 +101,6 @@ class RunFolder:
         """Return the published names that exist."""
         names = [name for task in plan for name in task.publish.values()]
         return [self.path / name for name in names if (self.path / name).exists()]
-
-    def drop_summary(self) -> None:
-        """Remove ``summary.json``, which is not true while a run lasts."""
-        (self.path / SUMMARY).unlink(missing_ok=True)
 
     def write_summary(self, summary: Mapping[str, Any]) -> None:
         """Write ``summary.json``."""
@@ -147,6 +160,11 @@ class RunFolder:
 def read_plan(folder: Path) -> dict[str, Any] | None:
     """Return the ``plan.json`` of a run's folder, or None where there is none that can be read."""
     return _read(folder / PLAN) or _read(folder / SPARE)
+
+
+def previous_plan(recipe: Recipe, runs: Path) -> dict[str, Any] | None:
+    """Return what the last run of a recipe has planned; of one with replaced values that of the recipe as it was."""
+    return read_plan(runs / recipe.name) or read_plan(runs / recipe.base)
 
 
 def _read(path: Path) -> dict[str, Any] | None:

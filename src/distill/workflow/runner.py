@@ -7,11 +7,11 @@ continues the others from where they stood.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Protocol, cast
 
 from distill.base.artifact import Manifest
 from distill.base.errors import DistillError
@@ -51,15 +51,38 @@ class RunResult:
     links: tuple[Path, ...]
 
 
+class Folder(Protocol):
+    """Where people find what a plan made."""
+
+    store: Store
+
+    def prepare(self, plan: Plan) -> None:
+        """Say what is planned, remove what is no longer true, and link what is finished already."""
+
+    def publish(self, task: Task) -> None:
+        """Link the outputs of a finished task under their readable names."""
+
+
 @dataclass
-class _State:
-    """Where a run stands: what waits, what runs, what ended and how."""
+class State:
+    """Where a run stands: what waits, what runs, what ended and how.
+
+    Attributes:
+        waiting: tasks that are not begun.
+        running: tasks that are under way, by their ids.
+        done: the manifests of finished tasks.
+        errors: what went wrong, by the id of the task.
+        skipped: tasks that are not done for want of another, and that one's id.
+        cached: ids of the tasks that were finished before.
+        reduced: whether stages did without what failed.
+    """
 
     waiting: list[Task]
     running: dict[str, Task] = field(default_factory=dict)
     done: dict[str, Manifest] = field(default_factory=dict)
     errors: dict[str, DistillError] = field(default_factory=dict)
     skipped: dict[str, str] = field(default_factory=dict)
+    cached: tuple[str, ...] = ()
     reduced: bool = False
 
     def ready(self) -> list[Task]:
@@ -105,24 +128,54 @@ def run_recipe(
     """
     began = time.monotonic()
     plan = make_plan(recipe, device)
-    artifacts = store_of(runs, store)
+    folder = RunFolder(Path(runs) / recipe.name, store_of(runs, store))
+    summary: dict[str, Any] = {}
+
+    def finish(plan: Plan, state: State) -> None:
+        summary.update(summary_of(plan, state, time.monotonic() - began))
+        folder.write_summary(summary)
+
+    plan, state = work_through(plan, folder, finish, device=device, force=force, progress=progress)
+    if state.errors:
+        raise final_error(state)
+    ran = tuple(task.id for task in plan if task.id not in state.cached)
+    return RunResult(folder.path, summary, ran, state.cached, tuple(folder.links(plan)))
+
+
+def work_through(
+    plan: Plan,
+    folder: Folder,
+    finish: Callable[[Plan, State], None],
+    *,
+    device: str = "auto",
+    force: Iterable[str] = (),
+    progress: bool = True,
+) -> tuple[Plan, State]:
+    """Do what of a plan is not done yet; what failed is in the state that is returned.
+
+    Args:
+        plan: the plan.
+        folder: where people find the results.
+        finish: writes what the folder says of the whole, from the plan as it was in the end and how its tasks ended.
+        device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
+        force: names of stages to do again, with everything that depends on them.
+        progress: show what happens on the error stream.
+
+    Returns:
+        The plan as it was in the end, where stages may have done without what failed, and how its tasks ended.
+    """
+    artifacts = folder.store
     forced = [plan[task_id] for task_id in forced_tasks(plan, force)]
-    with using(artifacts.root, recipe.name, _hashes(plan), _hashes(forced), lambda: _discard(artifacts, forced)):
-        folder = RunFolder(Path(runs) / recipe.name, artifacts)
+    with using(artifacts.root, plan.recipe.name, _hashes(plan), _hashes(forced), lambda: _discard(artifacts, forced)):
         artifacts.sweep()
         state, notes = _look_through(plan, artifacts)
-        cached = tuple(state.done)
+        state.cached = tuple(state.done)
         warn(progress, notes)
         _or_read_only(lambda: folder.prepare(plan), state)
         if state.waiting:
-            folder.drop_summary()
             plan = _execute(plan, state, folder, device, progress)
-        summary = _summary(plan, state, cached, time.monotonic() - began)
-        _or_read_only(lambda: folder.write_summary(summary), state)
-    if state.errors:
-        raise _final_error(state)
-    ran = tuple(task.id for task in plan if task.id not in cached)
-    return RunResult(folder.path, summary, ran, cached, tuple(folder.links(plan)))
+        _or_read_only(lambda: finish(plan, state), state)
+    return plan, state
 
 
 def _hashes(tasks: Iterable[Task]) -> set[str]:
@@ -134,12 +187,12 @@ def _discard(artifacts: Store, tasks: Iterable[Task]) -> None:
         artifacts.discard(task)
 
 
-def _look_through(plan: Iterable[Task], artifacts: Store) -> tuple[_State, list[str]]:
+def _look_through(plan: Iterable[Task], artifacts: Store) -> tuple[State, list[str]]:
     """Return what is done and what is not, and what has to be said of artifacts that are not as they were written.
 
     Every file that a finished task has left is read and hashed.
     """
-    state, notes = _State([]), []
+    state, notes = State([]), []
     for task in plan:
         manifest, damaged = artifacts.looked_through(task)
         if manifest is None:
@@ -152,7 +205,7 @@ def _look_through(plan: Iterable[Task], artifacts: Store) -> tuple[_State, list[
     return state, notes
 
 
-def _or_read_only(write: Callable[[], None], state: _State) -> None:
+def _or_read_only(write: Callable[[], None], state: State) -> None:
     """Write what is for people; where nothing can be written that is no failure of a run that has nothing to do."""
     try:
         write()
@@ -161,7 +214,7 @@ def _or_read_only(write: Callable[[], None], state: _State) -> None:
             raise
 
 
-def _execute(plan: Plan, state: _State, folder: RunFolder, device: str, progress: bool) -> Plan:
+def _execute(plan: Plan, state: State, folder: Folder, device: str, progress: bool) -> Plan:
     """Do what waits, and return the plan as it was in the end: stages may have done without what failed."""
     settings = plan.recipe.executor
     executor: Executor = EXECUTORS[settings.kind](settings)
@@ -184,7 +237,7 @@ def _execute(plan: Plan, state: _State, folder: RunFolder, device: str, progress
     return plan
 
 
-def _begin(plan: Plan, task: Task, state: _State, executor: Executor, display: Display, device: str) -> None:
+def _begin(plan: Plan, task: Task, state: State, executor: Executor, display: Display, device: str) -> None:
     threads = plan.threads(task, executor.workers, usable_cores())
     state.waiting.remove(task)
     state.running[task.id] = task
@@ -192,7 +245,7 @@ def _begin(plan: Plan, task: Task, state: _State, executor: Executor, display: D
     executor.submit(make_submission(plan, task, display.store, device, threads))
 
 
-def _end(plan: Plan, outcome: Outcome, state: _State, folder: RunFolder, display: Display, users: ExitStack) -> Plan:
+def _end(plan: Plan, outcome: Outcome, state: State, folder: Folder, display: Display, users: ExitStack) -> Plan:
     """Book an outcome: publish a finished task at once, or set aside everything that cannot do without a failed one.
 
     Returns the plan to go on with.
@@ -213,7 +266,7 @@ def _end(plan: Plan, outcome: Outcome, state: _State, folder: RunFolder, display
     return plan
 
 
-def _without_failed(plan: Plan, state: _State, folder: RunFolder, display: Display, users: ExitStack) -> Plan:
+def _without_failed(plan: Plan, state: State, folder: Folder, display: Display, users: ExitStack) -> Plan:
     """Return the plan in which stages that tolerate it do without what failed; the present one where none does.
 
     What waits gives way to its counterparts, of which some may be in the store.
@@ -237,7 +290,7 @@ def _without_failed(plan: Plan, state: _State, folder: RunFolder, display: Displ
     return reduced
 
 
-def _final_error(state: _State) -> DistillError:
+def final_error(state: State) -> DistillError:
     """Return the first failure; how many others there are, and how many tasks were not done, ends its remedy."""
     first = next(iter(state.errors.values()))
     others = list(state.errors)[1:]
@@ -253,7 +306,7 @@ def _final_error(state: _State) -> DistillError:
     return error
 
 
-def _summary(plan: Plan, state: _State, cached: Iterable[str], elapsed_s: float) -> dict[str, Any]:
+def summary_of(plan: Plan, state: State, elapsed_s: float) -> dict[str, Any]:
     """Return the content of ``summary.json``; a task that is not done has ``error`` or ``skipped`` for numbers."""
     tasks: dict[str, Any] = {}
     for task in plan:
@@ -261,7 +314,8 @@ def _summary(plan: Plan, state: _State, cached: Iterable[str], elapsed_s: float)
         manifest: Manifest | None = state.done.get(task.id)
         if manifest is not None:
             shown = ("wall_s", "peak_memory_mib", "peak_gpu_memory_mib", "device", "threads", "summary", "warnings")
-            entry |= {name: value for name, value in manifest.items() if name in shown} | {"cached": task.id in cached}
+            entry |= {name: value for name, value in manifest.items() if name in shown}
+            entry["cached"] = task.id in state.cached
             entry |= {"made_with": others} if (others := other_versions(manifest.get("versions", {}))) else {}
         elif task.id in state.errors:
             entry["error"] = str(state.errors[task.id])
@@ -276,19 +330,20 @@ def _summary(plan: Plan, state: _State, cached: Iterable[str], elapsed_s: float)
                 "seed": plan.recipe.seed,
                 "versions": versions(),
                 "tasks": tasks,
-                "totals": _totals(state.done, cached, elapsed_s),
+                "totals": _totals(state, elapsed_s),
             }
         ),
     )
 
 
-def _totals(done: Mapping[str, Manifest], cached: Iterable[str], elapsed_s: float) -> dict[str, Any]:
+def _totals(state: State, elapsed_s: float) -> dict[str, Any]:
     """Return sums over the finished tasks, whenever they were done, and the duration of this run."""
+    done = state.done.values()
     return {
         "tasks": len(done),
-        "cached": len(list(cached)),
-        "work_s": round(sum(manifest["wall_s"] for manifest in done.values()), 3),
+        "cached": len(state.cached),
+        "work_s": round(sum(manifest["wall_s"] for manifest in done), 3),
         "this_run_s": round(elapsed_s, 3),
-        "peak_memory_mib": max((m for one in done.values() if (m := one["peak_memory_mib"]) is not None), default=None),
-        "warnings": sum(len(manifest["warnings"]) for manifest in done.values()),
+        "peak_memory_mib": max((m for one in done if (m := one["peak_memory_mib"]) is not None), default=None),
+        "warnings": sum(len(manifest["warnings"]) for manifest in done),
     }

@@ -163,7 +163,7 @@ def test_a_bug_leaves_its_traceback_in_the_log(toy: Toy) -> None:
 
 
 STEPS, PAUSE_S = 12, 0.25
-SLOW = ("--set", f"count.steps={STEPS}", "--set", f"count.pause_s={PAUSE_S}")
+SLOW = ("--set", "name=toy", "--set", f"count.steps={STEPS}", "--set", f"count.pause_s={PAUSE_S}")
 
 
 @pytest.mark.slow
@@ -255,7 +255,7 @@ def test_work_that_goes_farther_continues_what_was_interrupted(toy: Toy) -> None
 
 @pytest.mark.slow
 def test_two_runs_at_once_do_the_work_once(toy: Toy) -> None:
-    both = [toy.start("run", "toy.yaml", "--set", f"name={name}", *SLOW) for name in ("one", "two")]
+    both = [toy.start("run", "toy.yaml", *SLOW, "--set", f"name={name}") for name in ("one", "two")]
     for process in both:
         err = process.communicate(timeout=60)[1]
         assert process.returncode == 0, err

@@ -16,7 +16,9 @@ from distill.workflow.users import using
 
 def test_again_beside_another_run_is_refused_and_nothing_is_deleted(toy: Toy) -> None:
     run_recipe(toy.load(), runs=toy.runs, progress=False)
-    longer = toy.start("run", "toy.yaml", "--quiet", "--set", "count.steps=6", "--set", "count.pause_s=600")
+    longer = toy.start(
+        "run", "toy.yaml", "--quiet", "--set", "name=toy", "--set", "count.steps=6", "--set", "count.pause_s=600"
+    )
     try:
         toy.wait_for(lambda: "step 4" in toy.trace() or longer.poll() is not None)
         before = {path for path in (toy.runs / ".store").rglob("*") if path.suffix != ".lock"}

@@ -29,7 +29,8 @@ class Toy:
         (folder / "numbers.txt").write_text("1 2 3")
 
     def load(self, *overrides: str) -> Recipe:
-        return load_recipe(self.path, overrides, toy_stages.toy_stages())
+        """The recipe with values replaced, under the same name."""
+        return load_recipe(self.path, ["name=toy", *overrides] if overrides else [], toy_stages.toy_stages())
 
     def trace(self) -> list[str]:
         """The pieces of work that were begun since the last look."""

@@ -139,6 +139,11 @@ class Potential(nn.Module):
             self.reference_energies.data = energies
         return self
 
+    def __repr__(self) -> str:
+        known = "all elements" if self.elements is None else " ".join(chemical_symbols[z] for z in self.elements)
+        weights = sum(weight.numel() for weight in self.parameters())
+        return f"{type(self).__name__}({self.architecture}, cut-off {self.cutoff:g} Å, {weights} weights, {known})"
+
     @property
     def n_parameters(self) -> int:
         """How many numbers a fit may change."""
