@@ -90,6 +90,8 @@ def _draw_laws(axes: Axes, swept: Swept, laws: dict[str, PowerLaw]) -> None:
 
 def _say(law: PowerLaw) -> str:
     spread = f" [{-law.high:.2f}, {-law.low:.2f}]" if np.isfinite(law.low) else f" ({CANNOT_TELL} how well)"
+    if law.low <= 0 <= law.high:
+        spread += f" ({CANNOT_TELL} whether it falls)"
     return f"{-law.exponent:.2f}{spread}".replace("-", "−")
 
 

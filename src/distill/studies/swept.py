@@ -13,8 +13,8 @@ from matplotlib.axes import Axes
 from distill.reporting.style import grid, new_figure, styled
 from distill.studies.draw import draw_over, legend, looks_of, noted, titled
 from distill.studies.errors import Choice, Chosen, Errors, Results, select
-from distill.studies.groups import failures_sentence, gathered, moved_along, say, with_series
-from distill.studies.keys import Key, find_key
+from distill.studies.groups import compared, failures_sentence, gathered, moved_along, say, with_series
+from distill.studies.keys import Key, find_key, text
 from distill.studies.study import Study
 
 CAPTION = (
@@ -124,16 +124,36 @@ def headline(swept: Swept) -> str:
 
 def best_group(swept: Swept) -> pd.Series | None:
     """Return the group of the lowest mean among the students that depend on the key (of R²: the highest), or None."""
+    found = _by_mean(swept)
+    return None if found.empty else found.iloc[0]
+
+
+def _by_mean(swept: Swept) -> pd.DataFrame:
+    """Return the groups that depend on the key, the best first; teachers only where there is nothing else."""
     found = swept.table[swept.table[swept.key.name].notna() & swept.table["mean"].notna()]
     found = found[found["model"] != "teacher"] if (found["model"] != "teacher").any() else found
-    if found.empty:
-        return None
-    return found.loc[found["mean"].idxmax() if swept.errors.choice.statistic == "r2" else found["mean"].idxmin()]
+    return found.sort_values("mean", ascending=swept.errors.choice.statistic != "r2", kind="stable")
+
+
+def _not_told_apart(swept: Swept) -> str:
+    """Return that the best group cannot be told from the next one, where that is so."""
+    found, name = _by_mean(swept), swept.key.name
+    if len(found) < 2:
+        return ""
+    first, second = (
+        swept.rows[(swept.rows["series"] == group["series"]) & (swept.rows[name].map(text) == text(group[name]))]
+        for _, group in found.head(2).iterrows()
+    )
+    apart, other = compared(second, first), found.iloc[1]
+    if apart.low > 0 or apart.high < 0:
+        return ""
+    where = f"{other['series']}, {swept.key.said(other[name])}"
+    return f"cannot tell the best from the next ({where}: {say(apart, swept.errors.choice.unit)} apart)"
 
 
 def notes_of(swept: Swept) -> tuple[str, ...]:
-    """Return what a reader of the figure has to know: failures, single models, keys that were changed together."""
-    notes = [failures_sentence(swept.rows)]
+    """Return what a reader has to know: failures, what cannot be told apart, keys that were changed together."""
+    notes = [failures_sentence(swept.rows), _not_told_apart(swept)]
     single = swept.table[(swept.table["independent"] == 1) & (swept.table["model"] != "teacher")]
     if len(single):
         means = "one mean is" if len(single) == 1 else f"{len(single)} of the means are"

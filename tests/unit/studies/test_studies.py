@@ -164,6 +164,17 @@ def test_one_wide_interval_does_not_squeeze_the_figure():
         assert getattr(curve.figure.get_axes()[0], f"get_{name}scale")() == "log"
 
 
+@pytest.mark.parametrize(("far", "told"), [(0.001, False), (0.1, True)])
+def test_the_best_is_told_from_the_next_or_not(far, told):
+    made = of_values(
+        SIZE, {size: (0.10 + i * far, 0.11 + i * far, 0.12 + i * far) for i, size in enumerate((300, 100, 30))}
+    )
+    study, law = studies.learning_curve(made.tables), studies.scaling_law(made.tables)
+    note = "cannot tell the best from the next (painn, distilled, synthetic structures 100: 1.0 ± 22.7 meV/Å apart)"
+    assert (note in study.notes) is not told
+    assert ("cannot tell whether it falls" in law.title) is not told
+
+
 def test_very_many_groups_still_make_a_figure():
     """Forty cut-offs times three sizes: the table has all of them, the figure what there is room for."""
     made = Maker((CUTOFF, SIZE))
