@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from distill.base.errors import Interrupted
 from distill.base.files import read_json
+from distill.base.html import table
 from distill.results import REPORT, Run, SweepResult
 from distill.workflow.explain import Verdict, explain_plan
 from distill.workflow.merge import MergedPlan
@@ -192,6 +193,11 @@ class Sweep:
         return (
             f"Sweep({self.recipe.name!r}: {len(self.variants)} variants of {', '.join(self._swept.keys) or 'nothing'})"
         )
+
+    def _repr_html_(self) -> str:
+        """Return the variants and their values; a notebook shows it."""
+        rows = [(one.name, *one.values.values()) for one in self._swept.variants]
+        return table(f"{self.recipe.name}: {len(rows)} variants", ("variant", *self._swept.keys), rows)
 
     def plan(self, device: str = "auto") -> MergedPlan:
         """Return one plan of all variants: what several of them need is one task. Nothing is done."""

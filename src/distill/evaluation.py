@@ -9,11 +9,13 @@ import os
 import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from distill.base.errors import UserError
 from distill.base.files import write_table
+from distill.base.html import table
 from distill.base.progress import Progress
 from distill.given import check_model, model_name, open_model, place_of, read_structures
 
@@ -53,6 +55,18 @@ class Evaluation:
     files: tuple[Path, ...]
     seconds: float
     findings: tuple[Finding, ...] = ()
+
+    def __repr__(self) -> str:
+        return f"Evaluation({self._headline()})"
+
+    def _repr_html_(self) -> str:
+        """Return the errors as a table; a notebook shows it."""
+        head, rows = self.table()
+        return table(self._headline(), head, rows) if rows else f"<b>{escape(self._headline())}</b>"
+
+    def _headline(self) -> str:
+        labels = "" if self.errors else ", no labels"
+        return f"{self.model} on {self.data}: {len(self.predicted)} structures{labels}"
 
     def rows(self) -> list[dict[str, Any]]:
         """Return the errors as mappings of JSON-able values with the keys of :data:`COLUMNS`."""

@@ -74,6 +74,14 @@ class Frames:
             array.flags.writeable = False
             set_(self, name, array)
 
+    def __repr__(self) -> str:
+        from ase.data import chemical_symbols
+
+        labels = [name for name in ("energy", "forces", "stress") if getattr(self, name) is not None]
+        elements = " ".join(chemical_symbols[z] for z in self.elements)
+        size = f"{len(self)} structures, {len(self.numbers)} atoms"
+        return f"Frames({size}, {elements or 'no elements'}; {', '.join(labels) or 'no labels'})"
+
     def __len__(self) -> int:
         return len(self.n_atoms)
 

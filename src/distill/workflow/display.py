@@ -1,4 +1,4 @@
-"""What a run shows: bars on a terminal, plain lines elsewhere, nothing where nothing is wanted.
+"""What a run shows: bars on a terminal, one output of a notebook's cell, plain lines elsewhere, or nothing.
 
 Tasks report into ``progress.json`` of their work folders, wherever they run; a display only reads those.
 """
@@ -8,6 +8,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Iterable
+from html import escape
 from typing import Any
 
 from distill.base.artifact import Manifest
@@ -150,6 +151,88 @@ class BarDisplay(LineDisplay):
             self._progress.remove_task(bar)
 
 
+class CellDisplay(Display):
+    """One output of a notebook's cell, drawn anew once a second: what went wrong, what ended last, and what runs."""
+
+    interval_s = 1.0
+    recent = 4
+    """Ended tasks that are shown; the others are counted."""
+    most = 8
+    """Warnings and failures that are shown; the others are counted."""
+
+    def __init__(self, store: Store, total: int, done: int) -> None:
+        from IPython.display import DisplayHandle
+
+        super().__init__(store, total, done)
+        self._cached = done
+        self._running: dict[str, Task] = {}
+        self._ended: list[str] = []
+        self._wrong: list[str] = []
+        self._began = self._drawn = time.monotonic()
+        self._output = DisplayHandle()
+        self._output.display(self._drawing(), raw=True)
+
+    def started(self, task: Task) -> None:
+        """Add the task to those that run."""
+        self._running[task.id] = task
+
+    def refresh(self) -> None:
+        """Draw anew where the last drawing is a second old."""
+        if time.monotonic() - self._drawn >= self.interval_s:
+            self._draw()
+
+    def finished(self, task: Task, manifest: Manifest) -> None:
+        """Keep how long it took, its headline and its warnings."""
+        self._running.pop(task.id, None)
+        self.done += 1
+        headline = manifest["summary"].get("headline")
+        tail = f": {headline}" if headline else ""
+        self._ended.append(f"{task.id} done in {duration(manifest['wall_s'])}{tail}")
+        self._wrong += [f"warning: {task.id}: {warning}" for warning in manifest["warnings"]]
+
+    def failed(self, task: Task, error: DistillError) -> None:
+        """Keep in short what went wrong; the error that ends the run says the rest."""
+        self._running.pop(task.id, None)
+        self._wrong.append(f"{task.id} failed: {error.what}")
+
+    def close(self) -> None:
+        """Draw the last state; what still ran is no longer under way."""
+        self._running.clear()
+        self._ended.clear()
+        self._draw()
+
+    def _draw(self) -> None:
+        self._drawn = time.monotonic()
+        self._output.update(self._drawing(), raw=True)
+
+    def _drawing(self) -> dict[str, str]:
+        """Return what is shown, as a page and as text."""
+        cached = f", {self._cached} of them before" if self._cached else ""
+        head = f"{self.done} of {self.total} tasks are done{cached}; {duration(self._drawn - self._began)}"
+        lines = [
+            *_last(self._wrong, self.most, "more warnings and failures"),
+            *_last(self._ended, self.recent, "more"),
+            *(f"{name}: {self._record(task).text()}" for name, task in self._running.items()),
+        ]
+        bar = f'<progress value="{self.done}" max="{max(self.total, 1)}"></progress> {escape(head)}'
+        rest = "<br>".join(map(escape, lines))
+        page = f'<div>{bar}<div style="font-size: smaller">{rest}</div></div>'
+        return {"text/html": page, "text/plain": "\n".join([head, *lines])}
+
+
+def _last(lines: list[str], number: int, of_what: str) -> list[str]:
+    """Return the last lines, after one that counts those before."""
+    before = len(lines) - number
+    return [f"... and {before} {of_what}", *lines[-number:]] if before > 0 else lines
+
+
+def in_notebook() -> bool:
+    """Return whether this process is the kernel of a notebook; IPython is not imported for the question."""
+    ipython = sys.modules.get("IPython")
+    shell = ipython.get_ipython() if ipython is not None else None
+    return getattr(shell, "kernel", None) is not None
+
+
 def _escaped(text: str) -> str:
     """Return text whose brackets rich does not take for markup."""
     return text.replace("[", r"\[")
@@ -162,7 +245,9 @@ def warn(progress: bool, texts: Iterable[str]) -> None:
 
 
 def make_display(progress: bool, store: Store, total: int, done: int) -> Display:
-    """Return the display that suits the error stream; one that shows nothing unless ``progress``."""
+    """Return the display that suits notebook or error stream; one that shows nothing unless ``progress``."""
     if not progress or sys.stderr is None:
         return Display(store, total, done)
+    if in_notebook():
+        return CellDisplay(store, total, done)
     return (BarDisplay if sys.stderr.isatty() else LineDisplay)(store, total, done)

@@ -6,9 +6,11 @@ first recipe that has them, as in ``cutoff-4.0/train[painn,distilled,0]``.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
+from distill.base.html import table
 from distill.workflow.plan import FromTask, Input, Plan, Task, make_plan
 from distill.workflow.recipe import Recipe
 
@@ -30,6 +32,13 @@ class MergedPlan(Plan):
 
     def __repr__(self) -> str:
         return f"MergedPlan({len(self.members)} recipes, {self.planned} tasks, {len(self)} distinct)"
+
+    def _repr_html_(self) -> str:
+        """Return how many tasks of each stage there are, and how many different ones; a notebook shows it."""
+        planned = Counter(task.stage for plan in self.members.values() for task in plan)
+        rows = [(stage, number, len(self.of_stage(stage))) for stage, number in planned.items()]
+        title = f"{self.recipe.name}: {len(self.members)} variants, {self.planned} tasks, {len(self)} of them different"
+        return table(title, ("stage", "tasks", "different"), rows)
 
     @property
     def planned(self) -> int:

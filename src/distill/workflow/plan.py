@@ -21,6 +21,7 @@ from distill.base.artifact import Labels, LabelValue
 from distill.base.consent import Code
 from distill.base.errors import UserError, nearest
 from distill.base.files import content_hash, hash_value
+from distill.base.html import table
 from distill.base.settings import Settings
 from distill.stages.base import Stage
 from distill.workflow.machine import described
@@ -113,6 +114,11 @@ class Plan:
 
     def __repr__(self) -> str:
         return f"Plan({self.recipe.name!r}: {len(self)} tasks)"
+
+    def _repr_html_(self) -> str:
+        """Return the tasks of each stage; a notebook shows it."""
+        rows = [(stage, len(tasks), _ids(tasks)) for stage, tasks in self._by_stage.items()]
+        return table(f"{self.recipe.name}: {len(self)} tasks", ("stage", "tasks", "which"), rows)
 
     @cached_property
     def stages(self) -> Mapping[str, type[Stage]]:
@@ -240,6 +246,12 @@ def make_plan(
             plan.add(_make_task(plan, name, stage, labels))  # one by one: a task may need its siblings
     _refuse_double_names(plan)
     return plan if until is None else plan.until(until)
+
+
+def _ids(tasks: Sequence[Task], most: int = 3) -> str:
+    """Return the ids of tasks, of many the first."""
+    shown = ", ".join(task.id for task in tasks[:most])
+    return f"{shown}, ..." if len(tasks) > most else shown
 
 
 def task_settings(recipe: Recipe, stage: type[Stage], labels: Labels) -> Settings:

@@ -11,7 +11,7 @@ from toy_folder import Toy
 
 from distill.base.errors import WorkError
 from distill.base.progress import FileProgress
-from distill.workflow.display import BarDisplay, Display, LineDisplay, make_display
+from distill.workflow.display import BarDisplay, CellDisplay, Display, LineDisplay, make_display
 from distill.workflow.plan import Task, make_plan
 from distill.workflow.store import Store
 
@@ -109,6 +109,36 @@ def test_the_display_suits_the_stream(store: Store, monkeypatch: pytest.MonkeyPa
     display = make_display(True, store, 1, 0)
     display.close()
     assert type(display) is BarDisplay
+
+
+def test_a_cell_counts_what_it_has_no_room_for(
+    store: Store, task: Task, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    now = 100.0
+    monkeypatch.setattr("distill.workflow.display.time.monotonic", lambda: now)
+    display = CellDisplay(store, total=200, done=40)
+    capsys.readouterr()  # outside of notebooks IPython prints what is shown
+    for _ in range(50):
+        display.started(task)
+        display.finished(task, MANIFEST)
+    display.started(task)
+    report(store, task, 4)
+    now = 100.9
+    display.refresh()
+    assert capsys.readouterr().out == "", "it is drawn once a second"
+    now = 165.0
+    display.refresh()
+    drawn = display._drawing()
+    lines = drawn["text/plain"].splitlines()
+    assert lines[0] == "90 of 200 tasks are done, 40 of them before; 1 min 05 s"
+    assert lines[1] == "... and 42 more warnings and failures" and lines[2] == "warning: count: only a toy"
+    assert lines[10] == "... and 46 more" and lines[11] == "count done in 1 min 15 s: 3 numbers"
+    assert lines[-1].startswith("count: counting 4/10 step") and len(lines) == 1 + 9 + 5 + 1
+    assert '<progress value="90" max="200">' in drawn["text/html"]
+    display.failed(task, WorkError("<it> broke"))
+    display.close()
+    drawn = display._drawing()
+    assert "count failed: &lt;it&gt; broke" in drawn["text/html"] and "10 step" not in drawn["text/plain"]
 
 
 def test_nothing_is_shown_where_nothing_is_wanted(store: Store, task: Task, capsys: pytest.CaptureFixture[str]) -> None:
