@@ -17,6 +17,7 @@ _PUBLIC = {
     "evaluate": "distill.api:evaluate",
     "status": "distill.api:status",
     "sweep": "distill.api:sweep",
+    "md": "distill.simulation:md",
     "open_run": "distill.results:open_run",
     "studies": "distill.studies",
     "load_potential": "distill.potentials.interface.saving:load",

@@ -10,7 +10,7 @@ import json
 import signal
 import sys
 import traceback
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from distill.base.errors import (
@@ -44,7 +44,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if output.error is None or isinstance(output.error, BrokenPipeError):
             return status
         print(f"distill: the output cannot be written: {output.error}", file=sys.stderr)
-        return status if options.verb in (_run, _sweep, _evaluate) else status or EXIT_FAILED
+        return status if options.verb in (_run, _sweep, _evaluate, _md) else status or EXIT_FAILED
 
 
 def _status_of(options: argparse.Namespace, is_program: bool) -> int:
@@ -138,6 +138,7 @@ def _parser() -> argparse.ArgumentParser:
         help="Python interpreter that the model runs in, where its packages are not here (see: distill doctor)",
     )
     evaluate.add_argument("--json", action="store_true", help="print the errors as JSON and nothing else")
+    _add_dynamics(verb)
     status = verb("status", _status, "Show how far a run is")
     status.add_argument("run", metavar="RUN", help="the run's folder, or its name")
     status.add_argument("--runs", default="runs", metavar="DIR", help="folder of the runs (default: runs)")
@@ -150,6 +151,41 @@ def _parser() -> argparse.ArgumentParser:
         help="make the environment that models need whose packages conflict with ours, e.g. sevennet",
     )
     return parser
+
+
+def _add_dynamics(verb: Callable[..., argparse.ArgumentParser]) -> None:
+    """Add the commands for dynamics with a saved potential."""
+    md = verb("md", _md, "Run molecular dynamics with a saved potential, or continue it", _device_options())
+    md.add_argument("model", metavar="MODEL", help="folder of a model, e.g. runs/quickstart/models/painn")
+    md.add_argument("structure", metavar="STRUCTURE", help="a file that ASE reads; its last structure is taken")
+    md.add_argument("--ps", type=float, required=True, help="length, ps; a longer one continues a run")
+    for option, kind, default, text in (
+        ("temperature", float, 300.0, "K"),
+        ("thermostat-fs", float, 100.0, "time in which the thermostat acts, fs"),
+        ("pressure", float, 0.0, "of npt, GPa"),
+        ("barostat-fs", float, 1000.0, "time in which the barostat acts, fs"),
+        ("timestep-fs", float, 1.0, "time step, fs"),
+        ("save-every-fs", float, 20.0, "time between two samples, fs"),
+        ("checkpoint-ps", float, 1.0, "time between two checkpoints, ps"),
+        ("seed", int, 0, "of the first velocities and the thermostat"),
+    ):
+        md.add_argument(f"--{option}", type=kind, default=default, help=f"{text} (default: {default:g})")
+    for option, choices, text in (
+        ("ensemble", ("nvt", "nve", "npt"), "what is held constant"),
+        ("thermostat", ("langevin", "bussi"), "of nvt: for averages of structures, or for diffusion and spectra"),
+        ("barostat", ("isotropic", "full"), "of npt: for liquids, or for crystals"),
+    ):
+        md.add_argument(f"--{option}", choices=choices, default=choices[0], help=f"{text} (default: {choices[0]})")
+    md.add_argument("--repeat", type=int, nargs=3, default=(1, 1, 1), metavar="N", help="repetitions of the cell")
+    md.add_argument("--velocities", action="store_true", help="keep velocities with the samples")
+    md.add_argument("--compiled", action="store_true", help="compile the network first: a minute, then twice the speed")
+    md.add_argument("--out", metavar="FOLDER", help="of the run (default: after structure, model and temperature)")
+    md.add_argument("--trust-code", action="store_true", help="run the code that the model's folder names")
+    md.add_argument("--environment", metavar="PYTHON", help="Python interpreter that the model runs in")
+    trajectory = verb("trajectory", _trajectory, "Write the trajectory of a run of dynamics as one file")
+    trajectory.add_argument("folder", metavar="FOLDER", help="of distill md")
+    trajectory.add_argument("file", metavar="FILE", help="named .xyz (extended XYZ) or .traj, or as ASE knows others")
+    trajectory.add_argument("--every", type=int, default=1, metavar="N", help="take every N-th sample (default: 1)")
 
 
 _SET: dict[str, Any] = {
@@ -374,6 +410,30 @@ def _evaluate(options: argparse.Namespace) -> int:
         print("In brackets: 95 % bootstrap intervals over structures.")
     for path in result.files:
         print(f"  {path}")
+    return EXIT_OK
+
+
+def _md(options: argparse.Namespace) -> int:
+    from distill.bar import Bar
+    from distill.simulation import md
+
+    left_out = ("verb", "interrupted", "debug", "model", "structure")
+    how = {name: value for name, value in vars(options).items() if name not in left_out}
+    with Bar() as bar:
+        done = md(options.model, options.structure, progress=bar, **how)
+    if done.broke:
+        print(f"distill: {done.folder}: {done.broke}", file=sys.stderr)
+        return EXIT_FAILED
+    time = "nothing to do" if done.ms_per_step is None else f"{done.ms_per_step:.3g} ms a step"
+    print(f"{done.steps} steps, {time}.\n  {done.folder}")
+    return EXIT_OK
+
+
+def _trajectory(options: argparse.Namespace) -> int:
+    from distill.simulation import write_trajectory
+
+    n = write_trajectory(options.folder, options.file, options.every)
+    print(f"{n} structures.\n  {options.file}")
     return EXIT_OK
 
 

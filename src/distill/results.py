@@ -270,4 +270,4 @@ def _table(path: Path) -> DataFrame:
 
     if not path.exists():
         raise UserError("is not there", str(path), "Run the recipe to its end")
-    return pandas.read_csv(path, keep_default_na=True)
+    return pandas.read_csv(path, keep_default_na=False, na_values=[""])

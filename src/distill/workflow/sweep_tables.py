@@ -79,13 +79,15 @@ class _Once:
         seen: dict[tuple[Any, ...], list[_Found]] = {}
         for one in found:
             repeat = self.variants[one.variant].repeat
-            seen.setdefault((repeat, *map(str, one.row.values()), *one.row), []).append(one)
+            seen.setdefault((repeat, *one.tasks, *map(str, one.row.values()), *one.row), []).append(one)
         return [self._head(same) | same[0].row for same in seen.values()]
 
     def _head(self, same: Sequence[_Found]) -> Row:
         variants = [self.variants[one.variant] for one in same]
         needed = frozenset[str]().union(*(self.depends.get(task, frozenset()) for task in same[0].tasks))
-        values = {key: _shared([one.values[key] for one in variants]) if key in needed else "" for key in self.keys}
+        values = {
+            key: _shared([_cell(one.values[key]) for one in variants]) if key in needed else "" for key in self.keys
+        }
         return {"sweep": variants[0].name, "repeat": variants[0].repeat} | values
 
 
@@ -108,6 +110,11 @@ def make_tables(
         tables.columns[table] = [*HEAD, *keys, *columns]
         tables.rows[table] = once.rows(found)
     return tables
+
+
+def _cell(value: object) -> object:
+    """Return a value as tables have it: what is not set is ``null``, which is not the same as nothing."""
+    return "null" if value is None else value
 
 
 def _shared(values: Sequence[Any]) -> Any:

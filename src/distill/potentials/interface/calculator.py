@@ -80,6 +80,11 @@ class PotentialCalculator(Calculator):
         """How often the neighbour list was built so far."""
         return self._list.rebuilt
 
+    def forget(self) -> None:
+        """Forget the last structure and its list of neighbours: what comes next depends on nothing that was before."""
+        self.reset()
+        self._list.forget()
+
     def get_property(self, name: str, atoms: Atoms | None = None, allow_calculation: bool = True) -> Any:
         """Return a property as ASE does; where there is none, the error says why."""
         try:

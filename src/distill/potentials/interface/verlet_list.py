@@ -52,6 +52,10 @@ class VerletList:
         moved = np.square(frames.positions - listed.positions).sum(axis=1)
         return bool(moved.max(initial=0.0) < (self.skin / 2) ** 2)
 
+    def forget(self) -> None:
+        """Hold for no structure any more."""
+        self._listed = None
+
     def rebuild(self, frames: Frames) -> None:
         """List the edges of this structure up to the cutoff plus the skin.
 
