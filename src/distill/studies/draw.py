@@ -74,8 +74,10 @@ def draw_over(
         axes.set_xlim(-0.5, len(places) - 0.5)
         axes.grid(axis="x", visible=False)
     elif len(on_axis):
-        scale(axes.xaxis, on_axis[x].to_numpy(dtype=float))
-        _ticks(axes, np.unique(on_axis[x].to_numpy(dtype=float)))
+        swept = np.unique(on_axis[x].to_numpy(dtype=float))
+        scale(axes.xaxis, swept)
+        _span(axes, swept)
+        _ticks(axes, swept)
     show(axes, np.concatenate([rows["value"].dropna(), table["mean"].dropna()]), table[["low", "high"]].to_numpy())
     _count_failures(axes, table, x, places)
 
@@ -97,7 +99,9 @@ def logarithmic(axis: Axis, values: np.ndarray) -> None:
 
 
 def plain(value: float) -> str:
-    """Return a number as a tick shows it, without powers of ten."""
+    """Return a number as a tick shows it, without powers of ten up to ten millions."""
+    if abs(value) >= 1e7:
+        return f"{value:.3g}"
     return f"{value:,.0f}".replace(",", " ") if abs(value) >= 1000 else f"{value:.4g}"
 
 
@@ -166,6 +170,17 @@ def _along(
     if wide(np.array(ends)):
         return found * (ends[1] / ends[0]) ** step
     return found + step * (ends[1] - ends[0])
+
+
+def _span(axes: Axes, values: np.ndarray) -> None:
+    """Let the axis reach from the lowest value to the highest, also where all that was tried there failed."""
+    margin = 0.06
+    if wide(values):
+        factor = float(values.max() / values.min()) ** margin
+        axes.set_xlim(values.min() / factor, values.max() * factor)
+    elif len(values) > 1:
+        room = margin * float(np.ptp(values))
+        axes.set_xlim(values.min() - room, values.max() + room)
 
 
 def _ticks(axes: Axes, values: np.ndarray) -> None:

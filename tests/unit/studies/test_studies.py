@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+import warnings
 from collections.abc import Callable
 
 import numpy as np
@@ -17,6 +18,7 @@ from distill.studies.errors import Tables
 from distill.studies.study import Study
 
 LOSS, MODEL, SHOTS = "students.painn.loss.energy", "teacher.model", "data.n_train"
+CHANNELS = "students.painn.channels"
 TEMPERATURE, SURROGATE = "synthetic.temperature", "synthetic.surrogate"
 FUNCTIONS, EMBEDDING = "students.ace.functions", "students.ace.embedding"
 
@@ -352,3 +354,16 @@ def test_the_names_of_studies_are_no_modules():
     assert not {module.name for module in pkgutil.iter_modules(studies.__path__)} & set(studies.__all__)
     ask: Callable[..., Study] = studies.cutoff
     assert callable(ask) and not hasattr(studies, "no_such_name")
+
+
+def test_the_axis_reaches_to_where_all_failed():
+    made = Maker((CHANNELS,))
+    for channels in (8, 16):
+        made.add_seeds("painn", "distilled", (0.7, 0.8), at={CHANNELS: channels})
+    made.add_seeds("painn", "distilled", (0.7, 0.8), status="failed", at={CHANNELS: 4_000_000})
+    figure = studies.over(made.tables, CHANNELS).figure
+    low, high = figure.axes[0].get_xlim()
+    assert low < 8 and high > 4_000_000
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # as where a text far outside leaves no room for the axes
+        figure.canvas.draw()
