@@ -345,8 +345,12 @@ def _refusal(found: list[Problem], origins: Mapping[Place, str], shown: str) -> 
 
 
 def _origin(place: Place, origins: Mapping[Place, str], shown: str) -> str:
-    """Return where the key, or else the nearest key around it, was given."""
+    """Return where the key was given, or else something inside it, or the nearest key around it."""
     for length in range(len(place), 0, -1):
-        if place[:length] in origins:
-            return origins[place[:length]]
+        part = place[:length]
+        if part in origins:
+            return origins[part]
+        inside = next((where for known, where in origins.items() if known[:length] == part), None)
+        if inside is not None:
+            return inside
     return shown

@@ -113,3 +113,5 @@ def test_an_error_names_the_override(toy: Toy, tmp_path: Path) -> None:
         toy.load().override({"count.steps": "none"})
     with pytest.raises(UserError, match=r"variant x: count\.stepz is not a known key"):
         toy.load().override({"count.stepz": 4}, "x", "variant x")
+    with pytest.raises(UserError, match=r"--set students\.bigg\.cutof=4: students\.bigg\.cutof is not a known key"):
+        toy.load().override({"students.bigg.cutof": 4})
