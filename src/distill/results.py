@@ -57,12 +57,12 @@ class _Key:
 
 
 @dataclass(frozen=True)
-class Run:
-    """A run, as its folder has it.
+class _Results:
+    """What a folder of results has in common with others.
 
     Attributes:
         folder: ``runs/<name>``.
-        ran: ids of the tasks that were done just now; empty of a run that was opened.
+        ran: ids of the tasks that were done just now; empty of what was opened.
         cached: ids of the tasks that were finished before.
     """
 
@@ -71,11 +71,33 @@ class Run:
     cached: tuple[str, ...] = ()
 
     def __repr__(self) -> str:
-        return f"Run({str(self.folder)!r}: {self._headline()})"
+        return f"{type(self).__name__}({str(self.folder)!r}: {self._headline()})"
 
     def _repr_html_(self) -> str:
         line = f"<b>{html.escape(self.folder.name)}</b>: {html.escape(self._headline())}"
-        return f"{line}<br>{self.report._repr_html_()}" if (self.folder / REPORT).exists() else line
+        return f"{line}<br>{self.report._repr_html_()}" if self.report.path.exists() else line
+
+    def _headline(self) -> str:
+        """Return in one line what came of it."""
+        raise NotImplementedError
+
+    @cached_property
+    def metrics(self) -> DataFrame:
+        """The errors of all models, one row a number: ``metrics.csv``.
+
+        In a sweep each model is there once, and swept keys are empty where a number does not depend on them.
+        """
+        return _table(self.folder / "metrics.csv")
+
+    @property
+    def report(self) -> Page:
+        """The page of the results; it opens in a browser."""
+        return Page(self.folder / REPORT)
+
+
+@dataclass(frozen=True, repr=False)
+class Run(_Results):
+    """A run, as its folder has it."""
 
     def _headline(self) -> str:
         tasks = self.summary["tasks"] if (self.folder / SUMMARY).exists() else {}
@@ -100,11 +122,6 @@ class Run:
         return tuple(self.folder / name for name in names if (self.folder / name).exists())
 
     @cached_property
-    def metrics(self) -> DataFrame:
-        """The errors of all models, one row a number: ``metrics.csv``."""
-        return _table(self.folder / "metrics.csv")
-
-    @cached_property
     def curves(self) -> DataFrame:
         """The course of every training, one row a validation: who was trained, and the columns of its ``curve.csv``."""
         import pandas
@@ -121,11 +138,6 @@ class Run:
     def figures(self) -> dict[str, Picture]:
         """The figures of the report, by name."""
         return {path.stem: Picture(path) for path in sorted((self.folder / "figures").glob("*.png"))}
-
-    @property
-    def report(self) -> Page:
-        """The report; it opens in a browser."""
-        return Page(self.folder / REPORT)
 
     def student(
         self,
@@ -190,27 +202,11 @@ class Run:
         return [(labels, store.artifact(key)) for labels, key in keys if store.has(key)]
 
 
-@dataclass(frozen=True)
-class SweepResult:
-    """A sweep, as its folder has it.
+@dataclass(frozen=True, repr=False)
+class SweepResult(_Results):
+    """A sweep, as its folder has it; ``said`` is its ``sweep.json``."""
 
-    Attributes:
-        folder: ``runs/<name>``.
-        ran: ids of the tasks that were done just now; empty of a sweep that was opened.
-        cached: ids of the tasks that were finished before.
-    """
-
-    folder: Path
-    ran: tuple[str, ...] = ()
-    cached: tuple[str, ...] = ()
-    said: Mapping[str, Any] = field(default_factory=dict, repr=False)
-
-    def __repr__(self) -> str:
-        return f"SweepResult({str(self.folder)!r}: {self._headline()})"
-
-    def _repr_html_(self) -> str:
-        line = f"<b>{html.escape(self.folder.name)}</b>: {html.escape(self._headline())}"
-        return f"{line}<br>{self.report._repr_html_()}" if self.report.path.exists() else line
+    said: Mapping[str, Any] = field(default_factory=dict)
 
     def _headline(self) -> str:
         lost = len(self.failures)
@@ -222,11 +218,6 @@ class SweepResult:
     def keys(self) -> list[str]:
         """The dotted keys that were varied, which are columns of the tables."""
         return list(self.said["keys"])
-
-    @cached_property
-    def metrics(self) -> DataFrame:
-        """The errors of all models, each once; swept keys are empty where a model does not depend on them."""
-        return _table(self.folder / "metrics.csv")
 
     @cached_property
     def models(self) -> DataFrame:
@@ -242,11 +233,6 @@ class SweepResult:
     def variants(self) -> dict[str, Run]:
         """The variants by name; each is a run of its own."""
         return {name: Run(self.folder / one["folder"]) for name, one in self.said["variants"].items()}
-
-    @property
-    def report(self) -> Page:
-        """The page of the sweep; it opens in a browser."""
-        return Page(self.folder / REPORT)
 
 
 def open_run(run: str | Path, runs: str | Path = "runs") -> Run | SweepResult:
