@@ -38,7 +38,8 @@ PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", *s
 FENCE = re.compile(r'^```(\w*)(?: title="([^"]*)")?\n(.*?)^```$', re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
 PATH = re.compile(
-    r"(src|tests|recipes|scripts|data|docs|\.ci)/[\w./-]*|(constraints\.txt|pyproject\.toml|zensical\.toml|\w+\.md)"
+    r"(src|tests|recipes|scripts|data|docs|\.ci)/[\w./-]*"
+    r"|constraints\.txt|pyproject\.toml|zensical\.toml|(?!distill\.)\w+\.md"
 )
 KEY = re.compile(r"(\w+(?:\.[\w<>]+)+)(?:: .*)?")
 PLACES = ("", "teacher.", "students.painn.", "students.ace.")
@@ -211,7 +212,7 @@ SCHEMA = recipe_schema({"students": STUDENTS}, STAGES)
 def test_named_keys_exist(page: Path) -> None:
     for text in inline(page):
         match = KEY.fullmatch(text.partition("=")[0])
-        if not match or match[1].endswith((".xyz", ".csv")):
+        if not match or match[1].endswith((".xyz", ".csv", ".json")):
             continue
         if match[1].partition(".")[0] in set(SCHEMA.model_fields) | PARTS:
             assert any(has_key((place + match[1]).split("."), [SCHEMA]) for place in PLACES), text
