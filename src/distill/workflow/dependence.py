@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 
 from distill.workflow.overrides import EVERY
-from distill.workflow.plan import FromFile, Plan, Task
+from distill.workflow.plan import Plan
+from distill.workflow.tasks import FromFile, Task
 
 
 def dependence(plan: Plan, keys: Sequence[str]) -> Mapping[str, frozenset[str]]:

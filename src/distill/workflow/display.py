@@ -15,8 +15,8 @@ from distill.base.artifact import Manifest
 from distill.base.errors import DistillError
 from distill.base.progress import Record, duration, read_record
 from distill.base.streams import say, tolerant_errors
-from distill.workflow.plan import Task
 from distill.workflow.store import Store
+from distill.workflow.tasks import Task
 
 
 class Display:

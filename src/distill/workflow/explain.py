@@ -9,8 +9,9 @@ from typing import Any
 
 from distill.base.errors import UserError, nearest
 from distill.workflow.machine import other_versions
-from distill.workflow.plan import FromFile, FromTask, Plan, Task
+from distill.workflow.plan import Plan
 from distill.workflow.store import Store
+from distill.workflow.tasks import FromFile, FromTask, Task
 
 DIGEST = 64
 """Digits of a SHA-256."""

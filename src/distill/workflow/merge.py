@@ -11,8 +11,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from distill.base.html import table
-from distill.workflow.plan import FromTask, Input, Plan, Task, make_plan
+from distill.workflow.plan import Plan, make_plan
 from distill.workflow.recipe import Recipe
+from distill.workflow.tasks import FromTask, Input, Task
 
 Key = tuple[str, str]
 """What a task is, whatever it is called: its stage and its hash."""

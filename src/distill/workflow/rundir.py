@@ -16,9 +16,10 @@ from distill.base.errors import UserError
 from distill.base.files import write_json
 from distill.base.leftovers import passing_name, sweep
 from distill.base.sealed import DamagedError, read_sealed, write_sealed
-from distill.workflow.plan import Plan, Task
+from distill.workflow.plan import Plan
 from distill.workflow.recipe import Recipe
 from distill.workflow.store import Store
+from distill.workflow.tasks import Task
 
 PLAN = "plan.json"
 SPARE = ".plan.json"

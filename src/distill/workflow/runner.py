@@ -20,10 +20,11 @@ from distill.workflow.executors import EXECUTORS
 from distill.workflow.executors.base import Executor, Outcome
 from distill.workflow.explain import forced_tasks
 from distill.workflow.machine import other_versions, usable_cores, versions
-from distill.workflow.plan import Plan, Task, make_plan
+from distill.workflow.plan import Plan, make_plan
 from distill.workflow.recipe import Recipe
 from distill.workflow.rundir import RunFolder
 from distill.workflow.store import Store, plain
+from distill.workflow.tasks import Task
 from distill.workflow.users import READ_ONLY, using
 from distill.workflow.work import make_submission
 

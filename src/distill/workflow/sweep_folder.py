@@ -10,10 +10,11 @@ from pathlib import Path
 from typing import cast
 
 from distill.workflow.merge import MergedPlan
-from distill.workflow.plan import Plan, Task
+from distill.workflow.plan import Plan
 from distill.workflow.rundir import PLAN, SPARE, RunFolder
 from distill.workflow.runner import State, summary_of
 from distill.workflow.store import Store
+from distill.workflow.tasks import Task
 
 VARIANTS = "variants"
 

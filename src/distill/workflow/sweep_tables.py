@@ -15,10 +15,11 @@ from typing import Any
 from distill.base.artifact import Manifest
 from distill.workflow.dependence import dependence
 from distill.workflow.merge import MergedPlan
-from distill.workflow.plan import Plan, Task
+from distill.workflow.plan import Plan
 from distill.workflow.runner import State
 from distill.workflow.store import Store
 from distill.workflow.sweep import Variant
+from distill.workflow.tasks import Task
 
 Row = dict[str, Any]
 

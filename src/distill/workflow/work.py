@@ -31,10 +31,11 @@ from distill.base.settings import Settings, as_data
 from distill.stages.base import Job, Stage
 from distill.workflow.machine import peak_memory_mib, reset_peak_memory, use_threads, versions
 from distill.workflow.manifest import MANIFEST, has_origin
-from distill.workflow.plan import FromFile, FromTask, Input, Plan, Task
+from distill.workflow.plan import Plan
 from distill.workflow.problems import problems
 from distill.workflow.sources import refuse_changed
 from distill.workflow.store import LOG, ORIGIN, Store
+from distill.workflow.tasks import FromFile, FromTask, Input, Task
 
 
 @dataclass(frozen=True)

@@ -25,8 +25,9 @@ from distill.stages.predict import Predict
 from distill.structures.frames import Frames
 from distill.structures.labels import read_labels
 from distill.structures.write import write_frames
-from distill.workflow.plan import FromTask, Plan, make_plan
+from distill.workflow.plan import Plan, make_plan
 from distill.workflow.recipe import load_recipe
+from distill.workflow.tasks import FromTask
 
 QUICKSTART = Path(__file__).parents[3] / "recipes" / "quickstart.yaml"
 DIEP = "{model: diep-2.0, finetune: {steps: 300, learning_rate: 0.001, schedule: cosine}}"

@@ -12,8 +12,9 @@ from toy_folder import Toy
 from distill.base.errors import WorkError
 from distill.base.progress import FileProgress
 from distill.workflow.display import BarDisplay, CellDisplay, Display, LineDisplay, make_display
-from distill.workflow.plan import Task, make_plan
+from distill.workflow.plan import make_plan
 from distill.workflow.store import Store
+from distill.workflow.tasks import Task
 
 MANIFEST: dict[str, Any] = {"summary": {"headline": "3 numbers"}, "wall_s": 75.0, "warnings": ["only a toy"]}
 

@@ -13,10 +13,11 @@ from toy_stages import Count, Read, toy_stages
 
 from distill.base.errors import UserError
 from distill.workflow.explain import explain_plan
-from distill.workflow.plan import FromTask, Plan, make_plan
+from distill.workflow.plan import Plan, make_plan
 from distill.workflow.recipe import load_recipe
 from distill.workflow.rundir import RunFolder, read_plan
 from distill.workflow.store import Store
+from distill.workflow.tasks import FromTask
 
 
 def hashes(plan: Plan) -> dict[str, str]:

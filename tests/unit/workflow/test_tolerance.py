@@ -10,10 +10,11 @@ from toy_folder import Toy
 
 from distill.base.errors import UserError
 from distill.base.registry import Registry
-from distill.workflow.plan import FromTask, Plan, make_plan
+from distill.workflow.plan import Plan, make_plan
 from distill.workflow.recipe import Recipe, load_recipe
 from distill.workflow.runner import RunResult, run_recipe
 from distill.workflow.status import run_status
+from distill.workflow.tasks import FromTask
 
 ROWS = {name: toy_stages.ROWS[name] for name in ("read", "count")}
 ROWS |= {"fit": "toy_stages:Frail", "tolerant": "toy_stages:Tolerant", "after": "toy_stages:After"}
