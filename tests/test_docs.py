@@ -34,11 +34,12 @@ from distill.workflow.recipe import build_recipe, load_recipe, plurals, recipe_s
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
-PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", *sorted(DOCS.glob("*.md"))]
+NOTEBOOKS = ROOT / "notebooks" / "README.md"
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", NOTEBOOKS, *sorted(DOCS.glob("*.md"))]
 FENCE = re.compile(r'^```(\w*)(?: title="([^"]*)")?\n(.*?)^```$', re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
 PATH = re.compile(
-    r"(src|tests|recipes|scripts|data|docs|\.ci)/[\w./-]*"
+    r"(src|tests|recipes|notebooks|scripts|data|docs|\.ci)/[\w./-]*"
     r"|constraints\.txt|pyproject\.toml|zensical\.toml|(?!distill\.)\w+\.md"
 )
 KEY = re.compile(r"(\w+(?:\.[\w<>]+)+)(?:: .*)?")
