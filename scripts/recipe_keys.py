@@ -34,6 +34,7 @@ SECTIONS = {
     "benchmark": "time of a step of dynamics: [Simulations and speed](simulations.md#speed)",
     "trainer": "all fits of a recipe: [Training](training.md#devices-and-loggers)",
     "sweep": "values that are varied: [Sweeps](sweeps.md)",
+    "search": "values that are searched for: [Search](search.md)",
     "executor": "where tasks run: [The pipeline](pipeline.md#tasks-and-the-store)",
 }
 MEANING = {

@@ -8,13 +8,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from distill.base.errors import Interrupted
+from distill.base.errors import Interrupted, UserError
 from distill.base.files import read_json
 from distill.base.html import table
 from distill.results import REPORT, Run, SweepResult
+from distill.searching import Search, SearchResult
 from distill.workflow.explain import Verdict, explain_plan
 from distill.workflow.merge import MergedPlan
-from distill.workflow.overrides import Overrides, Values, as_values, plain_value
+from distill.workflow.overrides import Overrides, Values, as_values, folder_name, plain_value
 from distill.workflow.plan import Plan, make_plan
 from distill.workflow.recipe import Recipe, load_recipe
 from distill.workflow.rundir import previous_plan
@@ -31,8 +32,8 @@ if TYPE_CHECKING:
 RECIPE_SUFFIXES = (".yaml", ".yml")
 
 
-def run(recipe: str | Path | Recipe, overrides: Overrides = (), **options: Any) -> Run | SweepResult:
-    """Run a recipe, and all variants of one that has a sweep.
+def run(recipe: str | Path | Recipe, overrides: Overrides = (), **options: Any) -> Run | SweepResult | SearchResult:
+    """Run a recipe; all variants of one that has a sweep, and the trials of one that has a search.
 
     Args:
         recipe: its file, or as it was loaded.
@@ -46,6 +47,8 @@ def run(recipe: str | Path | Recipe, overrides: Overrides = (), **options: Any) 
         Interrupted: the user stopped it; the same call continues.
     """
     loaded = _recipe(recipe, overrides)
+    if loaded.settings.search is not None:
+        return _searched(loaded, options)
     if loaded.settings.sweep is not None:
         return Sweep(loaded).run(**options)
     with _one_line():
@@ -56,9 +59,12 @@ def run(recipe: str | Path | Recipe, overrides: Overrides = (), **options: Any) 
 def plan(recipe: str | Path | Recipe, device: str = "auto", overrides: Overrides = ()) -> Plan:
     """Return the tasks of a recipe, with their inputs and hashes; nothing is done.
 
+    Of a search, those of the initial design and of the recipe's own values in full; the others are not known before.
     ``device`` is that of the run, on which timings depend; ``overrides`` replace values of the recipe.
     """
     loaded = _recipe(recipe, overrides)
+    if loaded.settings.search is not None:
+        return Search(loaded).plan(device)
     return Sweep(loaded).plan(device) if loaded.settings.sweep is not None else make_plan(loaded, device)
 
 
@@ -117,6 +123,42 @@ def sweep(
         "until": until,
     }
     return Sweep(loaded.override({"sweep": asked}, name or name_of_sweep(loaded.name, asked), "sweep"))
+
+
+def search(
+    recipe: str | Path | Recipe,
+    asked: Mapping[str, Any] | None = None,
+    *,
+    overrides: Overrides = (),
+    name: str | None = None,
+    **options: Any,
+) -> SearchResult:
+    """Search for values of a student's, or of the teacher's, settings that make the error small.
+
+    Args:
+        recipe: its file, or as it was loaded.
+        asked: what the section ``search`` of a recipe says: ``student``, ``space``, ``trials`` ...; that of the recipe
+            if None.
+        overrides: values that are replaced in all trials.
+        name: of the search, and so of its folder; called by recipe and student if None.
+        options: those of :func:`distill.workflow.search_run.run_search`: ``runs``, ``store``, ``device``, ``progress``.
+
+    Raises:
+        DistillError: bad input, a task that all trials need failed, or every trial did.
+        Interrupted: the user stopped it; the same call continues.
+    """
+    loaded = _recipe(recipe, overrides)
+    if asked is not None:
+        called = name or folder_name(f"{loaded.name}-search-{asked.get('student', '')}")
+        loaded = loaded.override({"search": dict(asked)}, called, "search")
+    return _searched(loaded, options)
+
+
+def _searched(recipe: Recipe, options: dict[str, Any]) -> SearchResult:
+    if tuple(options.pop("force", ())):
+        raise UserError("a search does no stage again", "force", "Run the recipe without search once, with force")
+    with _one_line():
+        return Search(recipe).run(**options)
 
 
 def check(source: str | Path | Recipe, overrides: Overrides = ()) -> list[Finding]:

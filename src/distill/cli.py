@@ -27,6 +27,7 @@ from distill.base.streams import tolerant_streams
 if TYPE_CHECKING:
     from distill.api import Sweep
     from distill.workflow.estimate import StageCost
+    from distill.workflow.plan import Plan
     from distill.workflow.recipe import Recipe
 
 
@@ -44,7 +45,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if output.error is None or isinstance(output.error, BrokenPipeError):
             return status
         print(f"distill: the output cannot be written: {output.error}", file=sys.stderr)
-        return status if options.verb in (_run, _sweep, _evaluate, _md) else status or EXIT_FAILED
+        return status if options.verb in (_run, _sweep, _search, _evaluate, _md) else status or EXIT_FAILED
 
 
 def _status_of(options: argparse.Namespace, is_program: bool) -> int:
@@ -105,6 +106,9 @@ def _parser() -> argparse.ArgumentParser:
     sweep.add_argument("--until", default="evaluate", metavar="STAGE", help="the last stage (default: evaluate)")
     sweep.add_argument("--name", help="of the sweep and its folder (default: the recipe's and what is varied)")
     sweep.add_argument("--plan", action="store_true", help="say what would be done, and do nothing")
+    search = verb("search", _search, "Search for a recipe's best settings", _recipe_options(), _run_options())
+    search.add_argument("--trials", type=int, metavar="N", help="trials in all (default: as the recipe says)")
+    search.add_argument("--plan", action="store_true", help="say what would be done, and do nothing")
     check = verb("check", _check, "Check a recipe's data, or one file of structures, before anything expensive")
     check.add_argument("source", metavar="RECIPE_OR_XYZ", help="a recipe (.yaml) or an extended XYZ file")
     check.add_argument("--set", **_SET)
@@ -242,13 +246,15 @@ def _load(path: str, options: argparse.Namespace) -> Recipe:
 def _run(options: argparse.Namespace) -> int:
     from distill.api import Sweep, run
     from distill.base.progress import duration
-    from distill.results import SweepResult
+    from distill.results import Run
 
     recipe = _load(options.recipe, options)
+    if recipe.settings.search is not None:
+        return _run_search(recipe, options)
     if recipe.settings.sweep is not None:
         return _run_sweep(Sweep(recipe), options)
     result = run(recipe, **_how(options))
-    if options.quiet or isinstance(result, SweepResult):
+    if options.quiet or not isinstance(result, Run):
         return EXIT_OK
     if result.ran:
         took = duration(result.summary["totals"]["this_run_s"])
@@ -302,14 +308,49 @@ def _run_sweep(sweep: Sweep, options: argparse.Namespace) -> int:
     return EXIT_FAILED if len(lost) else EXIT_OK
 
 
+def _search(options: argparse.Namespace) -> int:
+    recipe = _load(options.recipe, options)
+    if recipe.settings.search is not None and options.trials is not None:
+        recipe = recipe.override({"search.trials": options.trials}, recipe.name)
+    return _show_search(recipe, options) if options.plan else _run_search(recipe, options)
+
+
+def _run_search(recipe: Recipe, options: argparse.Namespace) -> int:
+    """Run a search, and say who won."""
+    from distill.api import search
+
+    result = search(recipe, **_how(options))
+    for warning in result.warnings:
+        print(f"warning: {warning}", file=sys.stderr)
+    if not options.quiet:
+        print(f"{result.headline}\n{result.verdict}")
+        for name in ("report.html", "trials.csv", "best.yaml", "variants"):
+            print(f"  {result.folder / name}")
+    return EXIT_OK
+
+
+def _show_search(recipe: Recipe, options: argparse.Namespace) -> int:
+    """Say what a search does, and what of it is known before costs."""
+    from distill.searching import Search
+
+    search = Search(recipe)
+    print(search.text())
+    return _costs(search.plan(options.device), options)
+
+
 def _show_costs(sweep: Sweep, options: argparse.Namespace) -> int:
     """Say how many tasks a sweep has, how many are done, and how long the others take."""
+    print(f"{len(sweep.variants)} variants: {', '.join(list(sweep.variants)[:6])}{', ...' * (len(sweep.variants) > 6)}")
+    return _costs(sweep.plan(options.device), options)
+
+
+def _costs(plan: Plan, options: argparse.Namespace) -> int:
+    """Say how many tasks a plan has, how many are done, and how long the others take."""
     from distill.base.progress import duration
     from distill.workflow.estimate import costs
     from distill.workflow.runner import store_of
 
-    print(f"{len(sweep.variants)} variants: {', '.join(list(sweep.variants)[:6])}{', ...' * (len(sweep.variants) > 6)}")
-    rows = costs(sweep.plan(options.device), store_of(options.runs, options.store))
+    rows = costs(plan, store_of(options.runs, options.store))
     head = ["stage", "tasks", "distinct", "cached", "to run", "time"]
     lines = [[c.stage, *map(str, (c.planned, c.distinct, c.cached, c.distinct - c.cached)), _time(c)] for c in rows]
     _table(head, lines)
@@ -334,6 +375,8 @@ def _plan(options: argparse.Namespace) -> int:
     from distill.api import Sweep, explain
 
     recipe = _load(options.recipe, options)
+    if recipe.settings.search is not None:
+        return _show_search(recipe, options)
     if recipe.settings.sweep is not None:
         return _show_costs(Sweep(recipe), options)
     verdicts = explain(

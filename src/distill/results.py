@@ -14,9 +14,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from distill.base.errors import UserError, nearest
 from distill.base.files import read_json
-from distill.workflow.rundir import PLAN, SUMMARY, read_plan
+from distill.workflow.rundir import SUMMARY, read_plan
 from distill.workflow.store import Store
-from distill.workflow.sweep_run import SWEEP
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -87,7 +86,7 @@ class _Results:
 
         In a sweep each model is there once, and swept keys are empty where a number does not depend on them.
         """
-        return _table(self.folder / "metrics.csv")
+        return read_table(self.folder / "metrics.csv")
 
     @property
     def report(self) -> Page:
@@ -128,7 +127,7 @@ class Run(_Results):
 
         parts = []
         for labels, folder in self._artifacts("train"):
-            curve = _table(folder / "curve.csv")
+            curve = read_table(folder / "curve.csv")
             for column, name in (("seed", "seed"), ("variant", "variant"), ("model", "student")):
                 curve.insert(0, column, labels[name])
             parts.append(curve)
@@ -222,12 +221,12 @@ class SweepResult(_Results):
     @cached_property
     def models(self) -> DataFrame:
         """One row a student: how its training ended, on what, how large it is."""
-        return _table(self.folder / "models.csv")
+        return read_table(self.folder / "models.csv")
 
     @cached_property
     def failures(self) -> DataFrame:
         """One row a task that failed or a training that diverged."""
-        return _table(self.folder / "failures.csv")
+        return read_table(self.folder / "failures.csv")
 
     @cached_property
     def variants(self) -> dict[str, Run]:
@@ -235,23 +234,8 @@ class SweepResult(_Results):
         return {name: Run(self.folder / one["folder"]) for name, one in self.said["variants"].items()}
 
 
-def open_run(run: str | Path, runs: str | Path = "runs") -> Run | SweepResult:
-    """Return a run or a sweep that was done before, by its folder or its name below ``runs``.
-
-    Raises:
-        UserError: there is none.
-    """
-    for folder in (Path(run), Path(runs) / run):
-        if (folder / SWEEP).exists():
-            return SweepResult(folder, said=read_json(folder / SWEEP))
-        if read_plan(folder) is not None:
-            return Run(folder)
-    known = sorted(path.parent.name for path in Path(runs).glob(f"*/{PLAN}"))
-    remedy = f"Runs here: {', '.join(known)}" if known else f"No run was started below {Path(runs).absolute()}"
-    raise UserError("there is no such run", str(Path(runs) / run), remedy)
-
-
-def _table(path: Path) -> DataFrame:
+def read_table(path: Path) -> DataFrame:
+    """Return a table of a run's folder; raises UserError where it is not there."""
     import pandas
 
     if not path.exists():

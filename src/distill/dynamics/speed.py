@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -22,6 +23,7 @@ from ase.md.verlet import VelocityVerlet
 from distill.base.processor import processor, seconds_in_queue
 from distill.potentials.interface.batch_size import out_of_memory
 from distill.structures.guard import UnphysicalResult, UnphysicalStructure
+from distill.structures.read import read_frames
 
 if TYPE_CHECKING:
     from distill.potentials.interface.potential import Potential
@@ -34,6 +36,9 @@ FEWEST, MOST = 5, 100
 
 SHARE = 0.05
 """Share of the time of a model after which a size with enough steps is done."""
+
+ALONE_S = 2.0
+"""Seconds for the steps of a potential that is timed at one size."""
 
 EXPLODED = 20.0
 """Times the starting temperature at which dynamics is not worth timing: every step rebuilds the neighbour list."""
@@ -132,6 +137,14 @@ def measure(
     return Speed(tuple(timings), "the structure is not periodic and cannot be repeated")
 
 
+def timed_structure(given: Path | None, frames: Path) -> Atoms:
+    """Return what is repeated: the first structure of a file, or the most periodic one of ``frames``."""
+    if given is not None:
+        return read_frames(given, labels="none")[0].to_atoms()[0]
+    known = read_frames(frames)[0]
+    return known[int(known.pbc.sum(axis=1).argmax())].to_atoms()[0]
+
+
 def supercells(structure: Atoms) -> Iterator[Atoms]:
     """Yield the structure and supercells of it, each doubled along what is then the shortest periodic direction.
 
@@ -145,6 +158,26 @@ def supercells(structure: Atoms) -> Iterator[Atoms]:
         if not structure.pbc.any():
             return
         repeat[np.argmin(np.where(structure.pbc, repeat * structure.cell.lengths(), np.inf))] *= 2
+
+
+def time_of_atom(
+    potential: Potential,
+    structure: Atoms,
+    atoms: int,
+    *,
+    temperature: float,
+    timestep_fs: float,
+    rng: np.random.Generator,
+) -> Timing | None:
+    """Return how long a step takes in the first supercell of at least so many atoms; None where its dynamics break."""
+    cells = supercells(structure)
+    cell = next(cells)
+    while len(cell) < atoms and (larger := next(cells, None)) is not None:
+        cell = larger
+    try:
+        return time_steps(potential, cell, temperature, timestep_fs, rng, ALONE_S)
+    except (_Broken, UnphysicalStructure, UnphysicalResult):
+        return None
 
 
 def time_steps(

@@ -15,6 +15,7 @@ STAGES = Registry(
         "train": "distill.stages.train:Train",
         "predict": "distill.stages.predict:Predict",
         "unseen": "distill.stages.unseen:Unseen",
+        "timing": "distill.stages.timing:Timing",
         "evaluate": "distill.stages.evaluate:Evaluate",
         "simulate": "distill.stages.simulate:Simulate",
         "benchmark": "distill.stages.benchmark:Benchmark",

@@ -96,9 +96,11 @@ class Benchmark(Stage):
         Raises:
             UserError: the user's table cannot be read, before anything is timed.
         """
+        from distill.dynamics.speed import timed_structure
+
         given = _given(inputs["timings"], settings.timings)
         models = _models(inputs) if settings.seconds else {}
-        atoms = _structure(inputs)
+        atoms = timed_structure(inputs["structure"], inputs["frames"])
         speeds: dict[str, ModelSpeed] = {}
         with job.progress.phase("timing", len(models), "model") as phase:
             for done, (name, path) in enumerate(models.items()):
@@ -126,16 +128,6 @@ def _lost(job: Job, models: Mapping[str, Path]) -> list[str]:
     """Return the students that would have been timed, had not the trainings of all their seeds failed."""
     failed = (one["student"] for one in job.missing.get("students", ()) if one["variant"] == "distilled")
     return [name for name in dict.fromkeys(map(str, failed)) if models and name not in models]
-
-
-def _structure(inputs: Paths) -> Atoms:
-    """Return what is repeated: the first structure of the file that the recipe names, or one of the training set."""
-    from distill.structures.read import read_frames
-
-    if inputs["structure"] is not None:
-        return read_frames(inputs["structure"], labels="none")[0].to_atoms()[0]
-    frames = read_frames(inputs["frames"])[0]
-    return frames[int(frames.pbc.sum(axis=1).argmax())].to_atoms()[0]
 
 
 def _timed(path: Path, name: str, atoms: Atoms, settings: Benchmark.Settings, job: Job, phase: Phase) -> ModelSpeed:

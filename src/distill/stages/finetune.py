@@ -56,7 +56,7 @@ class Finetune(Stage):
                 raise ValueError("finetune.lora is fitted on one device: set trainer.devices: 1, or leave lora out")
             return self
 
-    version: ClassVar[int] = 4
+    version: ClassVar[int] = 5
     extends: ClassVar[tuple[str, ...]] = ("holes",)
     section: ClassVar[str] = "teacher"
     plural: ClassVar[str] = "teachers"
@@ -125,6 +125,7 @@ class Finetune(Stage):
 
     def run(self, inputs: Paths, settings: Settings, job: Job) -> Summary:
         """Write both potentials, the residuals of the energies and the learning curve."""
+        from distill.analysis.objective import objective_errors
         from distill.potentials.interface.saving import save
         from distill.structures.read import read_frames
         from distill.training.curve import write_curve
@@ -160,6 +161,7 @@ class Finetune(Stage):
         chosen, selected = choose(teacher, train, valid, inputs, shift, settings.trainer, settings.finetune, job)
         replay = labelled_replay(inputs["replay"], chosen, teacher, shift, train)
         fitted, tuned = fit_teacher(teacher, train, valid, replay, settings.trainer, chosen, job)
+        tuned |= objective_errors(valid, teacher.evaluate(valid))
         tuned["holes"] = holes.judge(teacher) if tuned["kept"] == TUNED else {}
         save(teacher, job.out / "model", {"made_by": tuned["kept"]})
         write_curve(job.out / "curve.csv", fitted.curve)

@@ -17,12 +17,14 @@ class Unseen(Stage):
     class Settings(StageSettings):
         """There are none."""
 
+    version: ClassVar[int] = 2
     each: ClassVar[str] = "train"
     inputs: ClassVar[InputSpecs] = {"structures": "label.valid", "model": "train.model"}
     outputs: ClassVar[dict[str, str]] = {"labels": "labels.npz"}
 
     def run(self, inputs: Paths, settings: Settings, job: Job) -> Summary:
-        """Write the bare numbers of what is predicted."""
+        """Write the bare numbers of what is predicted; the summary says how far they are from the teacher's."""
+        from distill.analysis.objective import objective_errors
         from distill.potentials.interface.saving import open_saved
         from distill.structures.labels import write_labels
         from distill.structures.read import read_frames
@@ -32,4 +34,6 @@ class Unseen(Stage):
         with job.progress.phase("predicting", len(structures), "structure") as phase:
             predicted = potential.evaluate(structures, progress=phase)
         write_labels(job.out / "labels.npz", predicted)
-        return {"structures": len(structures), "headline": f"{len(structures)} structures"}
+        return {"structures": len(structures), "headline": f"{len(structures)} structures"} | objective_errors(
+            structures, predicted
+        )

@@ -28,6 +28,7 @@ from distill.workflow.executors import EXECUTORS
 from distill.workflow.former_names import note, with_present_names
 from distill.workflow.overrides import Overrides, Values, as_values, name_of_run, replaced
 from distill.workflow.problems import Problem, problems
+from distill.workflow.search_settings import SearchSettings
 from distill.workflow.sweep_settings import SweepSettings
 from distill.workflow.yaml_text import Place, read_document
 
@@ -47,9 +48,11 @@ class Head(Settings):
     """The seed that every random stream derives from."""
     sweep: SweepSettings | None = None
     """Values that are varied: the recipe is then many."""
+    search: SearchSettings | None = None
+    """Values that are searched for: those that make a student's error small."""
 
 
-STUDIES = ("sweep",)
+STUDIES = ("sweep", "search")
 """Sections of which each makes many recipes of the one."""
 
 

@@ -151,6 +151,7 @@ def work_through(
     device: str = "auto",
     force: Iterable[str] = (),
     progress: bool = True,
+    executor: Executor | None = None,
 ) -> tuple[Plan, State]:
     """Do what of a plan is not done yet; what failed is in the state that is returned.
 
@@ -161,6 +162,7 @@ def work_through(
         device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
         force: names of stages to do again, with everything that depends on them.
         progress: show what happens on the error stream.
+        executor: who does it, and goes on living: for plans one after another; None: the recipe's, which ends.
 
     Returns:
         The plan as it was in the end, where stages may have done without what failed, and how its tasks ended.
@@ -174,7 +176,12 @@ def work_through(
         warn(progress, notes)
         _or_read_only(lambda: folder.prepare(plan), state)
         if state.waiting:
-            plan = _execute(plan, state, folder, device, progress)
+            own = executor or executor_of(plan.recipe)
+            try:
+                plan = _execute(plan, state, folder, device, progress, own)
+            finally:
+                if executor is None:
+                    own.stop()
         _or_read_only(lambda: finish(plan, state), state)
     return plan, state
 
@@ -215,10 +222,15 @@ def _or_read_only(write: Callable[[], None], state: State) -> None:
             raise
 
 
-def _execute(plan: Plan, state: State, folder: Folder, device: str, progress: bool) -> Plan:
-    """Do what waits, and return the plan as it was in the end: stages may have done without what failed."""
-    settings = plan.recipe.executor
+def executor_of(recipe: Recipe) -> Executor:
+    """Return the executor that a recipe asks for; nothing is started."""
+    settings = recipe.executor
     executor: Executor = EXECUTORS[settings.kind](settings)
+    return executor
+
+
+def _execute(plan: Plan, state: State, folder: Folder, device: str, progress: bool, executor: Executor) -> Plan:
+    """Do what waits, and return the plan as it was in the end: stages may have done without what failed."""
     display: Display | None = None
     with ExitStack() as users:
         try:
@@ -232,7 +244,6 @@ def _execute(plan: Plan, state: State, folder: Folder, device: str, progress: bo
                     plan = _end(plan, outcome, state, folder, display, users)
                 display.refresh()
         finally:
-            executor.stop()
             if display is not None:
                 display.close()
     return plan

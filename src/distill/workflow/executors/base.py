@@ -34,6 +34,8 @@ class Outcome:
 class Executor(ABC):
     """Runs submissions somewhere. Used as ``start``, then ``submit`` and ``wait`` in turn, then ``stop``.
 
+    Once all submissions have ended it may be started again, for other work.
+
     Attributes:
         workers: how many tasks are executed at once; known after ``start``.
     """

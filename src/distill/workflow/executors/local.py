@@ -123,7 +123,8 @@ class Local(Executor):
         return found
 
     def _ask_device(self, device: str) -> str:
-        self._pool.append(_Worker(self._answers))
+        if not self._pool:
+            self._pool.append(_Worker(self._answers))
         self._pool[0].tell({"do": "device", "device": device})
         worker, answer = self._answers.get()
         if answer is None:
