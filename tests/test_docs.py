@@ -321,14 +321,16 @@ def test_recipes_are_valid(page: Path, desk: Path) -> None:
 
 @every_page
 def test_examples_run(page: Path, desk: Path) -> None:
+    """One after the other, as a reader runs them: later ones may use the names of earlier ones."""
     examples = [b for b in blocks(page, "python") if not b.title]
     if any("runs/quickstart/models/painn" in block.text for block in examples):
         save_a_student(desk / "runs" / "quickstart" / "models" / "painn")
+    space: dict[str, Any] = {}
     for block in examples:
         from ase.build import bulk
 
         atoms = bulk("Si", cubic=True)
-        space: dict[str, Any] = {"atoms": atoms, "list_of_atoms": [atoms, atoms.repeat((2, 1, 1))]}
+        space |= {"atoms": atoms, "list_of_atoms": [atoms, atoms.repeat((2, 1, 1))]}
         exec(compile(block.text, str(page), "exec"), space)
         if "labelled" in space:
             assert space["labelled"].forces.shape == (24, 3)
