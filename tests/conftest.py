@@ -15,6 +15,7 @@ TESTS = Path(__file__).parent
 
 LONGEST = (
     "unit/potentials/networks/test_compiled.py",
+    "test_notebooks.py",
     "contracts/test_every_recipe.py",
     "unit/training/ace/test_ace_fit.py",
     "unit/potentials/teachers/test_external_sevennet.py",

@@ -58,7 +58,6 @@ def desk(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @every_notebook
 def test_it_runs_from_top_to_bottom(path: Path, desk: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import nbformat
-    from jupyter_client.manager import AsyncKernelManager
     from nbclient import NotebookClient
 
     if "quickstart-ace" in path.read_text(encoding="utf-8") and missing_packages(POTENTIALS["ace"]):
@@ -67,8 +66,7 @@ def test_it_runs_from_top_to_bottom(path: Path, desk: Path, monkeypatch: pytest.
     sources = os.pathsep.join([str(ROOT / "src"), *filter(None, [os.environ.get("PYTHONPATH")])])
     monkeypatch.setenv("PYTHONPATH", sources)
     notebook = nbformat.read(path, as_version=4)
-    kernel = AsyncKernelManager(transport="ipc", ip=str(desk / path.stem), kernel_name="python3")
-    NotebookClient(notebook, km=kernel, timeout=600, resources={"metadata": {"path": str(desk)}}).execute()
+    NotebookClient(notebook, kernel_name="python3", timeout=600, resources={"metadata": {"path": str(desk)}}).execute()
     written = [out["text"] for cell in notebook.cells for out in cell.get("outputs", []) if out.get("name") == "stderr"]
     assert written == [], "nothing but results is shown"
     shown = [kind for cell in notebook.cells for out in cell.get("outputs", []) for kind in out.get("data", {})]
