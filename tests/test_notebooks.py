@@ -68,6 +68,6 @@ def test_it_runs_from_top_to_bottom(path: Path, desk: Path, monkeypatch: pytest.
     notebook = nbformat.read(path, as_version=4)
     NotebookClient(notebook, kernel_name="python3", timeout=600, resources={"metadata": {"path": str(desk)}}).execute()
     written = [out["text"] for cell in notebook.cells for out in cell.get("outputs", []) if out.get("name") == "stderr"]
-    assert written == [], "nothing but results is shown"
+    assert not any("Warning" in text for text in written), "no warning of a library reaches the reader"
     shown = [kind for cell in notebook.cells for out in cell.get("outputs", []) for kind in out.get("data", {})]
     assert "text/html" in shown
