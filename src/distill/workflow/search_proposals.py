@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from optuna.study import Study
     from optuna.trial import FrozenTrial
 
-JOURNAL = "search.journal"
+JOURNAL = "trials.journal"
 ATTEMPTS, CHANCES = 3, 30
 """Proposals of settings that were tried before, after which chance proposes, and how often it does."""
 LEAST = 1e-12
@@ -69,7 +69,7 @@ def need_optuna() -> None:
 
 
 class Journal:
-    """The trials of one search, in ``search.journal`` of its folder.
+    """The trials of one search, in ``trials.journal`` of its folder.
 
     Args:
         folder: of the search.
