@@ -16,14 +16,15 @@ from distill.api import plan
 from distill.base.artifact import Artifact
 from distill.base.errors import UserError
 from distill.base.files import write_json
-from distill.dynamics.speed import Speed, Timing
+from distill.dynamics.speed import Speed, Timing, timed_structure
 from distill.potentials import POTENTIALS
 from distill.potentials.interface.saving import save
 from distill.potentials.students.painn import PaiNN
 from distill.reporting.data import Model
 from distill.reporting.sources import speed_sentences, speeds
 from distill.stages.base import Job
-from distill.stages.benchmark import GIVEN, SPEED, Benchmark, Timings, _busy, _models, _structure, _summary
+from distill.stages.benchmark import GIVEN, SPEED, Benchmark, Timings, _busy, _models, _summary
+from distill.stages.timing import Timing as Timer
 from distill.structures.frames import Frames
 from distill.structures.read import read_frames
 from distill.structures.write import write_frames
@@ -173,9 +174,9 @@ def test_a_wrong_table_is_refused_before_anything_is_timed(inputs: dict[str, Any
 
 
 def test_what_is_repeated(inputs: dict[str, Any], tmp_path: Path) -> None:
-    assert len(_structure(inputs)) == 8  # the crystal, not the molecule before it
+    assert len(timed_structure(inputs["structure"], inputs["frames"])) == 8  # the crystal, not the molecule before it
     write_frames(tmp_path / "own.xyz", Frames.from_atoms([bulk("Al"), bulk("Cu")]))
-    assert _structure(inputs | {"structure": tmp_path / "own.xyz"}).symbols[0] == "Al"
+    assert timed_structure(tmp_path / "own.xyz", inputs["frames"]).symbols[0] == "Al"
 
 
 # ---- in a recipe ----------------------------------------------------------------------------------------------------
@@ -244,3 +245,14 @@ def test_the_trained_elements_are_needed(inputs: dict[str, Any], tmp_path: Path)
     changed = inputs | {"structure": tmp_path / "own.xyz", "students": only}
     with pytest.raises(UserError, match="element Al"):
         Benchmark().run(changed, Benchmark.Settings(seconds=0.1), Job(tmp_path))
+
+
+def test_a_student_is_timed_by_itself_where_the_recipe_says_so(inputs: dict[str, Any], tmp_path: Path) -> None:
+    settings = Timer.Settings(atoms=20, temperature=300.0, timestep_fs=1.0)
+    found = Timer().run(inputs | {"model": inputs["students"][0].path}, settings, Job(tmp_path))
+    assert found["atoms"] == 32 and found["ms_per_atom"] == pytest.approx(found["ms_per_step"] / 32)
+    assert found["ms_per_atom"] > 0
+    recipe = load_recipe(SILICON.parents[1] / "recipes" / "quickstart.yaml")
+    assert not plan(recipe).of_stage("timing")
+    timed = plan(recipe.override({"benchmark.atoms": 100})).of_stage("timing")
+    assert [task.labels["variant"] for task in timed] == ["distilled", "refined", "direct"]
