@@ -94,8 +94,14 @@ class Plan:
         return task_id in self._by_id
 
     def without(self, failed: Iterable[str]) -> Plan:
-        """Return the plan in which stages that tolerate it do without the tasks whose ids are given."""
-        return make_plan(self.recipe, self.device, failed, self.wanted)
+        """Return the plan in which stages that tolerate it do without the tasks whose ids are given.
+
+        Of a plan that is a part of the recipe's, it is the same part.
+        """
+        reduced = make_plan(self.recipe, self.device, failed, self.wanted)
+        return Plan(
+            self.recipe, [task for task in reduced if task.id in self], self.device, reduced.failed, self.wanted
+        )
 
     def until(self, stages: Iterable[str]) -> Plan:
         """Return the plan with the tasks of some stages and all that they need, and what failed on the way."""

@@ -52,6 +52,13 @@ def test_a_plan_without_what_failed_is_another_plan_of_what_depends_on_it(toy: T
     assert hashes(make_plan(load(toy), failed=every)) == hashes(whole)  # nothing is left to go on with
 
 
+def test_a_part_of_a_plan_stays_that_part(toy: Toy) -> None:
+    whole = make_plan(load(toy))
+    part = Plan(whole.recipe, [task for task in whole if task.stage in ("read", "count", "fit")])
+    reduced = part.without(["fit[b,distilled,0]"])
+    assert hashes(reduced) == hashes(part) and reduced.failed == {"fit[b,distilled,0]"}
+
+
 def test_the_others_go_on_and_the_failed_one_is_said_and_tried_again(toy: Toy, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TOY_BROKEN", "b")
     with pytest.raises(UserError, match=r"b is broken.*done without it; the same command tries it again"):

@@ -7,6 +7,7 @@ from importlib.metadata import PackageNotFoundError
 
 import pytest
 
+from distill.workflow import machine
 from distill.workflow.machine import OPTIONAL, OWN, PACKAGES, versions
 
 
@@ -17,7 +18,9 @@ def test_a_source_tree_that_is_not_installed_has_an_answer(monkeypatch: pytest.M
         return "1.2"
 
     monkeypatch.setattr(importlib.metadata, "version", installed)
+    machine._installed.cache_clear()
     found = versions()
+    machine._installed.cache_clear()
     assert found[OWN] == "unknown (source tree)"
     others = [p for p in (*PACKAGES[1:], *OPTIONAL) if p != "chgnet"]
     assert found == {OWN: "unknown (source tree)"} | dict.fromkeys(others, "1.2")
