@@ -6,6 +6,7 @@ Tables are pandas data frames, figures show as pictures, and students are potent
 from __future__ import annotations
 
 import html
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -56,7 +57,7 @@ class _Key:
 
 
 @dataclass(frozen=True)
-class _Results:
+class _Results(ABC):
     """What a folder of results has in common with others.
 
     Attributes:
@@ -76,9 +77,9 @@ class _Results:
         line = f"<b>{html.escape(self.folder.name)}</b>: {html.escape(self._headline())}"
         return f"{line}<br>{self.report._repr_html_()}" if self.report.path.exists() else line
 
+    @abstractmethod
     def _headline(self) -> str:
         """Return in one line what came of it."""
-        raise NotImplementedError
 
     @cached_property
     def metrics(self) -> DataFrame:

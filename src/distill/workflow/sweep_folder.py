@@ -39,11 +39,15 @@ class SweepFolder:
 
         Variants that the sweep no longer has lose their folders, as far as runs made them.
         """
-        self._plan = merged = cast(MergedPlan, plan)
+        merged = cast(MergedPlan, plan)
+        before = self._plan.members if self._plan else {}
+        self._plan = merged
         self._whole.prepare(merged)
         for name in self._former(set(merged.members)):
             self._remove(name)
         for name, member in merged.members.items():
+            if before.get(name) is member:  # a failure elsewhere has changed nothing here
+                continue
             if name not in self._members:
                 self._members[name] = RunFolder(self.path / VARIANTS / name, self.store)
             self._members[name].prepare(member)
@@ -55,11 +59,13 @@ class SweepFolder:
 
     def write_summaries(self, plan: MergedPlan, state: State, elapsed_s: float) -> None:
         """Write the ``summary.json`` of every variant."""
+        cached = set(state.cached)
         for name, member in plan.members.items():
-            self._members[name].write_summary(summary_of(member, self._state_of(plan, name, state), elapsed_s))
+            own = self._state_of(plan, name, state, cached)
+            self._members[name].write_summary(summary_of(member, own, elapsed_s))
 
     @staticmethod
-    def _state_of(plan: MergedPlan, member: str, state: State) -> State:
+    def _state_of(plan: MergedPlan, member: str, state: State, cached: set[str]) -> State:
         """Return where a variant stands, its tasks by their own ids."""
         called = [
             (task.id, here) for task, here in plan.of_member(member)
@@ -70,7 +76,7 @@ class SweepFolder:
             done={own: state.done[here] for own, here in called if here in state.done},
             errors={own: state.errors[here] for own, here in called if here in state.errors},
             skipped={own: names.get(why, why) for own, here in called if (why := state.skipped.get(here))},
-            cached=tuple(own for own, here in called if here in state.cached),
+            cached=tuple(own for own, here in called if here in cached),
         )
 
     def _former(self, present: set[str]) -> list[str]:

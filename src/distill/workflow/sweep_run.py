@@ -104,7 +104,8 @@ def run_sweep(
         failures.extend(tables.rows["failures"])
 
     _, state = work_through(swept.plan(device), folder, finish, device=device, force=force, progress=progress)
-    ran = tuple(one for one in state.done if one not in state.cached)
+    cached = set(state.cached)
+    ran = tuple(one for one in state.done if one not in cached)
     changed = _content(folder.path) != before
     return SweepOutcome(folder.path, ran, state.cached, failures, changed, time.monotonic() - began)
 
