@@ -14,8 +14,8 @@ from distill.given import check_model, model_name, open_model
 if TYPE_CHECKING:
     from ase import Atoms
 
+    from distill.dynamics.course import Dynamics
     from distill.dynamics.ensembles import Barostat, Kind, Thermostat
-    from distill.dynamics.md import Dynamics
     from distill.given import Model
 
 
@@ -73,8 +73,9 @@ def md(
     Raises:
         UserError: what is wrong with the model, the structure or the ensemble, before anything is run.
     """
+    from distill.dynamics.course import Course
     from distill.dynamics.ensembles import Ensemble
-    from distill.dynamics.md import Course, run_md
+    from distill.dynamics.md import run_md
     from distill.workflow.machine import resolve_device
 
     check_model(model, trust_code=trust_code, environment=environment)

@@ -7,9 +7,7 @@ neighbours are summed is part of the last bit.
 
 from __future__ import annotations
 
-import math
 import time
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,62 +16,14 @@ import numpy as np
 from ase import Atoms, units
 from ase.calculators.calculator import Calculator
 from ase.md.md import MolecularDynamics
-from ase.md.velocitydistribution import MaxwellBoltzmannDistribution, Stationary
 
 from distill.base.arrays import Array
-from distill.base.errors import UserError
 from distill.base.progress import Phase, Progress
 from distill.base.random import stream
+from distill.dynamics.course import EXPLODED, Course, Dynamics, description, first_velocities, refuse_other, show_break
 from distill.dynamics.ensembles import Ensemble, integrator, put_back, put_back_hidden, state_of
 from distill.dynamics.trajectory_files import TrajectoryFolder
 from distill.structures.guard import UnphysicalResult, UnphysicalStructure
-from distill.structures.write import write_frames
-
-EXPLODED = 20.0
-"""Times the target temperature at which a run is given up."""
-BROKEN = "broken.xyz"
-"""The last sample and the structure at which a run broke."""
-
-
-@dataclass(frozen=True)
-class Course:
-    """How long dynamics goes on, and what is kept of it.
-
-    Attributes:
-        ps: length, ps.
-        timestep_fs: fs.
-        save_every_fs: time between two samples, fs.
-        checkpoint_ps: time between two checkpoints, ps: so much is lost by a kill.
-        velocities: whether samples have velocities too, for spectra.
-        seed: of the first velocities and the thermostat.
-    """
-
-    ps: float
-    timestep_fs: float = 1.0
-    save_every_fs: float = 20.0
-    checkpoint_ps: float = 1.0
-    velocities: bool = False
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        for name in ("ps", "timestep_fs", "save_every_fs", "checkpoint_ps"):
-            if not (math.isfinite(getattr(self, name)) and getattr(self, name) > 0):
-                raise UserError(f"{name} must be positive, and is {getattr(self, name):g}")
-
-    @property
-    def steps(self) -> int:
-        """Steps of the whole run: a whole number of samples."""
-        return max(1, round(1000 * self.ps / self.timestep_fs / self.every)) * self.every
-
-    @property
-    def every(self) -> int:
-        """Steps between two samples."""
-        return max(1, round(self.save_every_fs / self.timestep_fs))
-
-    @property
-    def checkpoint(self) -> int:
-        """Steps between two checkpoints: a whole number of samples."""
-        return max(1, round(1000 * self.checkpoint_ps / self.timestep_fs / self.every)) * self.every
 
 
 @dataclass
@@ -102,32 +52,6 @@ class _Samples:
     def arrays(self) -> dict[str, Array]:
         """Return all rows, one array a quantity."""
         return {name: np.array([row[name] for row in self.rows]) for name in self.rows[0]}
-
-
-@dataclass(frozen=True)
-class Dynamics:
-    """A finished run.
-
-    Attributes:
-        folder: with ``run.json``, the parts and, where the run broke, ``broken.xyz``.
-        steps: that were done.
-        broke: why it ended too early; empty where it did not.
-        ms_per_step: wall time of a step of this call, sampling included; None where none was done.
-    """
-
-    folder: Path
-    steps: int
-    broke: str
-    ms_per_step: float | None
-
-    def __repr__(self) -> str:
-        said = f"broke: {self.broke}" if self.broke else "finished"
-        return f"Dynamics({str(self.folder)!r}: {self.steps} steps, {said})"
-
-    @property
-    def trajectory(self) -> TrajectoryFolder:
-        """The samples."""
-        return TrajectoryFolder(self.folder)
 
 
 def run_md(
@@ -161,10 +85,10 @@ def run_md(
         UserError: the folder has a run of something else, every atom is fixed, or the ensemble does not suit.
     """
     trajectory = TrajectoryFolder(Path(folder))
-    said = _said(atoms, ensemble, course, model)
+    said = description(atoms, ensemble, course, model)
     earlier = trajectory.said()
     if earlier is not None:
-        _refuse_other(earlier, said, trajectory.path)
+        refuse_other(earlier, said, trajectory.path)
         if earlier["broke"]:
             return Dynamics(trajectory.path, earlier["steps"], earlier["broke"], None)
     else:
@@ -186,15 +110,11 @@ class _Run:
     ) -> None:
         self.atoms, self.course, self.ensemble, self.trajectory = atoms.copy(), course, ensemble, trajectory
         self.calculator = self.atoms.calc = calculator
-        if not self.atoms.get_number_of_degrees_of_freedom():
-            raise UserError("every atom is fixed, and there is nothing to simulate", remedy="Let some of them move")
         self.rng = stream(course.seed, "dynamics")
         state = trajectory.state()
         self.step, self.n_parts = 0, 0
         if state is None:
-            MaxwellBoltzmannDistribution(self.atoms, temperature_K=ensemble.temperature, rng=self.rng)
-            if not self.atoms.constraints:
-                Stationary(self.atoms)
+            first_velocities(self.atoms, ensemble.temperature, self.rng)
         else:
             self.step, self.n_parts = int(state["step"]), int(state["parts"])
             put_back(self.atoms, self.rng, state)
@@ -220,7 +140,7 @@ class _Run:
             counted = {"step": np.array(self.step), "parts": np.array(self.n_parts)}
             if broke:
                 self.trajectory.keep(counted)
-                self._show_break(broke)
+                show_break(self.trajectory, self.atoms)
                 return broke
             self.trajectory.keep(state | counted)
             if self.step < self.course.steps:
@@ -252,43 +172,6 @@ class _Run:
 
     def _time(self) -> str:
         return f"{self.step * self.course.timestep_fs / 1000:.3f} ps"
-
-    def _show_break(self, why: str) -> None:
-        """Write the last sample and the structure at which the run broke."""
-        from distill.structures.frames import Frames
-
-        last = list(self.trajectory.snapshots())[-1:] if self.n_parts else []
-        broken = [Atoms(one.numbers, one.positions, cell=one.cell, pbc=one.pbc) for one in (*last, self.atoms)]
-        finite = [one for one in broken if np.isfinite(one.positions).all()]
-        if finite:
-            write_frames(self.trajectory.path / BROKEN, Frames.from_atoms(finite, constraints=False))
-
-
-def _said(atoms: Atoms, ensemble: Ensemble, course: Course, model: str) -> dict[str, Any]:
-    """Return what a run is, JSON-able."""
-    return {
-        "model": model,
-        "formula": atoms.get_chemical_formula(),
-        "numbers": atoms.numbers.tolist(),
-        "masses": atoms.get_masses().tolist(),
-        "positions": atoms.positions.tolist(),
-        "cell": atoms.cell.array.tolist(),
-        "pbc": atoms.pbc.tolist(),
-        "ensemble": ensemble.as_data(),
-        "timestep_fs": course.timestep_fs,
-        "every": course.every,
-        "checkpoint": course.checkpoint,
-        "velocities": course.velocities,
-        "seed": course.seed,
-    }
-
-
-def _refuse_other(earlier: Mapping[str, Any], said: Mapping[str, Any], folder: Path) -> None:
-    """Refuse to continue a run of something else."""
-    changed = [name for name, value in said.items() if earlier.get(name) != value]
-    if changed:
-        shown = ", ".join(f"{name} {earlier.get(name)!s:.40} -> {said[name]!s:.40}" for name in changed[:3])
-        raise UserError(f"has another run ({shown})", str(folder), "Name another folder, or move this one away")
 
 
 def drift(total_energy: Array, kinetic_energy: Array, time_fs: Array) -> float:

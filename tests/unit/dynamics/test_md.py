@@ -16,8 +16,9 @@ from ase.io import read
 
 from distill.base.errors import UserError
 from distill.cli import main
+from distill.dynamics.course import BROKEN, Course, Dynamics
 from distill.dynamics.ensembles import Ensemble
-from distill.dynamics.md import BROKEN, Course, Dynamics, drift, run_md
+from distill.dynamics.md import drift, run_md
 from distill.dynamics.trajectory_files import TrajectoryFolder
 from distill.potentials import POTENTIALS
 from distill.potentials.interface.saving import save
