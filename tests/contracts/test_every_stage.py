@@ -61,7 +61,7 @@ PASSED_ON: dict[str, str] = {
     "distill.stages.base:LossSettings": "distill.training.gradient.losses:LossWeights",
     "distill.stages.generate:Generate.Settings": "distill.sampling.rules:GrowthRules",
     "distill.stages.check:Keys": "distill.structures.read:LabelKeys",
-    "distill.stages.simulate:Crystal": "ase.build:bulk",
+    "distill.stages.start:Crystal": "ase.build:bulk",
     "distill.training.refinement:RefineByGradients": "distill.training.gradient.fit:fit",
     "distill.training.refinement:RefineInBatches": "distill.training.ace.settings:Batches",
 }
@@ -188,7 +188,7 @@ def test_label_keys_are_those_of_the_reader() -> None:
 def test_crystals_are_what_ase_builds() -> None:
     from ase.build import bulk
 
-    crystal = import_module("distill.stages.simulate").Crystal
+    crystal = import_module("distill.stages.start").Crystal
     assert set(crystal.model_fields) <= set(inspect.signature(bulk).parameters)
 
 

@@ -191,7 +191,8 @@ class Stage(ABC):
             ``"recipe:data.train"`` for a file that the recipe names (None where it names none). A mapping by variant
             where variants differ. An input from a fanned-out stage is the path of the task with the same labels where
             this stage follows that fan-out, otherwise a list of :class:`Artifact`. ``"stage.output@variant"``, which
-            may name the stage itself, is the path of the task that has this variant and otherwise the same labels.
+            may name the stage itself, is the path of the task that has this variant and otherwise the same labels, as
+            far as it has them. ``"stage.output@"`` is the path of the task that :meth:`linked` names, None without one.
         tolerates: names of inputs that collect a fanned-out stage of which tasks may have failed: the stage does with
             the others, as long as there is one, and is told which are :attr:`Job.missing`.
         outputs: output name to its file or folder name in the artifact.
@@ -226,8 +227,12 @@ class Stage(ABC):
         return cls.Settings
 
     @classmethod
-    def fan_out(cls, section: Any) -> list[dict[str, LabelValue]]:
-        """Return the labels of each task of this stage; one task without labels unless a stage says otherwise."""
+    def fan_out(cls, section: Any, followed: Labels) -> list[dict[str, LabelValue]]:
+        """Return the labels of each task of this stage; one task without labels unless a stage says otherwise.
+
+        Where the stage follows another one (:attr:`each`), those of the tasks that come of the one labelled
+        ``followed``, besides its labels: none where that is not to be followed.
+        """
         return [{}]
 
     @classmethod
@@ -247,6 +252,14 @@ class Stage(ABC):
     def select(cls, section: Any, labels: Labels) -> dict[str, Any]:
         """Return this stage's settings, as keyword arguments, from its validated section."""
         return {name: getattr(section, name) for name in cls.Settings.model_fields if name not in cls.reads}
+
+    @classmethod
+    def linked(cls, section: Any, labels: Labels) -> Mapping[str, Labels]:
+        """Return, for inputs that come from a particular task, the labels by which that differs from this one.
+
+        It may be an earlier task of the stage itself: one simulation that goes on from the end of another.
+        """
+        return {}
 
     @classmethod
     def check_files(cls, files: Mapping[str, Path], settings: Any) -> None:

@@ -78,7 +78,7 @@ class Finetune(Stage):
     publish: ClassVar[dict[str, str]] = {"model": "models/teacher{suffix}"}
 
     @classmethod
-    def fan_out(cls, section: Any) -> list[dict[str, LabelValue]]:
+    def fan_out(cls, section: Any, followed: Labels) -> list[dict[str, LabelValue]]:
         """Return the labels of every teacher and seed; a single one has none."""
         return members(teachers_by_name(section))
 

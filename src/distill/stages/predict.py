@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from pydantic import BaseModel
 
-from distill.base.artifact import LabelValue
+from distill.base.artifact import Labels, LabelValue
 from distill.base.progress import Phase
 from distill.stages.base import InputSpecs, Job, Paths, Stage, StageSettings, Summary
 from distill.stages.students import VARIANTS, trained
@@ -40,7 +40,7 @@ class Predict(Stage):
     publish: ClassVar[dict[str, str]] = {"test": "predictions/{student}-{variant}-{seed}.xyz"}
 
     @classmethod
-    def fan_out(cls, section: BaseModel) -> list[dict[str, LabelValue]]:
+    def fan_out(cls, section: BaseModel, followed: Labels) -> list[dict[str, LabelValue]]:
         """Return the labels of the teacher's two variants and of each student, variant and seed."""
         teachers: list[dict[str, LabelValue]] = [
             {"student": "teacher", "variant": variant, "seed": 0} for variant in TEACHERS

@@ -7,111 +7,20 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from functools import lru_cache, partial
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
-
-from pydantic import Field, model_validator
+from functools import partial
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from distill.base.artifact import Labels, LabelValue
 from distill.base.files import write_json
-from distill.base.settings import Settings
-from distill.stages.base import Compile, InputSpecs, Job, Paths, Stage, StageSettings, Summary
+from distill.stages.base import InputSpecs, Job, Paths, Stage, StageSettings, Summary
+from distill.stages.kinds import EnergyVolume, Langevin, Run, Runs
+from distill.stages.start import describe, start
 
 if TYPE_CHECKING:
     from ase import Atoms
 
     from distill.base.arrays import Array
     from distill.potentials.interface.potential import Potential
-
-
-class Crystal(Settings):
-    """A crystal as :func:`ase.build.bulk` makes it."""
-
-    name: str
-    """Chemical symbol or symbols."""
-    crystalstructure: str | None = None
-    """For instance ``diamond``, ``fcc``, ``rocksalt``."""
-    a: float | None = Field(None, gt=0)
-    """Lattice constant, Å."""
-    c: float | None = Field(None, gt=0)
-    """Second lattice constant of hexagonal crystals, Å."""
-    cubic: bool = False
-    """Use the cubic cell."""
-
-    @model_validator(mode="after")
-    def _can_be_built(self) -> Crystal:
-        if why := _cannot_be_built(**self.model_dump(exclude_none=True)):
-            raise ValueError(f"is not a crystal that ASE can build: {why}")
-        return self
-
-
-@lru_cache(maxsize=256)
-def _cannot_be_built(**crystal: Any) -> str:
-    """Return why ASE cannot build a crystal; nothing where it can."""
-    from ase.build import bulk
-
-    try:
-        bulk(**crystal)
-    except (ValueError, RuntimeError, KeyError) as error:
-        return str(error) or type(error).__name__
-    return ""
-
-
-class Start(Settings):
-    """The structure that a simulation starts from."""
-
-    crystal: Crystal | None = None
-    """A perfect crystal."""
-    frame: int | None = Field(None, ge=0)
-    """Instead, a frame of the training set, counted from 0."""
-    repeat: tuple[int, int, int] = (1, 1, 1)
-    """Repetitions of the cell."""
-
-    @model_validator(mode="after")
-    def _is_one_structure(self) -> Start:
-        if (self.crystal is None) == (self.frame is None):
-            raise ValueError("must have either 'crystal' or 'frame'")
-        return self
-
-
-class Langevin(Settings):
-    """Langevin dynamics at constant volume."""
-
-    kind: Literal["langevin"]
-    structure: Start
-    """What to simulate."""
-    temperature: float = Field(300.0, gt=0)
-    """K."""
-    ps: float = Field(5.0, gt=0)
-    """Length, ps."""
-    timestep_fs: float = Field(2.0, gt=0)
-    """Time step, fs."""
-    friction_per_ps: float = Field(10.0, gt=0)
-    """Friction, 1/ps."""
-    sample_every: int = Field(10, ge=1)
-    """Steps between two samples of temperature, energy, smallest distance and, if any, extrapolation grade."""
-    max_grade: float | None = Field(None, gt=0)
-    """Extrapolation grade of an atom above which the run ends (students that have one: ACE; 1 is the training data)."""
-    compile: Compile = False
-    """Compile networks first where that can be done (painn, tensornet): a minute, then steps take half the time."""
-
-
-class EnergyVolume(Settings):
-    """Energy against volume of a crystal scaled isotropically."""
-
-    kind: Literal["energy_volume"]
-    structure: Start
-    """What to scale."""
-    strain: float = Field(0.04, gt=0, lt=0.3)
-    """Largest change of lengths, relative."""
-    points: int = Field(11, ge=5)
-    """Volumes."""
-
-
-Run = Annotated[Langevin | EnergyVolume, Field(discriminator="kind")]
-Runs = Annotated[tuple[Run, ...], Field(default=())]
-"""The recipe's ``simulate`` section; none are run where it names none."""
 
 
 class Simulate(Stage):
@@ -135,7 +44,7 @@ class Simulate(Stage):
         return Runs
 
     @classmethod
-    def fan_out(cls, section: Sequence[Run]) -> list[dict[str, LabelValue]]:
+    def fan_out(cls, section: Sequence[Run], followed: Labels) -> list[dict[str, LabelValue]]:
         """Return one set of labels for each simulation: its number in the recipe."""
         return [{"run": index} for index in range(len(section))]
 
@@ -161,29 +70,6 @@ class Simulate(Stage):
                 job.warnings += probe(atoms, models, result)
         write_json(job.out / "result.json", result)
         return brief(result)
-
-
-def start(structure: Start, frames: Path) -> Atoms:
-    """Return the ASE structure that a simulation starts from; ``frames`` is the file of training structures."""
-    from ase.build import bulk
-
-    from distill.base.errors import UserError
-    from distill.structures.read import read_frames
-
-    if structure.crystal is not None:
-        return bulk(**structure.crystal.model_dump(exclude_none=True)).repeat(structure.repeat)
-    every = read_frames(frames)[0]
-    index = structure.frame or 0
-    if index >= len(every):
-        raise UserError(f"there is no frame {index}", where="simulate.structure.frame", remedy=f"0 to {len(every) - 1}")
-    return every[index].to_atoms()[0].repeat(structure.repeat)
-
-
-def describe(structure: Start, atoms: Atoms) -> str:
-    """Return what is simulated in words, e.g. ``diamond Si``."""
-    if structure.crystal is None:
-        return f"{atoms.symbols.formula.reduce()[0]}, frame {structure.frame or 0}"
-    return " ".join(filter(None, [structure.crystal.crystalstructure, structure.crystal.name]))
 
 
 def langevin(atoms: Atoms, student: Potential, run: Langevin, job: Job) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 
 from pydantic import BaseModel, Field
 
-from distill.base.artifact import LabelValue
+from distill.base.artifact import Labels, LabelValue
 from distill.stages.base import InputSpecs, Job, Paths, Stage, StageSettings, Summary
 
 
@@ -54,7 +54,7 @@ class Timing(Stage):
         return TimedAlone
 
     @classmethod
-    def fan_out(cls, section: BaseModel) -> list[dict[str, LabelValue]]:
+    def fan_out(cls, section: BaseModel, followed: Labels) -> list[dict[str, LabelValue]]:
         """Return one task for every student where they are timed by themselves, else none."""
         return [] if getattr(section, "atoms", None) is None else [{}]
 

@@ -150,7 +150,7 @@ class Train(Stage):
         return {"gradient": cls.Settings, "pacemaker": PacemakerFit}
 
     @classmethod
-    def fan_out(cls, section: BaseModel) -> list[dict[str, LabelValue]]:
+    def fan_out(cls, section: BaseModel, followed: Labels) -> list[dict[str, LabelValue]]:
         """Return one set of labels for each student, variant and seed."""
         return trained(section)
 

@@ -180,9 +180,9 @@ def make_plan(
         if _in_place_of(plan, name) != name:
             continue
         section = recipe.sections.get(stage.section)
-        followed = [dict(task.labels) for task in plan.of_stage(stage.each)] if stage.each else [{}]
-        fan = stage.fan_out(section)
-        for labels in [one | more for one in followed for more in fan]:
+        followed: list[dict[str, LabelValue]] = [dict(one.labels) for one in plan.of_stage(stage.each)]
+        followed = followed if stage.each else [{}]
+        for labels in [one | more for one in followed for more in stage.fan_out(section, one)]:
             plan.add(_make_task(plan, name, stage, labels))  # one by one: a task may need its siblings
     _refuse_double_names(plan)
     return plan if until is None else plan.until(until)
@@ -213,7 +213,7 @@ def task_settings(recipe: Recipe, stage: type[Stage], labels: Labels) -> Setting
 def _make_task(plan: Plan, name: str, stage: type[Stage], labels: Labels) -> Task:
     recipe = plan.recipe
     settings = task_settings(recipe, stage, labels)
-    inputs = {key: _resolve(plan, stage, labels, spec) for key, spec in stage.inputs.items()}
+    inputs = {key: _resolve(plan, stage, labels, key, spec) for key, spec in stage.inputs.items()}
     left = {key: _left(plan, inputs[key]) for key in stage.tolerates}
     missing = {key: gone for key, rest in left.items() if (gone := _gone(plan, inputs[key], rest))}
     inputs |= left
@@ -261,7 +261,7 @@ def _resume_key(stage: type[Stage], hash_inputs: Mapping[str, Any]) -> str:
     return hash_value({**hash_inputs, "settings": shared})
 
 
-def _resolve(plan: Plan, stage: type[Stage], labels: Labels, spec: str | Mapping[str, str]) -> Input:
+def _resolve(plan: Plan, stage: type[Stage], labels: Labels, name: str, spec: str | Mapping[str, str]) -> Input:
     """Return where an input comes from, by the rules that :class:`Stage` states."""
     chosen = spec if isinstance(spec, str) else spec.get(str(labels["variant"]))
     if chosen is None:
@@ -269,7 +269,7 @@ def _resolve(plan: Plan, stage: type[Stage], labels: Labels, spec: str | Mapping
     if chosen.startswith("recipe:"):
         key = plan.recipe.place(chosen.removeprefix("recipe:"), labels)
         return FromFile(key, plan.recipe.file(key))
-    chosen, _, variant = chosen.partition("@")
+    chosen, particular, variant = chosen.partition("@")
     source, _, output = chosen.partition(".")
     stages = plan.stages
     if output and output not in stages[source].outputs:
@@ -277,8 +277,12 @@ def _resolve(plan: Plan, stage: type[Stage], labels: Labels, spec: str | Mapping
     if (one := _in_place_of(plan, source)) != source:
         return FromTask(plan.of_stage(one)[0].id, output)
     tasks = plan.of_stage(source)
-    if variant:
-        tasks = [task for task in tasks if task.labels == {**labels, "variant": variant}]
+    if particular:
+        section = plan.recipe.sections.get(stage.section)
+        differs = {"variant": variant} if variant else stage.linked(section, labels).get(name)
+        if differs is None:
+            return None
+        tasks = [task for task in tasks if task.labels.items() <= {**labels, **differs}.items()]
     elif stage.each and _root(stages, source) == _root(stages, stage.each):
         tasks = [task for task in tasks if task.labels.items() <= labels.items()]
     elif _is_fanned_out(stages, source):

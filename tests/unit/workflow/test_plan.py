@@ -12,6 +12,7 @@ from toy_folder import Toy
 from toy_stages import Count, Read, toy_stages
 
 from distill.base.errors import UserError
+from distill.base.registry import Registry
 from distill.workflow.explain import explain_plan
 from distill.workflow.plan import Plan, make_plan
 from distill.workflow.recipe import load_recipe
@@ -53,6 +54,16 @@ def test_inputs_follow_the_fan_out_or_collect_it(toy: Toy) -> None:
     assert [source.task for source in collected] == [task.id for task in plan if task.stage == "judge"]  # type: ignore[union-attr]
     names = {name for task in plan for name in task.publish.values()}
     assert {"models/big", "models/big-direct", "models/small", "models/small-seed1"} <= names
+
+
+def test_a_stage_follows_what_it_chooses_and_one_task_another(toy: Toy) -> None:
+    stages = Registry("stage", {**toy_stages().rows, "walk": "toy_stages:Walk"})
+    plan = make_plan(load_recipe(toy.path, ["students.big.direct=true"], stages))
+    walks = {task.id: task.inputs for task in plan.of_stage("walk")}
+    assert "walk[big,direct,0,first]" not in walks
+    assert "walk[small,distilled,1,second]" in walks
+    assert walks["walk[big,distilled,0,first]"] == {"model": FromTask("fit[big,distilled,0]", "model"), "before": None}
+    assert walks["walk[big,distilled,0,second]"]["before"] == FromTask("walk[big,distilled,0,first]", "end")
 
 
 def test_no_students_means_no_tasks_and_an_empty_collection(toy: Toy) -> None:

@@ -125,7 +125,7 @@ class Timing(Stage):
         return Benchmark
 
     @classmethod
-    def fan_out(cls, section: Any) -> list[dict[str, Any]]:
+    def fan_out(cls, section: Any, followed: Any) -> list[dict[str, Any]]:
         return [] if section.atoms is None else [{}]
 
     def run(self, inputs: Any, settings: Any, job: Job) -> Summary:

@@ -188,7 +188,7 @@ class Fit(Stage):
         return create_model("Students", __base__=StageSettings, **dict.fromkeys(names, (Student, ...)))
 
     @classmethod
-    def fan_out(cls, section: Any) -> list[dict[str, Any]]:
+    def fan_out(cls, section: Any, followed: Any) -> list[dict[str, Any]]:
         return [
             {"student": name, "variant": variant, "seed": seed}
             for name in type(section).model_fields
@@ -237,9 +237,12 @@ class Scan(Settings):
     strain: float = 0.04
 
 
+RUNS = tuple[Annotated[Langevin | Scan, Field(discriminator="kind")], ...]
+
+
 class Dynamics(Stage):
     class Settings(StageSettings):
-        runs: tuple[Annotated[Langevin | Scan, Field(discriminator="kind")], ...] = ()
+        runs: RUNS = ()
 
     section = "simulate"
     each = "fit"
@@ -248,7 +251,7 @@ class Dynamics(Stage):
 
     @classmethod
     def section_type(cls, raw: Any) -> Any:
-        return tuple[Annotated[Langevin | Scan, Field(discriminator="kind")], ...]
+        return RUNS
 
     @classmethod
     def select(cls, section: Any, labels: Mapping[str, Any]) -> dict[str, Any]:
@@ -306,4 +309,29 @@ class After(Stage):
     def run(self, inputs: Any, settings: Any, job: Job) -> Summary:
         trace("after")
         (job.out / "copy.txt").write_text(inputs["list"].read_text())
+        return {}
+
+
+class Walk(Stage):
+    """Two walks with each distilled fit, each of its own kind, of which the second goes on from the first."""
+
+    section = "simulate"
+    each = "fit"
+    inputs = {"model": "fit.model@distilled", "before": "walk.end@"}
+    outputs = {"end": "end.txt"}
+
+    @classmethod
+    def section_type(cls, raw: Any) -> Any:
+        return RUNS
+
+    @classmethod
+    def fan_out(cls, section: Any, followed: Any) -> list[dict[str, Any]]:
+        return [] if followed["variant"] == "direct" else [{"walk": "first"}, {"walk": "second"}]
+
+    @classmethod
+    def linked(cls, section: Any, labels: Mapping[str, Any]) -> dict[str, Any]:
+        return {"before": {"walk": "first"}} if labels["walk"] == "second" else {}
+
+    def run(self, inputs: Any, settings: Any, job: Job) -> Summary:
+        (job.out / "end.txt").write_text("end")
         return {}

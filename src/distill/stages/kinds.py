@@ -1,0 +1,50 @@
+"""What the recipe's ``simulate`` section can ask for, one class a kind."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from distill.base.settings import Settings
+from distill.stages.base import Compile
+from distill.stages.start import Start
+
+
+class Langevin(Settings):
+    """Langevin dynamics at constant volume."""
+
+    kind: Literal["langevin"]
+    structure: Start
+    """What to simulate."""
+    temperature: float = Field(300.0, gt=0)
+    """K."""
+    ps: float = Field(5.0, gt=0)
+    """Length, ps."""
+    timestep_fs: float = Field(2.0, gt=0)
+    """Time step, fs."""
+    friction_per_ps: float = Field(10.0, gt=0)
+    """Friction, 1/ps."""
+    sample_every: int = Field(10, ge=1)
+    """Steps between two samples of temperature, energy, smallest distance and, if any, extrapolation grade."""
+    max_grade: float | None = Field(None, gt=0)
+    """Extrapolation grade of an atom above which the run ends (students that have one: ACE; 1 is the training data)."""
+    compile: Compile = False
+    """Compile networks first where that can be done (painn, tensornet): a minute, then steps take half the time."""
+
+
+class EnergyVolume(Settings):
+    """Energy against volume of a crystal scaled isotropically."""
+
+    kind: Literal["energy_volume"]
+    structure: Start
+    """What to scale."""
+    strain: float = Field(0.04, gt=0, lt=0.3)
+    """Largest change of lengths, relative."""
+    points: int = Field(11, ge=5)
+    """Volumes."""
+
+
+Run = Annotated[Langevin | EnergyVolume, Field(discriminator="kind")]
+Runs = Annotated[tuple[Run, ...], Field(default=())]
+"""The recipe's ``simulate`` section; none are run where it names none."""
