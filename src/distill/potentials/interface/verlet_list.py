@@ -64,16 +64,7 @@ class VerletList:
                 are at one place.
         """
         self._listed = None  # what fails below leaves no list behind
-        reach = self.cutoff + self.skin
-        if self.device.type == "cuda":
-            self._edges, self._shifts = half_neighbour_list_on_gpu(frames, reach, self.device)
-        else:
-            self._edges, self._shifts = (torch.from_numpy(found) for found in half_neighbour_list(frames, reach))
-        cell = torch.tensor(frames.cells[0], device=self.device)
-        self._translations = self._shifts.double() @ cell
-        squares = self._squares(frames)
-        if bool((squares < SAME_PLACE**2).any()):
-            refuse_coincident(frames, self._edges.cpu().numpy(), squares.sqrt().cpu().numpy())
+        self._edges, self._shifts, self._translations = listed(frames, self.cutoff + self.skin, self.device)
         self._listed = frames
         self.rebuilt += 1
 
@@ -87,10 +78,38 @@ class VerletList:
 
     def _squares(self, frames: Frames) -> Tensor:
         """Return the squared lengths of the listed edges in this structure, ``[P]`` float64 Å²."""
-        positions = torch.tensor(frames.positions, device=self.device)  # a copy: frames are read-only
-        i, j = self._edges
-        vectors = positions.index_select(0, j) - positions.index_select(0, i) + self._translations
-        return vectors.square().sum(1)
+        return squared_lengths(frames, self._edges, self._translations)
+
+
+def squared_lengths(frames: Frames, edges: Tensor, translations: Tensor) -> Tensor:
+    """Return the squared lengths of edges of one structure, ``[P]`` float64 Å².
+
+    Args:
+        frames: the structure.
+        edges: atoms i and j, ``[2, P]``.
+        translations: what is added to the position of j, ``[P, 3]`` float64 Å.
+    """
+    positions = torch.tensor(frames.positions, device=edges.device)  # a copy: frames are read-only
+    i, j = edges
+    return (positions.index_select(0, j) - positions.index_select(0, i) + translations).square().sum(1)
+
+
+def listed(frames: Frames, reach: float, device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
+    """Return the half neighbour list of one structure on a device: edges, shifts, translations ``[P, 3]`` float64 Å.
+
+    Raises:
+        UnphysicalStructure: positions or the cell are not finite, the cell is degenerate or too dense, or two atoms are
+            at one place.
+    """
+    if device.type == "cuda":
+        edges, shifts = half_neighbour_list_on_gpu(frames, reach, device)
+    else:
+        edges, shifts = (torch.from_numpy(found) for found in half_neighbour_list(frames, reach))
+    translations = shifts.double() @ torch.tensor(frames.cells[0], device=device)
+    squares = squared_lengths(frames, edges, translations)
+    if bool((squares < SAME_PLACE**2).any()):
+        refuse_coincident(frames, edges.cpu().numpy(), squares.sqrt().cpu().numpy())
+    return edges, shifts, translations
 
 
 def half_neighbour_list_on_gpu(frames: Frames, cutoff: float, device: torch.device) -> tuple[Tensor, Tensor]:
