@@ -9,6 +9,7 @@ import pytest
 
 from distill.analysis.diffusion import box_size_correction, diffusion
 from distill.analysis.displacements import covariance, mean_squared_displacement, without_drift
+from distill.analysis.replicas import judge_curves, judge_scalars
 from distill.base.errors import UserError
 
 STEP_FS = 50.0
@@ -83,6 +84,29 @@ def test_a_crystal_does_not_diffuse(rng):
     assert found.slope == pytest.approx(0, abs=0.02)
     assert found.apparent < 0.01 * LIQUID
     assert "not diffusive" in diffusion(np.zeros((100, 8, 3)), STEP_FS).reason
+
+
+def test_a_frozen_student_fails_although_its_forces_are_the_teachers(rng):
+    """Harmonic wells about the sites of a lattice in both: the teacher's atoms jump between them, the student's not."""
+    length, stiffness, width = 2.5, 4.0, 0.15
+
+    def replicas(rate: float, many: int):
+        paths = [jumps(rng, rate, length, 2000, 32) for _ in range(many)]
+        return [path + rng.normal(0, width, path.shape) for path in paths]
+
+    def off_site(positions):
+        return positions - length * np.round(positions / length)
+
+    teacher, student = replicas(1.0, 3), replicas(0.0, 4)
+    wells = [np.histogram(off_site(run), 20, (-0.5, 0.5), density=True)[0] for run in (*student, *teacher)]
+    assert judge_curves(np.array(wells[:4]), np.array(wells[4:]), tolerance=0.05).outcome == "pass"
+    forces = stiffness * np.array([off_site(run).std() for run in (*student, *teacher)])
+    assert judge_scalars(forces[:4], forces[4:], tolerance=0.01 * forces.mean()).outcome == "pass"
+    moved = [mean_squared_displacement(run, STEP_FS).squared for run in (*student, *teacher)]
+    assert judge_curves(np.array(moved[:4]), np.array(moved[4:]), tolerance=0.2 * moved[4][-1]).outcome == "fail"
+    known, frozen = diffusion(teacher[0], STEP_FS), diffusion(student[0], STEP_FS)
+    assert known.value == pytest.approx(length**2 / 6, rel=0.1)
+    assert "not diffusive" in frozen.reason and frozen.apparent < 0.01 * known.low
 
 
 def test_free_flight_does_not_diffuse(rng):
