@@ -138,7 +138,7 @@ def early_modules() -> list[str]:
     """Modules that must be cheap: stages, workflow, base, the command line, settings and rows of potentials."""
     rows = {row.partition(":")[0] for row in POTENTIALS.rows.values()}
     settings = ("distill.potentials.settings", "distill.training.ace.settings", "distill.training.refinement")
-    layers = ("distill.stages", "distill.workflow", "distill.base", *settings)
+    layers = ("distill.stages", "distill.workflow", "distill.base", "distill.observables", *settings)
     top = {"distill", "distill.cli", "distill.api", "distill.doctor", "distill.potentials", "distill.potentials.base"}
     return sorted(rows | top | {m for m in SOURCES if m.startswith(layers)})
 
