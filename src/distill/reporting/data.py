@@ -105,7 +105,7 @@ class EnergyVolume:
         fit: the fit to these points, per atom.
         atoms_per_cell: atoms of the cubic cell whose edge is the lattice constant; None where it is not cubic.
         seed: which of several seeds.
-        flaws: what is wrong with it far from equilibrium, "energy of ... falls ..."; None where nobody looked.
+        flaws: what is wrong with it far from equilibrium, "the energy of ... falls ..."; None where nobody looked.
     """
 
     of: Model

@@ -106,25 +106,18 @@ def results(sources: Iterable[Artifact], kind: str) -> Iterator[tuple[Artifact, 
 
 
 def energy_volume(sources: Iterable[Artifact]) -> Iterator[EnergyVolume]:
-    """Yield the energy-volume curve of the teacher, once for each simulation, and of each student."""
-    shown: set[int] = set()
+    """Yield the energy-volume curve of the teacher and of each student, once for each simulation."""
     for source, result in results(sources, "energy_volume"):
-        models = {"student": Model(source.student, source.variant)}
-        if int(source.labels["run"]) not in shown:
-            models["teacher"] = Model("teacher", "finetuned")
-            shown.add(int(source.labels["run"]))
-        for name, model in models.items():
-            found = result["curves"][name]
-            yield EnergyVolume(
-                of=model,
-                structure=result["structure"],
-                volumes=np.array(result["volumes"]),
-                energies=np.array(found["energies"]),
-                fit=EnergyVolumeFit(**found["fit"]),
-                atoms_per_cell=result["cubic_cell_atoms"],
-                seed=source.seed if name == "student" else 0,
-                flaws=found.get("flaws"),
-            )
+        yield EnergyVolume(
+            of=Model(source.student, source.variant),
+            structure=result["structure"],
+            volumes=np.array(result["volumes"]),
+            energies=np.array(result["energies"]),
+            fit=EnergyVolumeFit(**result["fit"]),
+            atoms_per_cell=result["cubic_cell_atoms"],
+            seed=source.seed,
+            flaws=result.get("flaws"),
+        )
 
 
 def dynamics(sources: Iterable[Artifact]) -> Iterator[Dynamics]:

@@ -220,7 +220,7 @@ def _far_from_equilibrium(curves: Sequence[EnergyVolume]) -> list[Sentence]:
     for curve in (c for c in curves if c.flaws is not None and c.of.model != "teacher"):
         name = name_with_seed(curve, curves)
         tone: Tone = "note" if curve.of.variant == "direct" else "bad"
-        sentences += [Sentence(tone, f"{name}: its {flaw}.") for flaw in curve.flaws or ()]
+        sentences += [Sentence(tone, f"{name}: {flaw}.") for flaw in curve.flaws or ()]
         if not curve.flaws:
             rises = f"the energy of {curve.structure} rises down to {min(COMPRESSED):g} of its volume"
             sentences.append(Sentence("good", f"{name}: {rises}, and is smooth where an atom leaves its site."))

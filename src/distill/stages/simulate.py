@@ -1,6 +1,7 @@
-"""Use each student for what it was made for: molecular dynamics, and the energy-volume curve beside its teacher's.
+"""Use each model for what it was made for: students for molecular dynamics, they and their teacher for static physics.
 
-A small test error says little about stability, so a student must survive dynamics before it is trusted.
+A small test error says little about stability, so a student must survive dynamics before it is trusted. A task has one
+model, so that what the teacher says is computed once, and a student that is new asks nobody else again.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from distill.base.files import write_json
 from distill.stages.base import InputSpecs, Job, Paths, Stage, StageSettings, Summary
 from distill.stages.kinds import EnergyVolume, Langevin, Run, Runs
 from distill.stages.start import describe, start
+from distill.stages.students import VARIANTS
 
 if TYPE_CHECKING:
     from ase import Atoms
@@ -22,9 +24,12 @@ if TYPE_CHECKING:
     from distill.base.arrays import Array
     from distill.potentials.interface.potential import Potential
 
+STATIC = (EnergyVolume,)
+"""Kinds that have no dynamics; the teacher is asked them too."""
+
 
 class Simulate(Stage):
-    """One simulation of the recipe with one trained student."""
+    """One simulation of the recipe with one model."""
 
     class Settings(StageSettings):
         """The simulation."""
@@ -32,10 +37,13 @@ class Simulate(Stage):
         run: Run
         """With its ``kind``: ``langevin`` or ``energy_volume``."""
 
-    version: ClassVar[int] = 3
+    version: ClassVar[int] = 4
     section: ClassVar[str] = "simulate"
-    each: ClassVar[str] = "train"
-    inputs: ClassVar[InputSpecs] = {"model": "train.model", "teacher": "ensemble.model", "frames": "check.train"}
+    each: ClassVar[str] = "predict"
+    inputs: ClassVar[InputSpecs] = {
+        "model": {"finetuned": "ensemble.model"} | {variant: f"train.model@{variant}" for variant in VARIANTS},
+        "frames": "check.train",
+    }
     outputs: ClassVar[dict[str, str]] = {"result": "result.json"}
 
     @classmethod
@@ -45,8 +53,9 @@ class Simulate(Stage):
 
     @classmethod
     def fan_out(cls, section: Sequence[Run], followed: Labels) -> list[dict[str, LabelValue]]:
-        """Return one set of labels for each simulation: its number in the recipe."""
-        return [{"run": index} for index in range(len(section))]
+        """Return the numbers in the recipe of the simulations of one model; the fine-tuned teacher has no dynamics."""
+        kinds = {"zero_shot": (), "finetuned": STATIC}.get(str(followed["variant"]), (Langevin, *STATIC))
+        return [{"run": index} for index, run in enumerate(section) if isinstance(run, kinds)]
 
     @classmethod
     def select(cls, section: Sequence[Run], labels: Labels) -> dict[str, Any]:
@@ -59,15 +68,15 @@ class Simulate(Stage):
 
         run = settings.run
         atoms = start(run.structure, inputs["frames"])
-        student = open_saved(inputs["model"], job.device, job.consent)
+        model = open_saved(inputs["model"], job.device, job.consent)
         if isinstance(run, Langevin):
-            result = langevin(atoms, student, run, job)
+            result = langevin(atoms, model, run, job)
         else:
-            teacher = open_saved(inputs["teacher"], job.device, job.consent)
-            models = {"student": student, "teacher": teacher}
-            result = energy_volume(atoms, models, run)
+            result = energy_volume(atoms, model, run)
             if run.structure.crystal is not None:
-                job.warnings += probe(atoms, models, result)
+                result |= probe(atoms, model, result)
+        if job.labels["student"] != "teacher":  # what is wrong with the teacher is said where it is opened
+            job.warnings += result.get("flaws", [])
         write_json(job.out / "result.json", result)
         return brief(result)
 
@@ -105,50 +114,42 @@ def langevin(atoms: Atoms, student: Potential, run: Langevin, job: Job) -> dict[
     }
 
 
-def energy_volume(atoms: Atoms, models: dict[str, Potential], run: EnergyVolume) -> dict[str, Any]:
-    """Return energy per atom against volume per atom of each model, with the fitted equation of state."""
+def energy_volume(atoms: Atoms, model: Potential, run: EnergyVolume) -> dict[str, Any]:
+    """Return energy per atom against volume per atom, with the fitted equation of state."""
     from dataclasses import asdict
 
     from distill.analysis.energy_volume import energy_volume_curve, scaled
 
     crystal = run.structure.crystal
     frames = scaled(atoms, run.strain, run.points)
-    curves = {}
-    for name, model in models.items():
-        found = energy_volume_curve(frames, partial(model.evaluate, stress=False))
-        curves[name] = {"energies": found.energies.tolist(), "fit": asdict(found.fit)}
+    found = energy_volume_curve(frames, partial(model.evaluate, stress=False))
     return {
         "kind": "energy_volume",
         "structure": describe(run.structure, atoms),
         "cubic_cell_atoms": len(atoms) // math.prod(run.structure.repeat) if crystal and crystal.cubic else None,
         "volumes": (frames.volumes / frames.n_atoms).tolist(),
-        "curves": curves,
+        "energies": found.energies.tolist(),
+        "fit": asdict(found.fit),
     }
 
 
-def probe(atoms: Atoms, models: dict[str, Potential], result: dict[str, Any]) -> list[str]:
-    """Add what each model says of the crystal compressed and of an atom displaced; return what is wrong with students.
-
-    What is wrong with a model stands beside its curve as well, as ``flaws``.
+def probe(atoms: Atoms, model: Potential, result: dict[str, Any]) -> dict[str, Any]:
+    """Return what a model says of the crystal compressed and of an atom displaced, and as ``flaws`` what is wrong.
 
     Compression begins at the model's own equilibrium volume, or where it has none at the given one. Force constants
-    are those of an atom and its images, in double precision. What is wrong with the teacher is said where it is opened
-    and where it labels, once for all students.
+    are those of an atom and its images, in double precision.
     """
     from distill.analysis.energy_volume import COMPRESSED, compressed_copies
     from distill.potentials.interface.smoothness import DISPLACEMENTS, force_constants, in_double
 
-    wrong: list[str] = []
-    for name, model in models.items():
-        curve = result["curves"][name]
-        volume = (curve["fit"]["volume"] or atoms.get_volume() / len(atoms)) * len(atoms)
-        energies = model.evaluate(compressed_copies(atoms, volume), stress=False).energy_per_atom
-        constants = force_constants(in_double(model).evaluate, atoms)
-        curve["compressed"] = {"relative_volumes": list(COMPRESSED), "energies": energies.tolist()}
-        curve["force_constants"] = {"displacements": list(DISPLACEMENTS), "values": constants.tolist()}
-        curve["flaws"] = _flaws(result["structure"], energies, constants)
-        wrong += [f"the {name}'s {flaw}" for flaw in curve["flaws"] if name != "teacher"]
-    return wrong
+    volume = (result["fit"]["volume"] or atoms.get_volume() / len(atoms)) * len(atoms)
+    energies = model.evaluate(compressed_copies(atoms, volume), stress=False).energy_per_atom
+    constants = force_constants(in_double(model).evaluate, atoms)
+    return {
+        "compressed": {"relative_volumes": list(COMPRESSED), "energies": energies.tolist()},
+        "force_constants": {"displacements": list(DISPLACEMENTS), "values": constants.tolist()},
+        "flaws": _flaws(result["structure"], energies, constants),
+    }
 
 
 def _flaws(structure: str, energies: Array, constants: Array) -> list[str]:
@@ -161,13 +162,13 @@ def _flaws(structure: str, energies: Array, constants: Array) -> list[str]:
     flaws = []
     if (hole := falls_at(np.array(COMPRESSED), energies)) is not None:
         flaws.append(
-            f"energy of {structure} falls when it is compressed to {hole:g} of its volume: "
+            f"the energy of {structure} falls when it is compressed to {hole:g} of its volume: "
             "dynamics that gets there collapses"
         )
     if not is_smooth(constants):
         text = ", ".join(f"{k:.1f} at {u:g} Å" for u, k in zip(DISPLACEMENTS, constants, strict=True))
         flaws.append(
-            f"force constant of an atom of {structure} depends on the displacement ({text}; eV/Å²): "
+            f"the force constant of an atom of {structure} depends on the displacement ({text}; eV/Å²): "
             "its phonons and relaxations near symmetric sites cannot be trusted"
         )
     return flaws
@@ -180,7 +181,6 @@ def brief(result: dict[str, Any]) -> dict[str, Any]:
         word = "survived" if verdict["survived"] else f"failed ({verdict['reasons'][0]})"
         text = f"{result['temperature']:g} K {word}"
         return {k: v for k, v in result.items() if k != "series"} | {"headline": text}
-    fits = {name: curve["fit"] for name, curve in result["curves"].items()}
-    fit = fits["student"]
+    fit = result["fit"]
     text = f"bulk modulus {fit['bulk_modulus']:.0f} GPa" if not fit["failure"] else f"no minimum ({fit['failure']})"
-    return {"kind": "energy_volume", "structure": result["structure"], "fits": fits, "headline": text}
+    return {"kind": "energy_volume", "structure": result["structure"], "fit": fit, "headline": text}

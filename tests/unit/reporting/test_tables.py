@@ -287,14 +287,14 @@ def test_the_lattice_constant_is_compared_with_the_teachers(report_data):
     assert f"{100 * (student / teacher - 1):+.1f} %".replace("-", "−") in text
 
 
-HOLE = "energy of diamond Si falls when it is compressed to 0.45 of its volume"
+HOLE = "the energy of diamond Si falls when it is compressed to 0.45 of its volume"
 
 
 @pytest.mark.parametrize(
     ("variant", "flaws", "tone", "said"),
     [
-        ("refined", (HOLE,), "bad", f"its {HOLE}."),
-        ("direct", (HOLE,), "note", f"its {HOLE}."),
+        ("refined", (HOLE,), "bad", f"{HOLE}."),
+        ("direct", (HOLE,), "note", f"{HOLE}."),
         ("refined", (), "good", "the energy of diamond silicon rises down to 0.35 of its volume, and is smooth"),
     ],
 )
