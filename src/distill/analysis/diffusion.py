@@ -1,8 +1,9 @@
 """Diffusion coefficients from the mean squared displacement, with the errors that Brownian motion has.
 
 Displacements over overlapping spans of time are not independent, so the line through the mean squared displacement is
-one of generalised least squares, with the covariance that Brownian motion with localised noise has exactly. Where the
-motion is not diffusive there is no line, and no coefficient.
+one of generalised least squares, with the covariance that Brownian motion with localised noise has exactly. Its first
+points weigh most, so it begins where lines that begin later have the same slope: where velocities are forgotten. Where
+the motion is not diffusive there is no line, and no coefficient.
 """
 
 from __future__ import annotations
@@ -25,6 +26,11 @@ LEAST = 3.0
 GAUSSIAN = 0.2
 """Non-Gaussian parameter below which displacements are as good as normal. Above, it has to be at most half of its
 peak: the atoms that moved are then no longer a few."""
+LATER = 1.5
+"""How much later the next line begins that a line is compared with."""
+AGREE = (2.5, 0.01)
+"""By how much the coefficients of two lines may differ, one of which begins later: standard errors of the difference, or
+this share of the coefficient."""
 SIGMAS = 1.96
 """Standard errors of half of a 95 % interval."""
 
@@ -65,7 +71,9 @@ def diffusion(positions: Array, step_fs: float, from_ps: float | None = None) ->
     """Return the diffusion coefficient of the atoms of one run, as far as the run can tell.
 
     The line through the mean squared displacement begins at the first time from which on its logarithmic slope is
-    within 0.9 and 1.1, each taken over a decade or up to the end, and ends at a quarter of the run.
+    within 0.9 and 1.1, each taken over a decade or up to the end, or at 1.5, 1.5² ... times that: as soon as all lines
+    that begin still later, two at least, have the same slope within 2.5 standard errors or 1 %. It ends at a quarter of
+    the run, and has points that are as far apart as its beginning is from zero.
 
     Args:
         positions: unwrapped positions, ``[T, N, d]`` Å: all three components, or those of a plane or a line.
@@ -80,12 +88,17 @@ def diffusion(positions: Array, step_fs: float, from_ps: float | None = None) ->
     apparent = float(moved.squared[-1] / (2 * moved.dimensions * moved.time_ps[-1]))
     last = float(moved.non_gaussian[-1])
     reason = _reason(moved, start, slope)
-    if reason:
+    line = None if reason else _settled(moved, start)
+    if line is None:
+        reason = reason or (
+            f"the slope of the mean squared displacement still changes with the time that it is taken from, up to "
+            f"{moved.time_ps[-1]:.3g} ps, a quarter of the run: too short"
+        )
         none = math.nan
         return Diffusion(none, none, none, none, none, none, slope, last, apparent, reason)
-    value, error, offset = _line(moved, start)
-    low, high = value - SIGMAS * error, value + SIGMAS * error
-    return Diffusion(value, error, low, high, offset, float(moved.time_ps[start]), slope, last, apparent)
+    low, high = line.value - SIGMAS * line.error, line.value + SIGMAS * line.error
+    from_ps = float(moved.time_ps[line.start])
+    return Diffusion(line.value, line.error, low, high, line.offset, from_ps, slope, last, apparent)
 
 
 def box_size_correction(temperature: float, viscosity: float, length: float) -> float:
@@ -142,12 +155,50 @@ def _reason(moved: Displacements, start: int, slope: float) -> str:
     return ""
 
 
-def _line(moved: Displacements, start: int) -> tuple[float, float, float]:
-    """Return D, its standard error and the offset, by generalised least squares.
+@dataclass(frozen=True)
+class _Line:
+    """A line through mean squared displacements, from the lag ``start`` on: D, its standard error, and where it is at time zero."""
+
+    start: int
+    value: float
+    error: float
+    offset: float
+
+
+def _settled(moved: Displacements, start: int) -> _Line | None:
+    """Return the first line that all later ones agree with, two at least; None without one.
+
+    Lines that begin later know less; the variance of their difference is that of their variances (J. A. Hausman,
+    Econometrica 46, 1251 (1978)).
+    """
+    lines = [_line(moved, start)]
+    time = moved.time_ps
+    while (later := int(np.searchsorted(time, LATER * time[lines[-1].start] * (1 - 1e-9)))) < len(time):
+        if LEAST * time[later] > time[-1] * (1 + 1e-9):
+            break
+        lines.append(_line(moved, later))
+    for k, line in enumerate(lines[:-2]):
+        if all(_agree(line, later) for later in lines[k + 1 :]):
+            return line
+    return None
+
+
+def _agree(line: _Line, later: _Line) -> bool:
+    """Return whether two lines have the same slope, as far as their errors tell."""
+    spread = math.sqrt(max(later.error**2 - line.error**2, 0.0))
+    return abs(later.value - line.value) <= max(AGREE[0] * spread, AGREE[1] * line.value)
+
+
+def _line(moved: Displacements, start: int) -> _Line:
+    """Return the line of generalised least squares through points that are as far apart as the first is from zero.
 
     The covariance depends on what is sought through its shape alone: it is begun without noise, and repeated.
     """
-    lags, squared, d = moved.lags[start:], moved.squared[start:], moved.dimensions
+    chosen = [start]
+    for k in range(start + 1, len(moved.lags)):
+        if moved.lags[k] - moved.lags[chosen[-1]] >= moved.lags[start]:
+            chosen.append(k)
+    lags, squared, d = moved.lags[chosen], moved.squared[chosen], moved.dimensions
     step = float(moved.time_ps[0] / moved.lags[0])
     design = np.stack([2 * d * lags * step, np.ones(len(lags))], axis=1)
     value, offset, error = float(squared[-1] / design[-1, 0]), 0.0, math.nan
@@ -159,4 +210,4 @@ def _line(moved: Displacements, start: int) -> tuple[float, float, float]:
         error = math.sqrt(float(known[0, 0]))
         if value <= 0:
             break
-    return value, error, offset
+    return _Line(start, value, error, offset)

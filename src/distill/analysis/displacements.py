@@ -91,15 +91,20 @@ def covariance(lags: Array, samples: int, step: float, noise: float) -> Array:
         step: variance of the displacement between two samples, 2 D dt, Å².
         noise: variance of every position around the Brownian path, Å²: vibration of which no memory is left.
     """
-    found = np.empty((len(lags), len(lags)))
+    steps, both, noises = _tables(tuple(np.asarray(lags).tolist()), samples)
+    return np.asarray(2 * (step**2 * steps + 2 * step * noise * both + noise**2 * noises))
+
+
+@lru_cache(maxsize=32)
+def _tables(lags: tuple[int, ...], samples: int) -> Array:
+    """Return the three means of :func:`_sums` for all pairs of spans, ``[3, L, L]``."""
+    found = np.empty((3, len(lags), len(lags)))
     for a, m in enumerate(lags):
         for b, n in enumerate(lags[a:], start=a):
-            steps, both, noises = _sums(int(m), int(n), samples)
-            found[a, b] = found[b, a] = 2 * (step**2 * steps + 2 * step * noise * both + noise**2 * noises)
+            found[:, a, b] = found[:, b, a] = _sums(m, n, samples)
     return found
 
 
-@lru_cache(maxsize=10_000)
 def _sums(m: int, n: int, samples: int) -> tuple[float, float, float]:
     """Return means over all pairs of a span of ``m`` and one of ``n >= m`` samples that depend on time alone.
 

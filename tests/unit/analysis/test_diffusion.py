@@ -6,6 +6,7 @@ import math
 
 import numpy as np
 import pytest
+from scipy.signal import lfilter
 
 from distill.analysis.diffusion import box_size_correction, diffusion
 from distill.analysis.displacements import covariance, mean_squared_displacement, without_drift
@@ -107,6 +108,17 @@ def test_a_frozen_student_fails_although_its_forces_are_the_teachers(rng):
     known, frozen = diffusion(teacher[0], STEP_FS), diffusion(student[0], STEP_FS)
     assert known.value == pytest.approx(length**2 / 6, rel=0.1)
     assert "not diffusive" in frozen.reason and frozen.apparent < 0.01 * known.low
+
+
+def test_a_memory_of_the_path_is_waited_for(rng):
+    """Steps that are taken back over 1 ps: <r²> = 6 D t + 6 w (1 - exp(-t)) grows nearly as t from the first time on,
+    with a slope of D + w, a third too large."""
+    kept, w = math.exp(-STEP_PS), LIQUID / 3
+    back = lfilter([1], [1, -kept], rng.normal(0, math.sqrt(w * (1 - kept**2)), (2500, 200, 3)), axis=0)[500:]
+    found = diffusion(brownian(rng, 2000, 200) + back, STEP_FS)
+    assert found.value == pytest.approx(LIQUID, rel=0.04) and found.error < 0.02 * LIQUID
+    assert found.from_ps > 1 and found.offset == pytest.approx(6 * w, rel=0.4)
+    assert "still changes with the time" in diffusion((brownian(rng, 200, 200) + back[:200]), STEP_FS).reason
 
 
 def test_free_flight_does_not_diffuse(rng):
