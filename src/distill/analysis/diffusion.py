@@ -29,8 +29,8 @@ peak: the atoms that moved are then no longer a few."""
 LATER = 1.5
 """How much later the next line begins that a line is compared with."""
 AGREE = (2.5, 0.01)
-"""By how much the coefficients of two lines may differ, one of which begins later: standard errors of the difference, or
-this share of the coefficient."""
+"""By how much the coefficients of two lines may differ, one of which begins later: standard errors of the difference,
+or this share of the coefficient."""
 SIGMAS = 1.96
 """Standard errors of half of a 95 % interval."""
 
@@ -157,7 +157,7 @@ def _reason(moved: Displacements, start: int, slope: float) -> str:
 
 @dataclass(frozen=True)
 class _Line:
-    """A line through mean squared displacements, from the lag ``start`` on: D, its standard error, and where it is at time zero."""
+    """A line through mean squared displacements from the lag ``start`` on: D, its error, and its value at time zero."""
 
     start: int
     value: float
