@@ -18,6 +18,7 @@ _PUBLIC = {
     "status": "distill.api:status",
     "sweep": "distill.api:sweep",
     "md": "distill.simulation:md",
+    "md_replicas": "distill.simulation:md_replicas",
     "search": "distill.api:search",
     "open_run": "distill.opening:open_run",
     "studies": "distill.studies",

@@ -164,7 +164,6 @@ def _add_dynamics(verb: Callable[..., argparse.ArgumentParser]) -> None:
     md.add_argument("structure", metavar="STRUCTURE", help="a file that ASE reads; its last structure is taken")
     md.add_argument("--ps", type=float, required=True, help="length, ps; a longer one continues a run")
     for option, kind, default, text in (
-        ("temperature", float, 300.0, "K"),
         ("thermostat-fs", float, 100.0, "time in which the thermostat acts, fs"),
         ("pressure", float, 0.0, "of npt, GPa"),
         ("barostat-fs", float, 1000.0, "time in which the barostat acts, fs"),
@@ -180,6 +179,11 @@ def _add_dynamics(verb: Callable[..., argparse.ArgumentParser]) -> None:
         ("barostat", ("isotropic", "full"), "of npt: for liquids, or for crystals"),
     ):
         md.add_argument(f"--{option}", choices=choices, default=choices[0], help=f"{text} (default: {choices[0]})")
+    md.add_argument(
+        "--temperature", type=float, nargs="+", default=[300.0], metavar="K", help="one, or with --replicas several"
+    )
+    md.add_argument("--replicas", type=int, metavar="N", help="so many runs at each temperature, on a GPU all at once")
+    md.add_argument("--together", type=int, metavar="N", help="replicas in one pass (default: all on a GPU, else 1)")
     md.add_argument("--repeat", type=int, nargs=3, default=(1, 1, 1), metavar="N", help="repetitions of the cell")
     md.add_argument("--velocities", action="store_true", help="keep velocities with the samples")
     md.add_argument("--compiled", action="store_true", help="compile the network first: a minute, then twice the speed")
@@ -458,18 +462,28 @@ def _evaluate(options: argparse.Namespace) -> int:
 
 def _md(options: argparse.Namespace) -> int:
     from distill.bar import Bar
-    from distill.simulation import md
+    from distill.simulation import md, md_replicas
 
-    left_out = ("verb", "interrupted", "debug", "model", "structure")
+    left_out = ("verb", "interrupted", "debug", "model", "structure", "temperature", "replicas", "together")
     how = {name: value for name, value in vars(options).items() if name not in left_out}
+    single = options.replicas is None
+    if single and (len(options.temperature) > 1 or options.together is not None):
+        raise UserError(
+            "several temperatures and --together are for replicas", remedy="Add --replicas, as in --replicas 4"
+        )
     with Bar() as bar:
-        done = md(options.model, options.structure, progress=bar, **how)
-    if done.broke:
-        print(f"distill: {done.folder}: {done.broke}", file=sys.stderr)
-        return EXIT_FAILED
-    time = "nothing to do" if done.ms_per_step is None else f"{done.ms_per_step:.3g} ms a step"
-    print(f"{done.steps} steps, {time}.\n  {done.folder}")
-    return EXIT_OK
+        if single:
+            done = [md(options.model, options.structure, progress=bar, temperature=options.temperature[0], **how)]
+        else:
+            how |= {"temperatures": options.temperature, "replicas": options.replicas, "together": options.together}
+            done = md_replicas(options.model, options.structure, progress=bar, **how)
+    for one in done:
+        if one.broke:
+            print(f"distill: {one.folder}: {one.broke}", file=sys.stderr)
+        else:
+            time = "nothing to do" if one.ms_per_step is None else f"{one.ms_per_step:.3g} ms a step"
+            print(f"{one.steps} steps, {time}.\n  {one.folder}")
+    return EXIT_FAILED if any(one.broke for one in done) else EXIT_OK
 
 
 def _trajectory(options: argparse.Namespace) -> int:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from distill.base.errors import UserError
 from distill.base.files import hash_file
 from distill.base.progress import Progress
+from distill.base.random import stream_seed
 from distill.given import check_model, model_name, open_model
 
 if TYPE_CHECKING:
@@ -17,6 +19,7 @@ if TYPE_CHECKING:
     from distill.dynamics.course import Dynamics
     from distill.dynamics.ensembles import Barostat, Kind, Thermostat
     from distill.given import Model
+    from distill.potentials.interface.potential import Potential
 
 
 def md(
@@ -76,18 +79,112 @@ def md(
     from distill.dynamics.course import Course
     from distill.dynamics.ensembles import Ensemble
     from distill.dynamics.md import run_md
-    from distill.workflow.machine import resolve_device
 
     check_model(model, trust_code=trust_code, environment=environment)
     held = Ensemble(ensemble, temperature, thermostat, thermostat_fs, pressure, barostat, barostat_fs)
     course = Course(ps, timestep_fs, save_every_fs, checkpoint_ps, velocities, seed)
     atoms, name = _structure(structure, repeat)
-    potential = open_model(model, resolve_device(device), trust_code, environment)
-    if ensemble == "npt" and not potential.predicts_stress:
-        raise UserError(f"{model_name(model)} predicts no stress, which npt needs", remedy="Use nvt")
+    potential = _opened(model, ensemble, device, trust_code, environment)
     folder = Path(out) if out is not None else Path(f"md-{name}-{model_name(model)}-{ensemble}-{temperature:g}K")
     calculator = potential.calculator(compiled=compiled and potential.can_compile)
     return run_md(atoms, calculator, held, course, folder, model=_identity(model), progress=progress)
+
+
+def md_replicas(
+    model: Model,
+    structure: str | Path | Atoms,
+    *,
+    ps: float,
+    replicas: int = 4,
+    temperatures: Sequence[float] = (300.0,),
+    ensemble: Kind = "nvt",
+    thermostat: Thermostat = "langevin",
+    thermostat_fs: float = 100.0,
+    pressure: float = 0.0,
+    barostat: Barostat = "isotropic",
+    barostat_fs: float = 1000.0,
+    timestep_fs: float = 1.0,
+    save_every_fs: float = 20.0,
+    checkpoint_ps: float = 1.0,
+    velocities: bool = False,
+    repeat: Sequence[int] = (1, 1, 1),
+    seed: int = 0,
+    out: str | Path | None = None,
+    together: int | None = None,
+    device: str = "auto",
+    compiled: bool = False,
+    progress: Progress | None = None,
+    trust_code: bool = False,
+    environment: str | None = None,
+) -> list[Dynamics]:
+    """Run several replicas at each temperature, which differ in their first velocities and their noise.
+
+    On a GPU a network computes all of them in one pass. ``npt``, and potentials that are no networks, run one replica
+    after another. More replicas, more temperatures and a longer time continue what is there.
+
+    Args:
+        model: as for :func:`md`; so are all arguments that are not named here.
+        structure: what all begin from.
+        ps: length of each, ps.
+        replicas: of each temperature.
+        temperatures: K.
+        out: the folder of all, each in one of its own there: ``300K-0``, ``300K-1`` and so on; named after structure,
+            model and ensemble if None.
+        together: how many a network computes in one pass; all on a GPU, one on a processor if None.
+
+    Returns:
+        How each ended, by temperature, then replica.
+
+    Raises:
+        UserError: what is wrong with the model, the structure or the ensemble, before anything is run.
+    """
+    from distill.dynamics.batched import run_batch
+    from distill.dynamics.course import Course
+    from distill.dynamics.ensembles import Ensemble
+    from distill.dynamics.md import run_one_by_one
+    from distill.potentials.interface.replicas import can_batch
+
+    check_model(model, trust_code=trust_code, environment=environment)
+    named = _named_replicas(replicas, temperatures)
+    course = Course(ps, timestep_fs, save_every_fs, checkpoint_ps, velocities, seed)
+    held = [
+        Ensemble(ensemble, kelvin, thermostat, thermostat_fs, pressure, barostat, barostat_fs) for kelvin, _ in named
+    ]
+    atoms, name = _structure(structure, repeat)
+    potential = _opened(model, ensemble, device, trust_code, environment)
+    folder = Path(out) if out is not None else Path(f"md-{name}-{model_name(model)}-{ensemble}-replicas")
+    folders = [folder / f"{kelvin:g}K-{k}" for kelvin, k in named]
+    seeds = [stream_seed(seed, "replica", f"{kelvin:g}", k) for kelvin, k in named]
+    if ensemble == "npt" or not can_batch(potential):
+        if together is not None:
+            what = "replicas of npt, and of what is no network, run one by one, and together says otherwise"
+            raise UserError(what, remedy="Leave it out")
+        calculator = potential.calculator(compiled=compiled and potential.can_compile)
+        courses = [replace(course, seed=own) for own in seeds]
+        return run_one_by_one(atoms, calculator, held, courses, folders, model=_identity(model), progress=progress)
+    if compiled and potential.can_compile:
+        potential.compile_for("use")
+    how: dict[str, Any] = {"seeds": seeds, "model": _identity(model), "together": together, "progress": progress}
+    return run_batch(atoms, potential, held, course, folders, **how)
+
+
+def _named_replicas(replicas: int, temperatures: Sequence[float]) -> list[tuple[float, int]]:
+    """Return temperature and number of each replica."""
+    if replicas < 1:
+        raise UserError(f"replicas is {replicas}", remedy="Give at least 1")
+    if not temperatures or len({f"{kelvin:g}" for kelvin in temperatures}) < len(temperatures):
+        raise UserError("temperatures have to be given, each once", remedy="As in 300 350 400")
+    return [(kelvin, k) for kelvin in temperatures for k in range(replicas)]
+
+
+def _opened(model: Model, ensemble: Kind, device: str, trust_code: bool, environment: str | None) -> Potential:
+    """Return the potential, which has what the ensemble needs."""
+    from distill.workflow.machine import resolve_device
+
+    potential = open_model(model, resolve_device(device), trust_code, environment)
+    if ensemble == "npt" and not potential.predicts_stress:
+        raise UserError(f"{model_name(model)} predicts no stress, which npt needs", remedy="Use nvt")
+    return potential
 
 
 def _structure(structure: str | Path | Any, repeat: Sequence[int]) -> tuple[Atoms, str]:

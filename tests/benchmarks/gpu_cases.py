@@ -15,6 +15,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import dynamics
 import finetuning
 import numpy as np
 import torch
@@ -39,6 +40,9 @@ from torch import Tensor
 from distill.base.progress import Progress, Record
 from distill.base.random import stream
 from distill.doctor import missing_packages
+from distill.dynamics.batched import run_batch
+from distill.dynamics.course import Course
+from distill.dynamics.ensembles import Ensemble
 from distill.dynamics.speed import time_steps
 from distill.potentials import POTENTIALS
 from distill.potentials.interface.batch import Batch, half_neighbour_list
@@ -525,6 +529,34 @@ def mode(compiled: bool, replayed: bool) -> str:
     return " + ".join(["compiled" if compiled else "eager"] + ["CUDA graph"] * replayed)
 
 
+def same_replicas(bench: Bench) -> None:
+    """Run replicas in one batch on the device and on the processor, in double precision: rounding alone parts them."""
+    atoms, potential = dynamics.water_and_student("painn", bench.device)
+    course = Course(0.02, timestep_fs=0.5, save_every_fs=5.0, checkpoint_ps=0.01)
+    held = [Ensemble("nve", 300.0), Ensemble("nvt", 300.0), Ensemble("nvt", 600.0, "bussi")]
+    found = []
+    for device in (bench.device, "cpu"):
+        with tempfile.TemporaryDirectory() as folder:
+            folders = [Path(folder) / str(k) for k in range(len(held))]
+            done = run_batch(atoms, potential.double().to(device), held, course, folders, together=3)
+            found.append([one.trajectory.column("kinetic_energy") for one in done])
+    bench.row("replicas, device against processor", kinetic_energies_differ=difference(*found))
+
+
+def replicas(arch: str, compiled: bool, bench: Bench) -> None:
+    """Time a step of one and of 16 replicas of 192 atoms in a batch, as ``dynamics.py`` does."""
+    if compiled:
+        require_compiled(bench, arch, "use")
+    atoms, potential = dynamics.water_and_student(arch, bench.device)
+    if compiled:
+        potential.compile_for("use")
+    steps = 400 if bench.on_gpu else 2
+    for n, aim in dynamics.AIMS.items():
+        ms, half = dynamics.ms_per_step(dynamics.in_batch(atoms, potential, n), n, steps, 3)
+        name = f"replicas {arch}, {'compiled' if compiled else 'eager'}, {n} of 192 atoms"
+        bench.row(name, ms_per_step=ms, half_interval=half, aim_ms=aim)
+
+
 # The whole
 
 
@@ -551,6 +583,7 @@ def cases() -> Iterator[Case]:
     yield Case("training resumed", "correctness", 12, resumed)
     yield Case("batches by memory", "correctness", 12, memory_batches)
     yield Case("neighbours", "correctness", 5, neighbours)
+    yield Case("replicas", "correctness", 5, same_replicas)
     for material in ("water", "silicon"):
         for batched in (True, False):
             yield Case(f"growing {material}, {batched}", "speed", 12, partial(growing, material, batched))
@@ -573,6 +606,10 @@ def cases() -> Iterator[Case]:
                 run = partial(stepping, arch, compiled, replayed)
                 seconds = 16 if compiled else 8
                 yield Case(f"stepping {arch}, {mode(compiled, replayed)}", "speed", seconds, run)
+    for arch in COMPILED:
+        for compiled in (False, True):
+            seconds = 25 if compiled else 15
+            yield Case(f"replicas {arch}, {compiled}", "speed", seconds, partial(replicas, arch, compiled))
     yield Case("estimate", "speed", 0, estimate)
 
 

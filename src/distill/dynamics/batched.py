@@ -167,8 +167,9 @@ class _Runner:
         if self._made is None or self._made[0] != group:
             structures = [one.atoms for one in group]
             frames = Frames.from_atoms(structures, constraints=False)
-            if self._whole is None:
-                self._whole = takes_whole_lists(self.potential, structures[0].numbers, self.skin)
+            if self._whole is None:  # a processor is not waited for, and takes as few pairs as possible
+                on_device = self.potential.device.type != "cpu"
+                self._whole = on_device and takes_whole_lists(self.potential, structures[0].numbers, self.skin)
             fixed = [from_constraints([one]) for one in structures]
             made = ReplicaSteps(
                 ReplicaForces(self.potential, frames, self.skin, self._whole),

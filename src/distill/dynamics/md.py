@@ -8,6 +8,7 @@ neighbours are summed is part of the last bit.
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -100,6 +101,28 @@ def run_md(
     trajectory.say(said | {"steps": run.step, "broke": broke})
     took = 1000 * (time.perf_counter() - begin) / (run.step - first) if run.step > first else None
     return Dynamics(trajectory.path, run.step, broke, took)
+
+
+def run_one_by_one(
+    atoms: Atoms,
+    calculator: Calculator,
+    ensembles: Sequence[Ensemble],
+    courses: Sequence[Course],
+    folders: Sequence[Path],
+    *,
+    model: str = "",
+    progress: Progress | None = None,
+) -> list[Dynamics]:
+    """Return what :func:`run_md` does for each ensemble, course and folder, one after another.
+
+    Raises:
+        UserError: what :func:`run_md` says of a folder, before anything is run.
+    """
+    runs = list(zip(ensembles, courses, folders, strict=True))
+    for ensemble, course, folder in runs:
+        if (earlier := TrajectoryFolder(folder).said()) is not None:
+            refuse_other(earlier, description(atoms, ensemble, course, model), folder)
+    return [run_md(atoms, calculator, *one, model=model, progress=progress) for one in runs]
 
 
 class _Run:

@@ -11,10 +11,13 @@ import pytest
 import torch
 from ase import Atoms, units
 from ase.build import bulk, molecule
+from ase.calculators.emt import EMT
 from ase.io import read
 from torch import Tensor
 
+import distill
 from distill.base.errors import UserError
+from distill.cli import main
 from distill.dynamics.batched import run_batch
 from distill.dynamics.counted_noise import WORD, CountedNoise, philox
 from distill.dynamics.course import BROKEN, Course, Dynamics
@@ -26,6 +29,7 @@ from distill.potentials.interface.batch import Batch
 from distill.potentials.interface.potential import Potential
 from distill.potentials.interface.recorded import Recorded
 from distill.potentials.interface.replicas import ReplicaForces, takes_whole_lists
+from distill.potentials.interface.saving import save
 from distill.structures.frames import Frames
 
 NVE, LANGEVIN, BUSSI = Ensemble("nve", 600), Ensemble("nvt", 600), Ensemble("nvt", 600, "bussi")
@@ -259,20 +263,23 @@ def test_networks_are_asked_whether_they_see_beyond_the_cutoff() -> None:
     assert not takes_whole_lists(chgnet.build(chgnet.Settings(), seed=0).eval(), [14], 0.5)  # it needs angles
 
 
-def test_a_recorded_pass_with_pairs_filled_up_is_the_same_function() -> None:
+def test_whole_lists_and_recorded_passes_with_pairs_filled_up_are_the_same_function() -> None:
     """On a processor nothing is recorded: tested is the filling, and how new pairs take the place of old ones."""
     network, atoms = painn(), copper()
     frames = Frames.from_atoms([atoms, atoms])
     rng, recorded = np.random.default_rng(0), Recorded(network)
-    forces = ReplicaForces(network, frames, 1.0, whole=True)
+    forces, near = ReplicaForces(network, frames, 1.0, whole=True), ReplicaForces(network, frames, 1.0, whole=False)
     for amplitude in (0.0, 0.2, 0.6, 0.1):
         positions = torch.tensor(frames.positions + amplitude * rng.normal(size=frames.positions.shape)).view(2, -1, 3)
         forces.relist(positions, [0, 1])
-        expected = forces(positions, stress=False)
+        near.relist(positions, [0, 1])
+        expected, whole = near(positions, stress=True), forces(positions, stress=True)
         forces._recorded = recorded
-        for found, one in zip(forces(positions, stress=False)[:2], expected[:2], strict=True):
-            assert torch.allclose(found, one, rtol=0, atol=1e-12 * float(one.abs().max()))
+        filled = forces(positions, stress=False)
         forces._recorded = None
+        for same in (whole, filled):
+            for found, one in zip(same, expected, strict=True):
+                assert found is None or torch.allclose(found, one, rtol=0, atol=1e-12 * float(one.abs().max()))
     assert 1 <= recorded.recordings <= 3
 
 
@@ -304,3 +311,32 @@ def test_a_folder_with_another_run_is_refused_before_anything_is_written(tmp_pat
     with pytest.raises(UserError, match=r"has another run \(engine ase -> batched"):
         run(NVE, [tmp_path / "new", tmp_path / "ase"], [1, COURSE.seed])
     assert not (tmp_path / "new").exists()
+
+
+def test_replicas_from_the_command_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    save(painn(), tmp_path / "model", {})
+    bulk("Cu", cubic=True).write("cu.cif")
+    line = ["md", "model", "cu.cif", "--ps", "0.02", "--out", "run", "--temperature", "300", "400", "--replicas"]
+    assert main([*line, "1"]) == 0 and capsys.readouterr().out.count("20 steps") == 2
+    first = TrajectoryFolder(Path("run/400K-0")).column("energy")
+    assert main([*line, "2", "--together", "3"]) == 0 and capsys.readouterr().out.count("nothing to do") == 2
+    assert sorted(path.name for path in Path("run").iterdir()) == ["300K-0", "300K-1", "400K-0", "400K-1"]
+    assert np.array_equal(first, TrajectoryFolder(Path("run/400K-0")).column("energy"))
+    assert main(line[:-1]) == 2 and "Add --replicas" in capsys.readouterr().err
+    assert main([*line, "0"]) == 2 and "replicas is 0" in capsys.readouterr().err
+    assert main([*line, "2", "--ensemble", "nve"]) == 2 and "has another run" in capsys.readouterr().err
+    assert main([*line, "2", "--ensemble", "npt", "--together", "2"]) == 2
+    assert "run one by one" in capsys.readouterr().err
+
+
+def test_what_is_no_network_runs_its_replicas_one_by_one(tmp_path: Path) -> None:
+    options: dict[str, Any] = {"ps": 0.02, "out": tmp_path, "timestep_fs": 4.0}
+    done = distill.md_replicas(EMT(), copper(), replicas=2, **options)
+    energies = [values(one, "energy") for one in done]
+    assert len(energies[0]) == 2 and energies[0][0] == energies[1][0] and energies[0][1] != energies[1][1]
+    with pytest.raises(UserError, match="has another run"):
+        distill.md_replicas(EMT(), copper(), replicas=3, **options | {"timestep_fs": 5.0})
+    assert not (tmp_path / "300K-2").exists()
