@@ -14,11 +14,16 @@ OBSERVABLES = Registry(
         "structure_factor": "distill.observables.structure:StructureFactor",
         "coordination": "distill.observables.structure:Coordination",
         "tetrahedral_order": "distill.observables.structure:TetrahedralOrder",
+        "angles": "distill.observables.network:Angles",
+        "rings": "distill.observables.network:Rings",
+        "hydrogen_bonds": "distill.observables.network:HydrogenBonds",
+        "powder_pattern": "distill.observables.structure:PowderPattern",
         "density": "distill.observables.thermodynamics:Density",
         "pressure": "distill.observables.thermodynamics:Pressure",
         "energy": "distill.observables.thermodynamics:Energy",
         "diffusion": "distill.observables.motion:Diffusion",
         "displacement": "distill.observables.motion:Displacement",
+        "spectrum": "distill.observables.motion:Spectrum",
     },
 )
 """Kinds of observables."""

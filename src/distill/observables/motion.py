@@ -1,4 +1,4 @@
-"""Observables of motion: diffusion coefficients and how far atoms go in a time."""
+"""Observables of motion: diffusion coefficients, how far atoms go in a time, and spectra of vibrations."""
 
 from __future__ import annotations
 
@@ -64,3 +64,33 @@ class Displacement(Observable):
             what = f"the run tells of displacements up to {moved.time_ps[-1]:.3g} ps, a quarter of its length"
             raise UserError(what, remedy=f"Make it longer, or after_ps less than {self.after_ps:g}")
         return Measured.number(float(np.interp(self.after_ps, moved.time_ps, moved.squared)))
+
+
+class Spectrum(Observable):
+    """Vibrational spectrum: how the kinetic energy is spread over wavenumbers."""
+
+    level: ClassVar[Literal[4, 5]] = 5
+    unit: ClassVar[str] = "cm"
+    place_unit: ClassVar[str] = "1/cm"
+    place_name: ClassVar[str] = "wavenumber"
+
+    kind: Literal["spectrum"]
+    element: str | None = None
+    """Whose; absent: of all atoms."""
+    resolution: float = Field(20.0, gt=0)
+    """Step of the spectrum, 1/cm; 20 needs a run of 1.7 ps at least."""
+    tolerance: Tolerance = Field("15 %", exclude=True)
+    """Root mean square of the difference, or a share of that of the spectrum."""
+
+    def measure(self, samples: Samples) -> Measured:
+        """Return the spectrum of one replica."""
+        from distill.analysis.displacements import without_drift
+        from distill.analysis.velocity_correlation import vibrational_spectrum
+        from distill.base.errors import UserError
+
+        if samples.velocities is None:
+            raise UserError("the run kept no velocities", remedy="Set its velocities to true")
+        chosen = samples.of(self.element)
+        velocities = without_drift(samples.velocities, samples.masses)[:, chosen]
+        found = vibrational_spectrum(velocities, samples.step_fs, samples.masses[chosen], self.resolution)
+        return Measured(found.values, found.wavenumber)

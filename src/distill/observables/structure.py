@@ -1,8 +1,8 @@
-"""Observables of structure: radial distribution, coordination, structure factor, tetrahedral order."""
+"""Observables of structure: radial distribution, coordination, structure factor, tetrahedral order, X-ray pattern."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from pydantic import Field
 
@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
 FRAMES = 500
 """Structures of a replica at most that structure is averaged over: neighbouring samples say the same."""
+PATTERNS = 50
+"""The same of X-ray patterns, one of which takes tenths of a second."""
 
 
 class RadialDistribution(Observable):
@@ -110,3 +112,31 @@ class TetrahedralOrder(Observable):
 
         orders = tetrahedral_order(samples.every(FRAMES).frames, self.element)
         return Measured.number(float(np.nanmean(orders)))
+
+
+class PowderPattern(Observable):
+    """X-ray powder pattern."""
+
+    place_unit: ClassVar[str] = "degree"
+    place_name: ClassVar[str] = "2θ"
+
+    kind: Literal["powder_pattern"]
+    radiation: Annotated[str, Field(pattern=r"^(Cu|Mo|Cr|Fe|Co|Ag)(Ka|Ka1|Ka2|Kb1)$")] | float = "CuKa"
+    """Name of the line, as CuKa or MoKa, or the wavelength in Å."""
+    range: tuple[float, float] = (10.0, 90.0)
+    """Angles 2θ that are judged, degrees."""
+    width: float = Field(0.5, gt=0)
+    """Of a line at half of its height, degrees."""
+    tolerance: Tolerance = Field("20 %", exclude=True)
+    """Root mean square of the difference of intensities, of which the highest is 100, or a share of that of these."""
+
+    def measure(self, samples: Samples) -> Measured:
+        """Return the pattern of one replica, the mean over its structures."""
+        from distill.analysis.powder import powder_pattern
+
+        frames = samples.every(PATTERNS).frames
+        first, last = self.range
+        found = powder_pattern(
+            frames, radiation=self.radiation, shortest=first, longest=last, step=self.width / 5, width=self.width
+        )
+        return Measured(found.values, found.angle)
