@@ -201,7 +201,7 @@ def test_summary_holds_the_cost_of_every_task(runs: Path) -> None:
 def test_status_of_a_finished_run(runs: Path) -> None:
     status = distill_cli("status", str(runs / "quickstart"))
     assert status.returncode == 0
-    assert "28 of 28 tasks are done" in status.stdout
+    assert "36 of 36 tasks are done" in status.stdout
 
 
 @pytest.mark.slow

@@ -11,6 +11,7 @@ from typing import Any, Literal, TypeVar
 
 from distill.analysis.energy_volume import EnergyVolumeFit
 from distill.analysis.errors import Difference
+from distill.analysis.quantities import StaticResult
 from distill.analysis.stability import Verdict
 from distill.base.arrays import Array
 from distill.reporting.teachers import Teachers
@@ -105,7 +106,6 @@ class EnergyVolume:
         fit: the fit to these points, per atom.
         atoms_per_cell: atoms of the cubic cell whose edge is the lattice constant; None where it is not cubic.
         seed: which of several seeds.
-        flaws: what is wrong with it far from equilibrium, "the energy of ... falls ..."; None where nobody looked.
     """
 
     of: Model
@@ -115,7 +115,15 @@ class EnergyVolume:
     fit: EnergyVolumeFit
     atoms_per_cell: int | None = None
     seed: int = 0
-    flaws: Sequence[str] | None = None
+
+
+@dataclass(frozen=True)
+class Static:
+    """What one kind of static physics says of one model, ``seed`` of several."""
+
+    of: Model
+    result: StaticResult
+    seed: int = 0
 
 
 @dataclass(frozen=True)
@@ -273,6 +281,7 @@ class ReportData:
         parity: predictions on the test set, one entry a model (of several seeds the best by validation).
         curves: one entry a training.
         energy_volume: one entry a model and seed.
+        statics: one entry a model, seed and kind of static physics.
         dynamics: one entry a simulation, model and seed.
         speed: milliseconds a step, or None where nothing was timed.
         tuning: reference energies and forgetting; of several teachers those of the first.
@@ -296,6 +305,7 @@ class ReportData:
     parity: Sequence[Parity] = ()
     curves: Sequence[Curve] = ()
     energy_volume: Sequence[EnergyVolume] = ()
+    statics: Sequence[Static] = ()
     dynamics: Sequence[Dynamics] = ()
     speed: Speeds | None = None
     tuning: Tuning | None = None
@@ -312,7 +322,7 @@ class ReportData:
     created: str = ""
 
 
-Entry = TypeVar("Entry", Curve, EnergyVolume, Dynamics)
+Entry = TypeVar("Entry", Curve, EnergyVolume, Static, Dynamics)
 
 
 def name_with_seed(entry: Entry, among: Sequence[Entry]) -> str:

@@ -22,6 +22,7 @@ from distill.reporting.sources import (
     read_table,
     speed_sentences,
     speeds,
+    statics,
     tuning,
 )
 from distill.reporting.teachers import Teachers, teachers_of
@@ -80,6 +81,7 @@ def gather(finished: Finished) -> ReportData:
         parity=list(parity(finished.predict, finished.test, finished.evaluate.summary["students"])),
         curves=list(curves(finished.members, finished.train, finished.missing.get("train", ()))),
         energy_volume=list(energy_volume(finished.simulate)),
+        statics=list(statics(finished.simulate)),
         dynamics=list(dynamics(finished.simulate)),
         speed=speeds(finished.benchmark.path, finished.benchmark.summary),
         tuning=tuning(finished.members[0]),

@@ -17,6 +17,7 @@ from distill.base.progress import duration
 from distill.reporting import figures, figures_physics, figures_speed, figures_teachers, figures_work
 from distill.reporting.data import EnergyVolume, Model, ReportData, Speeds, in_order, name_with_seed
 from distill.reporting.remaining import shares_of, shares_table, teachers_table
+from distill.reporting.statics import static_table
 from distill.reporting.style import data_uri, looks, save
 from distill.reporting.tables import Entry, ErrorTable, Table, family_tables, full_tables, main_table
 from distill.reporting.verdict import conclude
@@ -139,6 +140,7 @@ def _render(data: ReportData, table: ErrorTable, images: dict[str, dict[str, str
         teachers=teachers_table(data.teachers),
         shares=shares_table(shares_of(data.parity)),
         equations_of_state=_equations_of_state(data.energy_volume),
+        statics=static_table(data.statics),
         simulations=_simulations(data),
         speeds=_speeds(data.speed),
         costs=_costs(data),
@@ -147,7 +149,7 @@ def _render(data: ReportData, table: ErrorTable, images: dict[str, dict[str, str
 
 def _models(data: ReportData, table: ErrorTable) -> list[Model]:
     timed = data.speed.measured if data.speed else ()
-    entries = (data.parity, data.curves, data.energy_volume, data.dynamics, timed)
+    entries = (data.parity, data.curves, data.energy_volume, data.statics, data.dynamics, timed)
     return in_order([*table.models, *[entry.of for part in entries for entry in part]])
 
 

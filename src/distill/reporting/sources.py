@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from distill.analysis.energy_volume import EnergyVolumeFit
+from distill.analysis.quantities import StaticResult
 from distill.analysis.stability import Verdict
 from distill.base.arrays import Array
 from distill.base.artifact import Artifact, Labels, Summary
@@ -28,6 +29,7 @@ from distill.reporting.data import (
     Parity,
     Speed,
     Speeds,
+    Static,
     Tuning,
 )
 from distill.structures.labels import read_labels
@@ -116,8 +118,15 @@ def energy_volume(sources: Iterable[Artifact]) -> Iterator[EnergyVolume]:
             fit=EnergyVolumeFit(**result["fit"]),
             atoms_per_cell=result["cubic_cell_atoms"],
             seed=source.seed,
-            flaws=result.get("flaws"),
         )
+
+
+def statics(sources: Iterable[Artifact]) -> Iterator[Static]:
+    """Yield all static physics of every model."""
+    for source in sources:
+        result = read_json(source.path / "result.json")
+        if "level" in result:
+            yield Static(Model(source.student, source.variant), StaticResult.from_json(result), source.seed)
 
 
 def dynamics(sources: Iterable[Artifact]) -> Iterator[Dynamics]:

@@ -10,9 +10,19 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from distill.analysis.energy_volume import COMPRESSED, EnergyVolumeFit
+from distill.analysis.energy_volume import EnergyVolumeFit
 from distill.analysis.errors import Difference
-from distill.reporting.data import Curve, Dynamics, EnergyVolume, Model, ReportData, Tuning, in_order, name_with_seed
+from distill.reporting.data import (
+    Curve,
+    Dynamics,
+    EnergyVolume,
+    Model,
+    ReportData,
+    Static,
+    Tuning,
+    in_order,
+    name_with_seed,
+)
 from distill.reporting.remaining import remaining_sentences, teacher_sentences
 from distill.reporting.tables import QUANTITIES, Cell, ErrorTable, say_failed, show, show_best
 
@@ -47,7 +57,7 @@ def conclude(data: ReportData, table: ErrorTable) -> Conclusion:
         *[one for one in teachers if one.tone != "note"],
         *_simulations([run for run in data.dynamics if run.seed not in table.failed(run.of)]),
         *_equations_of_state(curves),
-        *_far_from_equilibrium(curves),
+        *_statics([one for one in data.statics if one.seed not in table.failed(one.of)]),
         *_trainings(data),
         *_failed_seeds(table, data.curves),
     ]
@@ -200,30 +210,26 @@ def _simulations(runs: Sequence[Dynamics]) -> list[Sentence]:
 
 
 def _equations_of_state(curves: Sequence[EnergyVolume]) -> list[Sentence]:
-    """Say how far each distilled student is from its teacher, and which model has no equilibrium volume."""
+    """Say how far each distilled student is from its teacher."""
     teachers = [c.fit for c in curves if c.of == Model("teacher", "finetuned")]
     sentences = []
     for curve in curves:
         name, fit = name_with_seed(curve, curves), curve.fit
         is_distilled = curve.of.variant in ("distilled", "refined")
-        if fit.volume is None:
-            tone: Tone = "bad" if is_distilled else "note"
-            sentences.append(Sentence(tone, f"{name}: no equilibrium volume of {curve.structure} ({fit.failure})."))
-        elif is_distilled and teachers and teachers[0].failure is None:
+        if fit.failure is None and is_distilled and teachers and teachers[0].failure is None:
             sentences.append(Sentence("note", f"{name}: {_differences(curve.structure, fit, teachers[0])}."))
     return sentences
 
 
-def _far_from_equilibrium(curves: Sequence[EnergyVolume]) -> list[Sentence]:
-    """Say of each student whether its energy rises when a crystal is compressed, and is smooth at symmetric sites."""
+def _statics(statics: Sequence[Static]) -> list[Sentence]:
+    """Say what is wrong with each model whatever the teacher says, or what was found in order with a student."""
     sentences = []
-    for curve in (c for c in curves if c.flaws is not None and c.of.model != "teacher"):
-        name = name_with_seed(curve, curves)
-        tone: Tone = "note" if curve.of.variant == "direct" else "bad"
-        sentences += [Sentence(tone, f"{name}: {flaw}.") for flaw in curve.flaws or ()]
-        if not curve.flaws:
-            rises = f"the energy of {curve.structure} rises down to {min(COMPRESSED):g} of its volume"
-            sentences.append(Sentence("good", f"{name}: {rises}, and is smooth where an atom leaves its site."))
+    for one in statics:
+        name = name_with_seed(one, statics)
+        tone: Tone = "note" if one.of.variant == "direct" or one.of.model == "teacher" else "bad"
+        sentences += [Sentence(tone, f"{name}: {flaw}.") for flaw in one.result.flaws]
+        if one.result.sound and one.of.model != "teacher":
+            sentences.append(Sentence("good", f"{name}: {one.result.sound}."))
     return sentences
 
 

@@ -9,13 +9,13 @@ next to no data and their energies bend the wrong way; there a student relies on
 from __future__ import annotations
 
 from collections.abc import Iterable
-from itertools import combinations_with_replacement
 
 import numpy as np
 from ase.data import chemical_symbols, covalent_radii
 
 from distill.base.errors import UserError
 from distill.structures.frames import Frames
+from distill.structures.pairs import pairs_at, pairs_of
 
 
 def dimers(elements: Iterable[int], *, per_pair: int = 20, shortest: float = 0.8, longest: float = 6.0) -> Frames:
@@ -35,7 +35,7 @@ def dimers(elements: Iterable[int], *, per_pair: int = 20, shortest: float = 0.8
     """
     if per_pair < 2:
         raise UserError(f"per_pair is {per_pair}, a range needs at least 2 distances", where="dimers")
-    pairs = list(combinations_with_replacement(sorted(set(elements)), 2))
+    pairs = pairs_of(elements)
     distances = []
     for a, b in pairs:
         start = shortest * float(covalent_radii[a] + covalent_radii[b])
@@ -47,14 +47,4 @@ def dimers(elements: Iterable[int], *, per_pair: int = 20, shortest: float = 0.8
                 remedy="Lower `shortest` or raise `longest`",
             )
         distances.append(np.geomspace(start, longest, per_pair))
-    count = len(pairs) * per_pair
-    positions = np.zeros((count, 2, 3))
-    positions[:, 1, 0] = np.ravel(distances)
-    return Frames(
-        n_atoms=np.full(count, 2),
-        numbers=np.repeat(np.reshape(pairs, (-1, 2)), per_pair, axis=0).ravel(),
-        positions=positions.reshape(-1, 3),
-        cells=np.zeros((count, 3, 3)),
-        pbc=np.zeros((count, 3), dtype=bool),
-        info=tuple({"config_type": "dimer"} for _ in range(count)),
-    )
+    return pairs_at(pairs, distances)

@@ -9,6 +9,7 @@ from pydantic import Field
 from distill.base.settings import Settings
 from distill.stages.base import Compile
 from distill.stages.start import Start
+from distill.stages.static_kinds import Static
 
 
 class Langevin(Settings):
@@ -33,18 +34,6 @@ class Langevin(Settings):
     """Compile networks first where that can be done (painn, tensornet): a minute, then steps take half the time."""
 
 
-class EnergyVolume(Settings):
-    """Energy against volume of a crystal scaled isotropically."""
-
-    kind: Literal["energy_volume"]
-    structure: Start
-    """What to scale."""
-    strain: float = Field(0.04, gt=0, lt=0.3)
-    """Largest change of lengths, relative."""
-    points: int = Field(11, ge=5)
-    """Volumes."""
-
-
-Run = Annotated[Langevin | EnergyVolume, Field(discriminator="kind")]
+Run = Annotated[Langevin | Static, Field(discriminator="kind")]
 Runs = Annotated[tuple[Run, ...], Field(default=())]
 """The recipe's ``simulate`` section; none are run where it names none."""

@@ -7,6 +7,7 @@ import pytest
 
 from distill.analysis.energy_volume import birch_murnaghan, fit_energy_volume
 from distill.analysis.errors import Difference, error_table
+from distill.analysis.quantities import Quantity, StaticResult
 from distill.analysis.reliability import reliability
 from distill.analysis.stability import judge
 from distill.reporting.data import (
@@ -21,6 +22,7 @@ from distill.reporting.data import (
     Speed,
     Speeds,
     StageCost,
+    Static,
     Tuning,
 )
 from distill.reporting.teachers import Member, Teachers
@@ -59,6 +61,7 @@ def report_data() -> ReportData:
         parity=parity,
         curves=_curves(rng),
         energy_volume=[_energy_volume(rng, of) for of in FORCE_NOISE],
+        statics=[_static(rng, of) for of in FORCE_NOISE],
         dynamics=[_dynamics(rng, of, t) for t in (300.0, 1200.0) for of in list(FORCE_NOISE)[2:]],
         speed=_speeds(),
         tuning=_tuning(rng),
@@ -166,6 +169,11 @@ def _curves(rng) -> list[Curve]:
         Model("painn", "direct"), empty, empty, empty, empty, None, "diverged", 1, "the loss was not finite"
     )
     return [*curves, diverged]
+
+
+def _static(rng: np.random.Generator, of: Model) -> Static:
+    quantities = [Quantity("C11 of diamond Si", rng.normal(160, 10), "GPa", "10%")]
+    return Static(of, StaticResult("elastic", "diamond Si", 1, quantities, sound="diamond Si is elastically stable"))
 
 
 def _energy_volume(rng, of: Model) -> EnergyVolume:

@@ -6,10 +6,12 @@ import numpy as np
 import pytest
 
 from distill.analysis.errors import Difference
-from distill.reporting.data import Curve, Model, ReportData, in_order
+from distill.analysis.quantities import Quantity, StaticResult
+from distill.reporting.data import Curve, Model, ReportData, Static, in_order
 from distill.reporting.figures import learning_curves
 from distill.reporting.gather import failures
 from distill.reporting.sources import curves
+from distill.reporting.statics import static_table
 from distill.reporting.tables import Cell, ErrorTable, entry, full_tables, main_table, say_failed, show
 from distill.reporting.verdict import conclude
 
@@ -291,18 +293,35 @@ HOLE = "the energy of diamond Si falls when it is compressed to 0.45 of its volu
 
 
 @pytest.mark.parametrize(
-    ("variant", "flaws", "tone", "said"),
+    ("of", "flaws", "tone"),
     [
-        ("refined", (HOLE,), "bad", f"{HOLE}."),
-        ("direct", (HOLE,), "note", f"{HOLE}."),
-        ("refined", (), "good", "the energy of diamond silicon rises down to 0.35 of its volume, and is smooth"),
+        (Model("painn", "refined"), (HOLE,), "bad"),
+        (Model("painn", "direct"), (HOLE,), "note"),
+        (Model("teacher", "finetuned"), (HOLE,), "note"),
+        (Model("painn", "refined"), (), "good"),
     ],
 )
-def test_what_compression_and_displaced_atoms_showed_counts(report_data, variant, flaws, tone, said):
-    curve = replace(report_data.energy_volume[0], of=Model("painn", variant), flaws=flaws)
-    ((found, text),) = sentences(energy_volume=[curve])
-    assert found == tone
-    assert text.startswith(f"painn, {variant}: {said}")
+def test_what_is_wrong_whatever_the_teacher_says_counts(of, flaws, tone):
+    result = StaticResult("energy_volume", "diamond Si", 1, flaws=flaws, sound="" if flaws else "all is well")
+    ((found, text),) = sentences(statics=[Static(of, result)])
+    assert (found, text) == (tone, f"{of.label}: {flaws[0] if flaws else 'all is well'}.")
+
+
+def test_static_physics_stands_beside_the_teachers():
+    def static(of, seed, c11, c44, why=""):
+        quantities = [Quantity("C11", c11, "GPa", "10%"), Quantity("C44", c44, "GPa", 5.0, why)]
+        return Static(of, StaticResult("elastic", "diamond Si", 1, quantities), seed)
+
+    teacher = Model("teacher", "finetuned")
+    students = [static(STUDENT, 0, 120.0, -3.0), static(STUDENT, 1, 105.0, None, "it broke")]
+    cases = [*students, static(teacher, 0, 100.0, 1.0)]
+    table = static_table(cases)
+    assert table.header == ("quantity", teacher.label, f"{STUDENT.label}, seed 0", f"{STUDENT.label}, seed 1")
+    assert table.rows == (
+        (("C11 (GPa)", "tolerance 10%"), ("100", ""), ("120", "+20.0 %, beyond"), ("105", "+5.0 %")),
+        (("C44 (GPa)", "tolerance 5 GPa"), ("1", ""), ("−3", "−4"), ("–", "it broke")),
+    )
+    assert static_table([]) is None
 
 
 def test_what_the_direct_student_does_better_is_said():

@@ -220,7 +220,7 @@ def test_what_follows_does_without_a_seed_whose_training_failed() -> None:
         assert not lost & set(plan[name].needs)
     gone = {"student": "painn", "variant": "distilled", "seed": 1}
     assert plan["evaluate"].missing == {name: [gone] for name in ("predicted", "unseen", "students")}
-    assert plan["report"].missing["train"] == [gone] and len(plan["report"].missing["simulate"]) == 3
+    assert plan["report"].missing["train"] == [gone] and len(plan["report"].missing["simulate"]) == 5
 
 
 NAMES = ["copy", "model_dump", "model_dump_x", "model_config", "teacher", "_a", "-a", "", "a b", "å", "a" * 245]

@@ -19,13 +19,11 @@ from scipy.spatial.transform import Rotation
 
 from distill.base.arrays import Array
 from distill.base.random import stream
+from distill.potentials.interface.derivatives import along_positions, along_strain, deform
 from distill.potentials.interface.potential import Potential
 from distill.potentials.interface.saving import load, save
 from distill.potentials.interface.smoothness import in_double, rough_crystals
-from distill.structures.frames import Frames, concatenate
-
-STEP = 1e-5
-"""Å, or relative strain, of the finite differences; their error is of the order of its square."""
+from distill.structures.frames import Frames
 
 DERIVATIVE = 1e-5
 """Relative error allowed of derivatives in double precision."""
@@ -86,35 +84,20 @@ def check_derivatives(potential: Potential, frames: Frames) -> Iterator[str]:
     """Compare forces and stress with central differences of the energy, both in double precision."""
     double = copy.deepcopy(potential).double()
     rng = stream(0, "check derivatives")
-    for k, one in enumerate(frames):
-        _, forces, stress = labels(double, one)
-        if not one.pbc.all() and np.isfinite(stress).any():
+    for k, one in enumerate(double.evaluate(frames)):
+        if not one.pbc.all() and np.isfinite(np.asarray(one.stress)).any():
             yield f"structure {k}: a stress is predicted although it is not periodic"
         if not keeps(potential, "derivatives"):
             continue
-        along = rng.normal(size=forces.shape)
-        found = difference(double, *(replace(one, positions=one.positions + h * along) for h in (STEP, -STEP)))
-        if not np.isclose(found, -np.sum(forces * along), rtol=DERIVATIVE, atol=DERIVATIVE):
-            yield f"structure {k}: the energy changes by {found:.8g} eV/Å, the forces say {-np.sum(forces * along):.8g}"
+        slope = along_positions(double.evaluate, one, rng)
+        if not np.isclose(slope.found, slope.said, rtol=DERIVATIVE, atol=DERIVATIVE):
+            yield f"structure {k}: the energy changes by {slope.found:.8g} eV/Å, the forces say {slope.said:.8g}"
         if not one.pbc.all():
             continue
-        strain = rng.normal(size=(3, 3))
-        strain += strain.T
-        found = difference(double, *(deform(one, np.eye(3) + h * strain) for h in (STEP, -STEP)))
-        work = np.sum(stress[0] * strain) * one.volumes[0]
-        if not np.isclose(found, work, rtol=DERIVATIVE, atol=DERIVATIVE):
-            yield f"structure {k}: the energy changes by {found:.8g} eV per strain, the stress says {work:.8g}"
-
-
-def difference(potential: Potential, ahead: Frames, behind: Frames) -> float:
-    """Return the central difference of the energy between two displaced structures."""
-    energy, _, _ = labels(potential, concatenate([ahead, behind]))
-    return float(energy[0] - energy[1]) / (2 * STEP)
-
-
-def deform(frames: Frames, deformation: Array) -> Frames:
-    """Return the structures with positions and cells multiplied by ``deformation`` ``[3, 3]`` from the right."""
-    return replace(frames, positions=frames.positions @ deformation, cells=frames.cells @ deformation)
+        slope = along_strain(double.evaluate, one, rng)
+        if not np.isclose(slope.found, slope.said, rtol=DERIVATIVE, atol=DERIVATIVE):
+            what = f"the energy changes by {slope.found:.8g} eV per strain"
+            yield f"structure {k}: {what}, the stress says {slope.said:.8g}"
 
 
 Labels = tuple[Array, Array, Array]

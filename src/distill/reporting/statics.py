@@ -1,0 +1,62 @@
+"""Static physics in the report: one table of all quantities beside the teacher's."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from distill.analysis.quantities import Quantity, allowed_difference
+from distill.reporting.data import Model, Static, in_order, name_with_seed
+from distill.reporting.tables import Entry, Table
+
+TEACHER = Model("teacher", "finetuned")
+
+
+def static_table(statics: Sequence[Static]) -> Table | None:
+    """Return the quantities of static physics, one a row, and the models, of several seeds each, as columns."""
+    names = list(dict.fromkeys(one.name for static in statics for one in static.result.quantities))
+    if not names:
+        return None
+    columns = [(of, seed) for of in in_order([one.of for one in statics]) for seed in _seeds(statics, of)]
+    values = {column: _quantities(statics, *column) for column in columns}
+    labels = [next(name_with_seed(one, statics) for one in statics if (one.of, one.seed) == c) for c in columns]
+    teacher = values.get((TEACHER, 0), {})
+    rows = []
+    for name in names:
+        head = _head(next(found[name] for found in values.values() if name in found))
+        rows.append((head, *[_entry(values[one].get(name), teacher.get(name), one[0]) for one in columns]))
+    return Table("Static physics, and how far from the teacher's", ("quantity", *labels), tuple(rows))
+
+
+def _seeds(statics: Sequence[Static], of: Model) -> list[int]:
+    return sorted({one.seed for one in statics if one.of == of})
+
+
+def _quantities(statics: Sequence[Static], of: Model, seed: int) -> dict[str, Quantity]:
+    own = [one for one in statics if (one.of, one.seed) == (of, seed)]
+    return {one.name: one for static in own for one in static.result.quantities}
+
+
+def _head(quantity: Quantity) -> Entry:
+    unit = f" ({quantity.unit})" if quantity.unit else ""
+    allowed = quantity.tolerance if isinstance(quantity.tolerance, str) else f"{quantity.tolerance:g} {quantity.unit}"
+    return Entry(f"{quantity.name}{unit}", f"tolerance {allowed.strip()}")
+
+
+def _entry(quantity: Quantity | None, teacher: Quantity | None, of: Model) -> Entry:
+    """Return a value, and beside it how far it is from the teacher's and whether that is beyond the tolerance."""
+    if quantity is None:
+        return Entry("–")
+    if quantity.value is None:
+        return Entry("–", quantity.why)
+    main = _signed(f"{quantity.value:.4g}")
+    if of == TEACHER or teacher is None or teacher.value is None:
+        return Entry(main)
+    difference = quantity.value - teacher.value
+    beyond = abs(difference) > allowed_difference(quantity.tolerance, teacher.value)
+    share = isinstance(quantity.tolerance, str) and teacher.value != 0
+    said = f"{100 * difference / abs(teacher.value):+.1f} %" if share else f"{difference:+.3g}"
+    return Entry(main, _signed(said) + (", beyond" if beyond else ""))
+
+
+def _signed(number: str) -> str:
+    return number.replace("-", "−")

@@ -1,0 +1,91 @@
+"""Elastic constants: the relaxed crystal is strained to both sides, its ions relax, and the stress is what counts."""
+
+from __future__ import annotations
+
+import numpy as np
+from ase import Atoms
+
+from distill.analysis.elastic import Stiffness, deformation, fit_stiffness, is_cubic, strains
+from distill.analysis.quantities import Quantity, StaticResult, Tolerance
+from distill.base.arrays import Array
+from distill.base.conventions import EV_PER_A3_IN_GPA
+from distill.base.progress import Phase, Progress
+from distill.potentials.interface.calculator import PotentialCalculator
+from distill.potentials.interface.potential import Potential
+from distill.potentials.interface.smoothness import in_double
+from distill.statics.relax import relaxed
+
+
+def elastic(
+    atoms: Atoms,
+    potential: Potential,
+    *,
+    name: str,
+    strain: float = 0.005,
+    fmax: float = 0.001,
+    steps: int = 500,
+    tolerance: Tolerance = "15%",
+    progress: Progress = Progress(),
+) -> StaticResult:
+    """Return the elastic constants of a crystal at its own equilibrium, GPa.
+
+    Compared are C11, C12 and C44 of cubic crystals whose axes are x, y and z, C11 to C66 of others, and of all the bulk
+    and the shear modulus by Hill; the whole matrix is among the arrays. An elastic instability (Born) is a flaw.
+
+    Args:
+        atoms: the crystal; cell and positions are relaxed first.
+        potential: the model; networks are computed in double precision.
+        name: what the crystal is called.
+        strain: largest strain, to both sides, of each of the six components.
+        fmax: largest force after a relaxation, eV/Å.
+        steps: of a relaxation, at most.
+        tolerance: how far constants and moduli may be from the teacher's.
+        progress: counts relaxations.
+    """
+    cubic = is_cubic(atoms)
+    if not potential.predicts_stress:
+        found: Stiffness | str = f"{potential.architecture} predicts no stress"
+    else:
+        with progress.phase("elastic constants", 13, "relaxation") as phase:
+            found = _stiffness(atoms, in_double(potential).calculator(), strain, fmax, steps, phase)
+    if isinstance(found, str):
+        constants = [*(("C11", "C12", "C44") if cubic else [f"C{i}{i}" for i in range(1, 7)])]
+        names = [*constants, "bulk modulus (elastic constants)", "shear modulus"]
+        missing = [Quantity(f"{what} of {name}", None, "GPa", tolerance, found) for what in names]
+        return StaticResult("elastic", name, 1, missing)
+    values = (found.cubic() if cubic else found.diagonal()) | {
+        "bulk modulus (elastic constants)": found.bulk_modulus,
+        "shear modulus": found.shear_modulus,
+    }
+    flaws = []
+    if found.softest <= 0:
+        flaws = [f"{name} is elastically unstable: the softest eigenvalue of its stiffness is {found.softest:.3g} GPa"]
+    return StaticResult(
+        kind="elastic",
+        structure=name,
+        level=1,
+        quantities=[Quantity(f"{what} of {name}", value, "GPa", tolerance) for what, value in values.items()],
+        flaws=flaws,
+        sound="" if flaws else f"{name} is elastically stable",
+        arrays={"stiffness": found.matrix.tolist(), "asymmetry": found.asymmetry},
+    )
+
+
+def _stiffness(
+    atoms: Atoms, calculator: PotentialCalculator, strain: float, fmax: float, steps: int, phase: Phase
+) -> Stiffness | str:
+    """Return the stiffness in GPa, or why there is none."""
+    start = relaxed(atoms, calculator, cell=True, fmax=fmax / 10, steps=steps)
+    phase.advance(1)
+    if start.why:
+        return start.why
+    stresses: list[Array] = []
+    for one in strains(strain):
+        moved = start.atoms.copy()
+        moved.set_cell(start.atoms.cell.array @ deformation(one), scale_atoms=True)
+        end = relaxed(moved, calculator, fmax=fmax, steps=steps)
+        if end.why:
+            return end.why
+        stresses.append(end.atoms.get_stress(voigt=True) * EV_PER_A3_IN_GPA)
+        phase.advance(1)
+    return fit_stiffness(strains(strain), np.array(stresses))
