@@ -12,7 +12,7 @@ from ase.geometry import complete_cell
 from distill.base.arrays import Array
 from distill.structures.frames import Frames
 
-_BEFORE = 0.4142
+BEFORE = 0.4142
 """Share of a period before the first atom from which on atoms are wrapped: no site of a crystal is at this boundary, so
 that rounding does not decide on which side an atom is."""
 
@@ -47,7 +47,7 @@ def anchored(frames: Frames) -> tuple[Array, Array]:
     relative = frames.positions - frames.positions[first][structure]
     cells = whole_cells(frames.cells, frames.pbc)
     fractional = _products(relative, np.linalg.inv(cells), structure)
-    periods = np.where(frames.pbc[structure], np.floor(fractional + _BEFORE), 0.0)
+    periods = np.where(frames.pbc[structure], np.floor(fractional + BEFORE), 0.0)
     return relative - _products(periods, cells, structure), periods.astype(np.int64)
 
 

@@ -25,15 +25,16 @@ from distill.dynamics.ensembles import Ensemble
 from distill.dynamics.md import drift, run_md
 from distill.dynamics.trajectory_files import TrajectoryFolder
 from distill.potentials import POTENTIALS
-from distill.potentials.interface.batch import Batch
+from distill.potentials.interface.batch import Batch, distances, half_neighbour_list
+from distill.potentials.interface.image_search import ImageSearch
 from distill.potentials.interface.potential import Potential
 from distill.potentials.interface.recorded import Recorded
-from distill.potentials.interface.replicas import ReplicaForces, takes_whole_lists
+from distill.potentials.interface.replicas import ReplicaForces, UnphysicalReplica, takes_whole_lists
 from distill.potentials.interface.saving import save
 from distill.structures.frames import Frames
 
 NVE, LANGEVIN, BUSSI = Ensemble("nve", 600), Ensemble("nvt", 600), Ensemble("nvt", 600, "bussi")
-COURSE = Course(ps=0.08, timestep_fs=2.0, save_every_fs=14.0, checkpoint_ps=0.03)
+COURSE = Course(ps=0.056, timestep_fs=2.0, save_every_fs=14.0, checkpoint_ps=0.03)
 """Samples are 7 steps apart: blocks of two lengths."""
 
 
@@ -129,13 +130,13 @@ def test_without_a_thermostat_it_is_the_trajectory_of_ase(tmp_path: Path) -> Non
     assert drift(total, values(ours, "kinetic_energy"), 2.0 * values(ours, "step")) < 0.3
 
 
-@pytest.mark.parametrize("together", [1, 4])
-@pytest.mark.parametrize("ensemble", [NVE, LANGEVIN, BUSSI], ids=["nve", "langevin", "bussi"])
+@pytest.mark.parametrize("together", [1, 3])
+@pytest.mark.parametrize("ensemble", [LANGEVIN, BUSSI], ids=["langevin", "bussi"])
 def test_a_replica_is_the_same_alone_and_among_others(tmp_path: Path, ensemble: Ensemble, together: int) -> None:
     """On a processor one at a time to the last bit; in one pass to the rounding of matrix products of another size."""
     (alone,) = run(ensemble, [tmp_path / "alone"], [13])
-    names = [tmp_path / str(seed) for seed in (11, 12, 13, 14)]
-    several = run(ensemble, names[::-1], [14, 13, 12, 11], together=together)
+    names = [tmp_path / str(seed) for seed in (12, 13, 14)]
+    several = run(ensemble, names[::-1], [14, 13, 12], together=together)
     for name in ("positions", "energy", "kinetic_energy", "pressure"):
         one, same = values(alone, name), values(several[1], name)
         assert np.array_equal(one, same) if together == 1 else np.allclose(one, same, rtol=1e-6, atol=1e-9)
@@ -165,14 +166,14 @@ def mortal(n: int) -> Potential:
 def test_killed_replicas_go_on_bit_for_bit(tmp_path: Path, ensemble: Ensemble) -> None:
     whole = run(ensemble, [tmp_path / "a", tmp_path / "b"], [1, 2])
     killed = [tmp_path / "c", tmp_path / "d"]
-    for n in (1, 9, 25, 40):
+    for n in (1, 9, 25, 20):
         with pytest.raises(Killed):
             run_batch(copper(), mortal(n), ensemble, COURSE, killed, seeds=[1, 2])
     steps = [int(state["step"]) if (state := TrajectoryFolder(one).state()) else 0 for one in killed]
     assert max(steps) > 0
     again = run(ensemble, killed[::-1], [2, 1])[::-1]
     for one, other in zip(whole, again, strict=True):
-        assert other.steps == COURSE.steps == 42
+        assert other.steps == COURSE.steps == 28
         for name in ("step", "positions", "energy", "pressure"):
             assert np.array_equal(values(one, name), values(other, name))
     assert all(one.ms_per_step is None for one in run(ensemble, killed, [1, 2]))
@@ -187,42 +188,63 @@ def test_a_replica_that_a_kill_left_behind_catches_up_with_the_others(tmp_path: 
         assert np.allclose(TrajectoryFolder(tmp_path / name).column("positions"), values(alone, "positions"), atol=1e-5)
 
 
-@pytest.mark.parametrize("together", [1, 3])
+@pytest.mark.parametrize("together", [1, 2])
 def test_lists_hold_however_fast_atoms_are(tmp_path: Path, together: int) -> None:
     """With a thin skin atoms leave their lists within a block, which is done again; with a thick one they never do."""
     atoms = molecule("CH4", vacuum=3.0, pbc=True)
-    course = Course(ps=0.03, timestep_fs=0.5, save_every_fs=5.0, checkpoint_ps=0.02)
+    course = Course(ps=0.02, timestep_fs=0.5, save_every_fs=5.0, checkpoint_ps=0.015)
     found = {}
     for skin in (0.1, 3.0):
-        folders = [tmp_path / f"{skin} {k}" for k in range(3)]
-        ensembles = [Ensemble("nvt", kelvin) for kelvin in (300.0, 2000.0, 9000.0)]
-        done = run_batch(atoms, painn(), ensembles, course, folders, seeds=[1, 2, 3], skin=skin, together=together)
+        folders = [tmp_path / f"{skin} {k}" for k in range(2)]
+        ensembles = [Ensemble("nvt", kelvin) for kelvin in (300.0, 9000.0)]
+        done = run_batch(atoms, painn(), ensembles, course, folders, seeds=[1, 2], skin=skin, together=together)
         assert not any(one.broke for one in done)
         found[skin] = [values(one, "energy") for one in done]
     assert np.allclose(found[0.1], found[3.0], rtol=0, atol=1e-9)
 
 
+@pytest.mark.parametrize("pbc", [(1, 1, 1), (1, 0, 1), (0, 1, 0), (0, 0, 0)])
+def test_lists_by_images_have_the_pairs_of_the_other_search(pbc: tuple[int, int, int]) -> None:
+    """Oblique cells shorter than the reach, atoms that left theirs long ago; some of the cells at a time."""
+    rng, reach = np.random.default_rng(0), 5.5
+    cells = np.diag([3.0, 4.0, 5.0]) + 0.6 * rng.normal(size=(3, 3, 3))
+    frames = Frames.from_atoms([Atoms("H5", rng.uniform(-20, 20, (5, 3)), cell=cell, pbc=pbc) for cell in cells])
+    search, which = ImageSearch(frames.cells, frames.pbc, reach, torch.device("cpu")), torch.tensor([2, 0])
+    positions = torch.tensor(frames.positions).view(3, 5, 3)[which]
+    anchored = positions - search.anchors(positions, which)
+    of_cell, (i, j), shifts, squares = search.pairs(anchored, which)
+    translations = (shifts.unsqueeze(1) @ torch.tensor(frames.cells)[which][of_cell]).squeeze(1)
+    vectors = anchored[of_cell, j] - anchored[of_cell, i] + translations
+    assert torch.allclose(vectors.square().sum(1), squares)
+    for number, k in enumerate(which.tolist()):
+        edges, taken = half_neighbour_list(frames[k], reach)
+        expected = np.sort(distances(frames[k], edges, taken))
+        assert np.allclose(np.sort(squares[of_cell == number].sqrt()), expected, rtol=0, atol=1e-12)
+
+
 def test_averages_of_springs_are_those_of_the_canonical_ensemble(tmp_path: Path) -> None:
     """BAOAB samples positions on springs without an error of the step: here velocity Verlet is a quarter off."""
     kelvin, stiffness = (100.0, 200.0), 0.5
-    course = Course(ps=21, timestep_fs=60.0, save_every_fs=420.0, checkpoint_ps=100)
+    course = Course(ps=12.6, timestep_fs=60.0, save_every_fs=420.0, checkpoint_ps=100)
     folders = [tmp_path / str(k) for k in range(4)]
     ensembles = [Ensemble("nvt", kelvin[k % 2], thermostat_fs=150) for k in range(4)]
-    done = run_batch(dimers(64), Springs(stiffness), ensembles, course, folders, together=4)
+    done = run_batch(dimers(48), Springs(stiffness), ensembles, course, folders, together=4)
     found = []
     for k, one in enumerate(done):
-        bonds = np.diff(values(one, "positions").reshape(-1, 64, 2, 3)[10:], axis=2)
+        bonds = np.diff(values(one, "positions").reshape(-1, 48, 2, 3)[5:], axis=2)
         found.append(np.square(bonds) * stiffness / (units.kB * kelvin[k % 2]))
     for one in (np.concatenate(found), found[0], found[1]):  # a square is forgotten but for 6 % until the next sample
         assert abs(one.mean() - 1) < 5 * np.sqrt(2.3 / one.size), one.mean()
 
 
 def test_velocity_rescaling_gives_kinetic_energies_their_canonical_spread(tmp_path: Path) -> None:
-    course = Course(ps=6, timestep_fs=10.0, save_every_fs=150.0, checkpoint_ps=100)
+    """Free atoms, whose kinetic energy is forgotten but for 5 % from step to step."""
+    course = Course(ps=9, timestep_fs=150.0, save_every_fs=150.0, checkpoint_ps=100)
     bussi = Ensemble("nvt", 100.0, "bussi", thermostat_fs=50)
-    done = run_batch(dimers(8), Springs(0.5), bussi, course, [tmp_path / str(k) for k in range(16)], together=16)
-    kinetic = np.stack([values(one, "kinetic_energy")[5:] for one in done]) / (units.kB * 100.0)
-    n, degrees = kinetic.size / 2, 48  # a gamma distribution of shape 24; samples are nearly independent
+    folders = [tmp_path / str(k) for k in range(16)]
+    done = run_batch(dimers(8), Springs(0.0), bussi, course, folders, together=16, skin=60.0)
+    kinetic = np.stack([values(one, "kinetic_energy")[3:] for one in done]) / (units.kB * 100.0)
+    n, degrees = kinetic.size / 1.1, 48  # a gamma distribution of shape 24
     assert abs(kinetic.mean() - degrees / 2) < 5 * np.sqrt(degrees / 2 / n)
     assert abs(kinetic.var() / (degrees / 2) - 1) < 5 * np.sqrt(2.3 / n)
 
@@ -268,7 +290,8 @@ def test_whole_lists_and_recorded_passes_with_pairs_filled_up_are_the_same_funct
     network, atoms = painn(), copper()
     frames = Frames.from_atoms([atoms, atoms])
     rng, recorded = np.random.default_rng(0), Recorded(network)
-    forces, near = ReplicaForces(network, frames, 1.0, whole=True), ReplicaForces(network, frames, 1.0, whole=False)
+    forces = ReplicaForces(network, frames, 1.0, whole=True, by_images=True)
+    near = ReplicaForces(network, frames, 1.0, whole=False)
     for amplitude in (0.0, 0.2, 0.6, 0.1):
         positions = torch.tensor(frames.positions + amplitude * rng.normal(size=frames.positions.shape)).view(2, -1, 3)
         forces.relist(positions, [0, 1])
@@ -281,6 +304,10 @@ def test_whole_lists_and_recorded_passes_with_pairs_filled_up_are_the_same_funct
             for found, one in zip(same, expected, strict=True):
                 assert found is None or torch.allclose(found, one, rtol=0, atol=1e-12 * float(one.abs().max()))
     assert 1 <= recorded.recordings <= 3
+    for place, what in ((torch.nan, "not finite"), (positions[1, 5], "atoms 5 and 7 .* are at one place")):
+        positions[1, 7] = place
+        with pytest.raises(UnphysicalReplica, match=f"replica 1: .*{what}"):
+            forces.relist(positions, [0, 1])
 
 
 @pytest.mark.parametrize(

@@ -17,11 +17,12 @@ from torch import Tensor
 
 from distill.potentials.interface.batch import Batch, Prediction
 from distill.potentials.interface.gradient_free import GradientFree
+from distill.potentials.interface.image_search import ImageSearch
 from distill.potentials.interface.potential import Potential
 from distill.potentials.interface.recorded import Recorded
 from distill.potentials.interface.verlet_list import listed
 from distill.structures.frames import Frames
-from distill.structures.guard import UnphysicalStructure
+from distill.structures.guard import FARTHEST, SAME_PLACE, UnphysicalStructure
 
 SKIN = {"cpu": 0.5, "cuda": 1.0}
 """Å, by kind of device: a GPU has lists made less often, since all replicas wait for that of one."""
@@ -59,21 +60,30 @@ class ReplicaForces:
         replicas: the structures, which have the same atoms.
         skin: how much further than the cutoff neighbours are listed, Å.
         whole: whether the network may be given all pairs that are listed, see :func:`takes_whole_lists`.
+        by_images: whether lists are made for all replicas at once, see :class:`ImageSearch`; on a GPU, where cells are
+            small, if None.
 
     Attributes:
         lists_built: how many lists were made so far.
     """
 
-    def __init__(self, potential: Potential, replicas: Frames, skin: float, whole: bool) -> None:
+    def __init__(
+        self, potential: Potential, replicas: Frames, skin: float, whole: bool, by_images: bool | None = None
+    ) -> None:
         self.potential, self.skin, self.whole = potential, skin, whole
         self.n_atoms = len(replicas.numbers) // len(replicas)
         self.lists_built = 0
+        device, on_gpu = potential.device, potential.device.type == "cuda"
         self._frames = list(replicas)
-        self._parts: dict[int, Batch] = {}
-        self._listed_at = torch.zeros((len(replicas), self.n_atoms, 3), dtype=torch.float64, device=potential.device)
+        self._lists: dict[int, tuple[Tensor, Tensor]] = {}
+        self._listed_at = torch.zeros((len(replicas), self.n_atoms, 3), dtype=torch.float64, device=device)
         self._taken_off = torch.zeros_like(self._listed_at)
-        replayed = whole and potential.can_compile and bool(replicas.pbc.any(axis=1).all())
-        self._recorded = Recorded(potential) if replayed and potential.device.type == "cuda" else None
+        self._images = ImageSearch(replicas.cells, replicas.pbc, potential.cutoff + skin, device)
+        self._by_images = on_gpu and self._images.suits(self.n_atoms) if by_images is None else by_images
+        replayed = on_gpu and whole and potential.can_compile and bool(replicas.pbc.any(axis=1).all())
+        self._recorded = Recorded(potential) if replayed else None
+        nothing = np.zeros((2, 0), dtype=np.int64), np.zeros((0, 3), dtype=np.int32)
+        self._batch = replace(potential.batch(replicas, nothing), extra={})
 
     def __len__(self) -> int:
         return len(self._frames)
@@ -99,17 +109,40 @@ class ReplicaForces:
         """
         if not len(which):
             return
+        if not (self._by_images and self._list_by_images(positions, which)):
+            self._list_one_by_one(positions, which)
+        index = torch.tensor(which, device=positions.device)
+        self._listed_at[index] = positions[index]
+        self.lists_built += len(which)
+        lists = [self._lists[k] for k in range(len(self))]
+        edges = torch.cat([pairs + k * self.n_atoms for k, (pairs, _) in enumerate(lists)], dim=1)
+        self._batch = replace(self._batch, edges=edges, shifts=torch.cat([shifts for _, shifts in lists]))
+
+    def _list_one_by_one(self, positions: Tensor, which: Sequence[int]) -> None:
         for k, found in zip(which, positions[list(which)].cpu().numpy(), strict=True):
             frames = replace(self._frames[k], positions=found)
             try:
                 edges, shifts, _ = listed(frames, self.potential.cutoff + self.skin, self.potential.device)
             except UnphysicalStructure as error:
                 raise UnphysicalReplica(k, error.what) from None
-            self._parts[k] = part = self.potential.batch(frames, (edges, shifts))
-            self._listed_at[k] = positions[k]
+            part = self.potential.batch(frames, (edges, shifts))
+            self._lists[k] = part.edges, part.shifts
             self._taken_off[k] = positions[k] - part.positions
-            self.lists_built += 1
-        self._batch = joined([self._parts[k] for k in range(len(self))])
+
+    def _list_by_images(self, positions: Tensor, which: Sequence[int]) -> bool:
+        """Make the lists on the device; return False where structures are not physical, so that the others say why."""
+        index = torch.tensor(which, device=positions.device)
+        chosen = positions[index]
+        taken_off = self._images.anchors(chosen, index)
+        cell, edges, shifts, squares = self._images.pairs(chosen - taken_off, index)
+        bad = ~chosen.isfinite().all() | (chosen.abs() > FARTHEST).any() | (squares < SAME_PLACE**2).any()
+        *counts, is_bad = torch.cat([cell.bincount(minlength=len(which)), bad.long().view(1)]).tolist()
+        if is_bad:
+            return False
+        self._taken_off[index] = taken_off
+        of_each = zip(which, edges.split(counts, dim=1), shifts.split(counts), strict=True)
+        self._lists |= {k: (pairs, translations) for k, pairs, translations in of_each}
+        return True
 
     def __call__(self, positions: Tensor, stress: bool) -> Prediction:
         """Return energies ``[R]``, forces ``[R, N, 3]``, both float64, and stresses ``[R, 3, 3]`` where wanted.
@@ -134,21 +167,6 @@ class ReplicaForces:
 def squared_lengths(batch: Batch) -> Tensor:
     """Return the squared lengths of the edges in double precision, ``[P]`` Å²."""
     return replace(batch, dtype=torch.float64).vectors().square().sum(1)
-
-
-def joined(parts: Sequence[Batch]) -> Batch:
-    """Return batches of one structure, of as many atoms each, as one; what they have in ``extra`` is left out."""
-    n_atoms = len(parts[0].numbers)
-    return Batch(
-        numbers=torch.cat([part.numbers for part in parts]),
-        positions=torch.cat([part.positions for part in parts]),
-        cells=torch.cat([part.cells for part in parts]),
-        periodic=torch.cat([part.periodic for part in parts]),
-        edges=torch.cat([part.edges + k * n_atoms for k, part in enumerate(parts)], dim=1),
-        shifts=torch.cat([part.shifts for part in parts]),
-        structure=torch.cat([part.structure + k for k, part in enumerate(parts)]),
-        dtype=parts[0].dtype,
-    )
 
 
 def takes_whole_lists(potential: Potential, numbers: Sequence[int], skin: float) -> bool:
