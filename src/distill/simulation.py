@@ -142,7 +142,7 @@ def md_replicas(
     from distill.dynamics.course import Course
     from distill.dynamics.ensembles import Ensemble
     from distill.dynamics.md import run_one_by_one
-    from distill.potentials.interface.replicas import can_batch
+    from distill.potentials.interface.replica_forces import can_batch
 
     check_model(model, trust_code=trust_code, environment=environment)
     named = _named_replicas(replicas, temperatures)

@@ -20,19 +20,16 @@ from distill.base.arrays import Array
 from distill.base.errors import UserError, WorkError
 from distill.base.progress import Phase, Progress
 from distill.base.random import stream_seed
-from distill.dynamics.course import Course, Dynamics, description
+from distill.dynamics.batched_files import BatchedReplica
+from distill.dynamics.batched_steps import BrokenReplica, ReplicaState, ReplicaSteps
+from distill.dynamics.course import Course, Dynamics
 from distill.dynamics.ensembles import Ensemble
-from distill.dynamics.replica_files import Replica
-from distill.dynamics.replicas import BrokenReplica, ReplicaState, ReplicaSteps
 from distill.dynamics.trajectory_files import TrajectoryFolder
 from distill.potentials.interface.batch_size import out_of_memory
 from distill.potentials.interface.potential import Potential
-from distill.potentials.interface.replicas import SKIN, ReplicaForces, can_batch, takes_whole_lists
+from distill.potentials.interface.replica_forces import SKIN, ReplicaForces, can_batch, takes_whole_lists
 from distill.structures.fixed import from_constraints
 from distill.structures.frames import Frames
-
-ENGINE = "batched"
-"""What ``run.json`` says of who makes the steps."""
 
 
 def run_batch(
@@ -44,6 +41,7 @@ def run_batch(
     *,
     seeds: Sequence[int] | None = None,
     model: str = "",
+    keep_velocities: bool = False,
     together: int | None = None,
     skin: float | None = None,
     progress: Progress | None = None,
@@ -64,6 +62,7 @@ def run_batch(
         folders: where each replica goes.
         seeds: of each; those that follow from ``course.seed`` and the place in ``folders`` if None.
         model: what the potential is, so that a run is not continued with another one.
+        keep_velocities: begin with the velocities that the structures have.
         together: how many are computed in one pass of the network; all on a GPU, one on a processor if None.
         skin: how much further than the cutoff neighbours are listed, Å; 1 on a GPU, 0.5 on a processor if None.
         progress: where to report; it counts the steps of all replicas.
@@ -77,7 +76,7 @@ def run_batch(
             network, atoms differ or are all fixed, or a folder has a run of something else.
         WorkError: the memory of the device does not suffice for so many together.
     """
-    replicas = _replicas(atoms, ensembles, course, folders, seeds, model)
+    replicas = _replicas(atoms, ensembles, course, folders, seeds, model, keep_velocities)
     if not can_batch(potential):
         what, remedy = "is no network that computes structures together", "Run its replicas one by one, with run_md"
         raise UserError(what, f"potential {potential.architecture}", remedy)
@@ -101,7 +100,8 @@ def _replicas(
     folders: Sequence[str | Path],
     seeds: Sequence[int] | None,
     model: str,
-) -> list[Replica]:
+    keep_velocities: bool,
+) -> list[BatchedReplica]:
     """Return the replicas, checked against each other."""
     n = len(folders)
     structures = [atoms] * n if isinstance(atoms, Atoms) else list(atoms)
@@ -116,17 +116,10 @@ def _replicas(
         raise UserError("replicas in a batch have constant volume", remedy="Use nvt, or run npt one by one")
     if any(not np.array_equal(one.numbers, structures[0].numbers) for one in structures):
         raise UserError("replicas in a batch have the same atoms in the same order", remedy="Make one batch of each")
+    courses = [replace(course, seed=seed) for seed in own]
     return [
-        Replica(
-            one,
-            ensemble,
-            of_it := replace(course, seed=seed),
-            TrajectoryFolder(Path(folder)),
-            description(one, ensemble, of_it, model, ENGINE),
-            one.positions.copy(),
-            np.zeros_like(one.positions),
-        )
-        for one, ensemble, seed, folder in zip(structures, held, own, folders, strict=True)
+        BatchedReplica(one, keep_velocities, ensemble, course, TrajectoryFolder(Path(folder)), model)
+        for one, ensemble, course, folder in zip(structures, held, courses, folders, strict=True)
     ]
 
 
@@ -136,9 +129,9 @@ class _Runner:
     def __init__(self, potential: Potential, course: Course, together: int, skin: float) -> None:
         self.potential, self.course, self.together, self.skin = potential, course, together, skin
         self._whole: bool | None = None
-        self._made: tuple[list[Replica], ReplicaSteps] | None = None
+        self._made: tuple[list[BatchedReplica], ReplicaSteps] | None = None
 
-    def run(self, replicas: Sequence[Replica], phase: Phase) -> None:
+    def run(self, replicas: Sequence[BatchedReplica], phase: Phase) -> None:
         """Do all that is left."""
         while left := [one for one in replicas if not one.is_over]:
             step = min(one.step for one in left)
@@ -147,7 +140,7 @@ class _Runner:
                 self._to_checkpoint(group)
             phase.update(sum(one.step for one in replicas), f"{group[0].time(group[0].step)} each")
 
-    def _to_checkpoint(self, group: list[Replica]) -> None:
+    def _to_checkpoint(self, group: list[BatchedReplica]) -> None:
         """Bring replicas that are at the same step to the next checkpoint; those that break leave the others."""
         leg = _Leg(group, self.course)
         while leg.active and leg.step < leg.end:
@@ -162,7 +155,7 @@ class _Runner:
                 leg.lose(error.index, f"after {group[0].time(leg.step)} {error.what}", error.positions)
         leg.keep()
 
-    def _steps_of(self, group: list[Replica]) -> ReplicaSteps:
+    def _steps_of(self, group: list[BatchedReplica]) -> ReplicaSteps:
         """Return what makes the steps of replicas, the same as long as they are the same."""
         if self._made is None or self._made[0] != group:
             structures = [one.atoms for one in group]
@@ -194,7 +187,7 @@ class _Leg:
         velocities: at the last sample, ``[R, N, 3]``.
     """
 
-    def __init__(self, group: list[Replica], course: Course) -> None:
+    def __init__(self, group: list[BatchedReplica], course: Course) -> None:
         self.active, self.step = list(group), group[0].step
         self.end = min(course.steps, (self.step // course.checkpoint + 1) * course.checkpoint)
         self.positions = np.stack([one.positions for one in group])

@@ -29,7 +29,7 @@ from distill.potentials.interface.batch import Batch, distances, half_neighbour_
 from distill.potentials.interface.image_search import ImageSearch
 from distill.potentials.interface.potential import Potential
 from distill.potentials.interface.recorded import Recorded
-from distill.potentials.interface.replicas import ReplicaForces, UnphysicalReplica, takes_whole_lists
+from distill.potentials.interface.replica_forces import ReplicaForces, UnphysicalReplica, takes_whole_lists
 from distill.potentials.interface.saving import save
 from distill.structures.frames import Frames
 
@@ -276,6 +276,19 @@ def test_fixed_components_stay_and_do_not_count(tmp_path: Path) -> None:
         assert not moved[:2].any() and moved[5].tolist() == [False, True, True] and moved[6:].all()
         kinetic, temperature = (values(done, name) for name in ("kinetic_energy", "temperature"))
         assert np.allclose(2 * kinetic / units.kB / temperature, 3 * 32 - 7)
+
+
+def test_velocities_that_are_there_are_kept(tmp_path: Path) -> None:
+    (first,) = run(NVE, [tmp_path / "first"], [1])
+    state = TrajectoryFolder(first.folder).state()
+    atoms = copper()
+    atoms.set_velocities(state["velocities"])
+    atoms.positions = state["positions"]
+    (second,) = run_batch(atoms, painn(), NVE, COURSE, [tmp_path / "second"], keep_velocities=True)
+    assert np.isclose(values(second, "kinetic_energy")[0], values(first, "kinetic_energy")[-1], rtol=1e-12)
+    atoms.set_velocities(-atoms.get_velocities())
+    with pytest.raises(UserError, match=r"has another run \(momenta"):
+        run_batch(atoms, painn(), NVE, COURSE, [tmp_path / "second"], keep_velocities=True)
 
 
 def test_networks_are_asked_whether_they_see_beyond_the_cutoff() -> None:

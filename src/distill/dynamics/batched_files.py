@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -10,40 +9,59 @@ from ase import Atoms, units
 
 from distill.base.arrays import Array
 from distill.base.random import stream
-from distill.dynamics.course import EXPLODED, Course, Dynamics, first_velocities, refuse_other, show_break
+from distill.dynamics.course import (
+    EXPLODED,
+    Course,
+    Dynamics,
+    description,
+    first_velocities,
+    refuse_other,
+    show_break,
+)
 from distill.dynamics.ensembles import Ensemble
 from distill.dynamics.trajectory_files import TrajectoryFolder
 
+ENGINE = "batched"
+"""What ``run.json`` says of who makes the steps."""
 
-@dataclass
-class Replica:
+
+class BatchedReplica:
     """One replica.
 
-    Attributes:
-        atoms: what it begins from.
+    Args:
+        atoms: what it begins from; it is not changed.
+        keep_velocities: begin with the velocities that the atoms have.
         ensemble: what is held constant.
         course: how long, what is kept, and its seed.
         trajectory: its folder.
-        said: what ``run.json`` says of it.
+        model: what the potential is.
+
+    Attributes:
         positions: at the last checkpoint, ``[N, 3]`` Å.
         velocities: at the last checkpoint, ``[N, 3]``.
         step: of the last checkpoint or, where it broke, sample.
         broke: why it ended too early.
     """
 
-    atoms: Atoms
-    ensemble: Ensemble
-    course: Course
-    trajectory: TrajectoryFolder
-    said: dict[str, Any]
-    positions: Array
-    velocities: Array
-    step: int = 0
-    broke: str = ""
-    _parts: int = 0
-    _rows: list[dict[str, Any]] = field(default_factory=list)
-    _begun: int = 0
-    _seconds: float = 0.0
+    def __init__(
+        self,
+        atoms: Atoms,
+        keep_velocities: bool,
+        ensemble: Ensemble,
+        course: Course,
+        trajectory: TrajectoryFolder,
+        model: str,
+    ) -> None:
+        self.atoms, self.ensemble, self.course, self.trajectory = atoms.copy(), ensemble, course, trajectory
+        self.positions, self.velocities = atoms.positions.copy(), atoms.get_velocities()
+        self.step, self.broke = 0, ""
+        self._said = description(atoms, ensemble, course, model, ENGINE)
+        self._keep_velocities = keep_velocities
+        if keep_velocities:
+            self._said["momenta"] = atoms.get_momenta().tolist()
+        self._parts = self._begun = 0
+        self._seconds = 0.0
+        self._rows: list[dict[str, Any]] = []
 
     def open(self) -> None:
         """Take over what its folder has, or begin; nothing is written.
@@ -53,26 +71,23 @@ class Replica:
         """
         earlier, state = self.trajectory.said(), self.trajectory.state()
         if earlier is not None:
-            refuse_other(earlier, self.said, self.trajectory.path)
+            refuse_other(earlier, self._said, self.trajectory.path)
             self.step, self.broke = earlier["steps"], earlier["broke"]
         if self.broke:
             pass
         elif state is not None:
             self.step, self._parts = int(state["step"]), int(state["parts"])
             self.positions, self.velocities = state["positions"], state["velocities"]
-        else:
-            self._begin()
+        elif not self._keep_velocities:
+            atoms = self.atoms.copy()
+            first_velocities(atoms, self.ensemble.temperature, stream(self.course.seed, "dynamics"))
+            self.velocities = atoms.get_velocities()
         self._begun = self.step
 
     def announce(self) -> None:
         """Write what is run, where that was not done before."""
         if self.trajectory.said() is None:
-            self.trajectory.say(self.said | {"steps": 0, "broke": ""})
-
-    def _begin(self) -> None:
-        atoms = self.atoms.copy()
-        first_velocities(atoms, self.ensemble.temperature, stream(self.course.seed, "dynamics"))
-        self.velocities = atoms.get_velocities()
+            self.trajectory.say(self._said | {"steps": 0, "broke": ""})
 
     @property
     def is_over(self) -> bool:
@@ -119,7 +134,7 @@ class Replica:
 
     def close(self) -> Dynamics:
         """Write how it ended, and return it."""
-        self.trajectory.say(self.said | {"steps": self.step, "broke": self.broke})
+        self.trajectory.say(self._said | {"steps": self.step, "broke": self.broke})
         steps = self.step - self._begun
         return Dynamics(
             self.trajectory.path, self.step, self.broke, 1000 * self._seconds / steps if steps > 0 else None

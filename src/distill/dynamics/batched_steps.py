@@ -24,7 +24,7 @@ from torch import Tensor
 from distill.base.arrays import Array
 from distill.dynamics.counted_noise import CountedNoise
 from distill.dynamics.ensembles import Ensemble
-from distill.potentials.interface.replicas import ReplicaForces, UnphysicalReplica
+from distill.potentials.interface.replica_forces import ReplicaForces, UnphysicalReplica
 
 BLOCK = 5
 """Steps between two looks at the device, at most."""
