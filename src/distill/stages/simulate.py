@@ -7,7 +7,8 @@ model, so that what the teacher says is computed once, and a student that is new
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from distill.base.artifact import Labels, LabelValue
@@ -16,7 +17,7 @@ from distill.stages.base import InputSpecs, Job, Paths, Stage, StageSettings, Su
 from distill.stages.kinds import Langevin, Run, Runs
 from distill.stages.start import describe, start
 from distill.stages.static_kinds import STATIC
-from distill.stages.statics import Given, static_result
+from distill.stages.statics import Given, check_file, static_result
 from distill.stages.students import VARIANTS
 
 if TYPE_CHECKING:
@@ -40,6 +41,7 @@ class Simulate(Stage):
     inputs: ClassVar[InputSpecs] = {
         "model": {"finetuned": "ensemble.model"} | {variant: f"train.model@{variant}" for variant in VARIANTS},
         "frames": "check.train",
+        "file": "recipe:simulate.{run}.file",
     }
     outputs: ClassVar[dict[str, str]] = {"result": "result.json"}
 
@@ -59,6 +61,12 @@ class Simulate(Stage):
         """Return the labelled simulation."""
         return {"run": section[int(labels["run"])]}
 
+    @classmethod
+    def check_files(cls, files: Mapping[str, Path], settings: Settings) -> None:
+        """Refuse structures of the user's that are not those that the recipe is about, before anything is computed."""
+        if not isinstance(settings.run, Langevin):
+            check_file(settings.run, files.get("file"))
+
     def run(self, inputs: Paths, settings: Settings, job: Job) -> Summary:
         """Write the result, with its arrays; the summary leaves them out."""
         from distill.potentials.interface.saving import open_saved
@@ -68,7 +76,7 @@ class Simulate(Stage):
         if isinstance(run, Langevin):
             result = langevin(start(run.structure, inputs["frames"]), model, run, job)
         else:
-            found = static_result(run, Given(model, inputs["frames"], job.progress))
+            found = static_result(run, Given(model, inputs["frames"], job.progress, inputs["file"]))
             if job.labels["student"] != "teacher":  # what is wrong with the teacher is said where it is opened
                 job.warnings += found.flaws
             result = found.as_json()

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, model_validator
 
 from distill.analysis.quantities import check_tolerance
 from distill.base.settings import Settings
@@ -75,7 +75,58 @@ class Elastic(Settings):
     """How cell and ions are relaxed."""
 
 
-STATIC = (Dimers, Gradients, EnergyVolume, Elastic)
+class Barrier(Settings):
+    """The energy barrier between two structures, by the nudged elastic band."""
+
+    kind: Literal["barrier"]
+    name: str
+    """What happens on the way, for instance ``vacancy hop``."""
+    file: str = Field(exclude=True)
+    """Extended XYZ file: the first structure is the start, the last the end, those between them the first path."""
+    images: int = Field(5, ge=1)
+    """Images between the ends, where the file has two structures."""
+    spring: float = Field(0.1, gt=0)
+    """Of the band, eV/Å²."""
+    tolerance: Tolerance = 0.05
+    """How far barrier and difference of energy may be from the teacher's, eV."""
+    fmax: float = Field(0.02, gt=0)
+    """Largest force on an image at the end, eV/Å."""
+    steps: int = Field(500, ge=1)
+    """Of each relaxation, at most."""
+
+
+class Formation(Settings):
+    """Energies of defects, surfaces and grain boundaries against a bulk crystal."""
+
+    kind: Literal["formation"]
+    file: str = Field(exclude=True)
+    """Extended XYZ file of structures, each with ``name=...`` in its comment line."""
+    bulk: str
+    """Name of the perfect crystal: it relaxes with its cell, and the others are strained as it is."""
+    reservoirs: tuple[str, ...] = ()
+    """Names of further references, one for each element that is added or taken away."""
+    defects: tuple[str, ...] = ()
+    """Names of structures whose energy is wanted, eV."""
+    surfaces: tuple[str, ...] = ()
+    """Names of slabs: energy over twice the area of the first two cell vectors, J/m²."""
+    boundaries: tuple[str, ...] = ()
+    """Names of cells with two grain boundaries, likewise."""
+    tolerance: Tolerance = "10%"
+    """How far energies may be from the teacher's."""
+    relax: Relaxation = Relaxation()
+    """How structures are relaxed."""
+
+    @model_validator(mode="after")
+    def _asks_something(self) -> Self:
+        names = [*self.defects, *self.surfaces, *self.boundaries, self.bulk, *self.reservoirs]
+        if len(names) == 1 + len(self.reservoirs):
+            raise ValueError("must name 'defects', 'surfaces' or 'boundaries'")
+        if doubled := next((name for name in names if names.count(name) > 1), None):
+            raise ValueError(f"names {doubled!r} twice")
+        return self
+
+
+STATIC = (Dimers, Gradients, EnergyVolume, Elastic, Barrier, Formation)
 """All of them; the teacher is asked them too."""
 
-Static = Dimers | Gradients | EnergyVolume | Elastic
+Static = Dimers | Gradients | EnergyVolume | Elastic | Barrier | Formation

@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 from distill.base.progress import Progress
 from distill.stages.start import describe, start
-from distill.stages.static_kinds import Dimers, Elastic, EnergyVolume, Gradients, Static
+from distill.stages.static_kinds import Barrier, Dimers, Elastic, EnergyVolume, Formation, Gradients, Static
 
 if TYPE_CHECKING:
+    from ase import Atoms
+
     from distill.analysis.quantities import StaticResult
     from distill.potentials.interface.potential import Potential
     from distill.structures.frames import Frames
@@ -20,11 +22,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Given:
-    """What there is besides the settings: the model, the training structures, and where work is reported."""
+    """What there is besides the settings: model, training structures, the user's own, and where work is reported."""
 
     potential: Potential
     frames: Path
     progress: Progress
+    file: Path | None = None
 
 
 def static_result(run: Static, given: Given) -> StaticResult:
@@ -96,9 +99,66 @@ def _elastic(run: Elastic, given: Given) -> StaticResult:
     )
 
 
+def _barrier(run: Barrier, given: Given) -> StaticResult:
+    from distill.statics.barrier import barrier
+
+    plain = run.model_dump(exclude={"kind", "file"})
+    return barrier(_own_structures(given.file), given.potential, progress=given.progress, **plain)
+
+
+def _formation(run: Formation, given: Given) -> StaticResult:
+    from distill.statics.formation import formation
+
+    plain = run.model_dump(exclude={"kind", "file", "relax"}) | run.relax.model_dump()
+    return formation(_by_name(given.file), given.potential, progress=given.progress, **plain)
+
+
+def check_file(run: Static, file: Path | None) -> None:
+    """Raise :class:`UserError` where the structures of a user's file are not those that the recipe is about."""
+    from distill.base.errors import UserError
+
+    try:
+        if isinstance(run, Barrier):
+            from distill.statics.barrier import check_path
+
+            check_path(_own_structures(file))
+        if isinstance(run, Formation):
+            from distill.statics.formation import stoichiometry
+
+            names = (*run.defects, *run.surfaces, *run.boundaries)
+            stoichiometry(_by_name(file), (run.bulk, *run.reservoirs), names)
+    except UserError as error:
+        raise UserError(error.what, where=error.where or str(file), remedy=error.remedy) from None
+
+
+def _own_structures(file: Path | None) -> list[Atoms]:
+    """Return the structures of a user's file."""
+    from distill.structures.read import read_frames
+
+    if file is None:
+        raise ValueError("a kind that reads structures of the user's was given no file")
+    return read_frames(file, labels="none")[0].to_atoms()
+
+
+def _by_name(file: Path | None) -> dict[str, Atoms]:
+    """Return the structures of a user's file by their names."""
+    from distill.base.errors import UserError
+
+    named: dict[str, Atoms] = {}
+    for k, atoms in enumerate(_own_structures(file)):
+        name = str(atoms.info.get("name", ""))
+        if not name or name in named:
+            what = f"two structures are called {name!r}" if name else "a structure has no name"
+            raise UserError(what, where=f"{file}, frame {k}", remedy="Write name=... of its own in each comment line")
+        named[name] = atoms
+    return named
+
+
 _DRIVERS: dict[type[Static], Callable[[Any, Given], StaticResult]] = {
     Dimers: _dimers,
     Gradients: _gradients,
     EnergyVolume: _energy_volume,
     Elastic: _elastic,
+    Barrier: _barrier,
+    Formation: _formation,
 }

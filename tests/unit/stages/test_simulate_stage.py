@@ -4,9 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from distill.workflow.plan import make_plan
+import pytest
+from ase.build import bulk
+from ase.io import write
+
+from distill.base.errors import UserError
+from distill.workflow.plan import Plan, make_plan
 from distill.workflow.recipe import load_recipe
-from distill.workflow.tasks import FromTask
+from distill.workflow.tasks import FromFile, FromTask
 
 QUICKSTART = Path(__file__).parents[3] / "recipes" / "quickstart.yaml"
 
@@ -18,3 +23,27 @@ def test_the_teacher_is_asked_once_and_has_no_dynamics() -> None:
     assert runs["simulate[teacher,finetuned,0,2]"] == FromTask("finetune", "model")
     assert runs["simulate[painn,direct,1,0]"] == FromTask("train[painn,direct,1]", "model")
     assert len(runs) == 3 + 3 * 2 * 5
+
+
+def planned(folder: Path, run: str, **names: str) -> Plan:
+    """The plan of a recipe with one simulation, and a file of a crystal and one without an atom by these names."""
+    crystal = bulk("Si", cubic=True)
+    structures = [crystal, crystal[1:]]
+    for atoms, name in zip(structures, names.values(), strict=False):
+        atoms.info["name"] = name
+    write(folder / "own.xyz", structures)
+    return make_plan(load_recipe(QUICKSTART, overrides=[f"simulate=[{run.format(file=folder / 'own.xyz')}]"]))
+
+
+def test_structures_of_the_users_are_an_input_and_judged_first(tmp_path: Path) -> None:
+    run = "{{kind: formation, file: '{file}', bulk: crystal, defects: [hole]}}"
+    plan = planned(tmp_path, run, a="crystal", b="hole")
+    task = plan["simulate[painn,direct,0,0]"]
+    assert task.inputs["file"] == FromFile("simulate.0.file", tmp_path / "own.xyz")
+    assert planned(tmp_path, run, a="hole", b="crystal")["simulate[painn,direct,0,0]"].hash != task.hash
+    with pytest.raises(UserError, match=r"own\.xyz: there is no structure 'hole'. Did you mean 'holes'"):
+        planned(tmp_path, run, a="crystal", b="holes")
+    with pytest.raises(UserError, match=r"own\.xyz, frame 1: a structure has no name. Write name=\.\.\. of its own"):
+        planned(tmp_path, run, a="crystal")
+    with pytest.raises(UserError, match=r"own\.xyz: structure 1 has other atoms than the first"):
+        planned(tmp_path, "{{kind: barrier, file: '{file}', name: hop}}")
