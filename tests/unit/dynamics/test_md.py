@@ -22,6 +22,7 @@ from distill.dynamics.md import drift, run_md
 from distill.dynamics.trajectory_files import TrajectoryFolder
 from distill.potentials import POTENTIALS
 from distill.potentials.interface.saving import save
+from distill.simulation import md
 
 ENSEMBLES = [
     Ensemble("nve"),
@@ -236,3 +237,23 @@ def test_from_the_command_line_and_as_a_file(
     assert main(["md", "model", "nothing.cif", "--ps", "1"]) == 2
     assert "nothing.cif: there is no such file" in capsys.readouterr().err
     assert main(["md", "model", "cu.cif", "--ps", "1", "--repeat", "0", "1", "1"]) == 2
+
+
+class Free(Calculator):
+    """No forces, and no stress."""
+
+    implemented_properties = ("energy", "forces")
+
+    def calculate(self, atoms=None, properties=(), system_changes=all_changes) -> None:
+        super().calculate(atoms, properties, system_changes)
+        self.results = {"energy": 0.0, "forces": np.zeros((len(atoms), 3))}
+
+
+def test_a_crystal_runs_with_a_calculator_without_stress(tmp_path):
+    run = md(Free(), copper(), ps=0.02, ensemble="nve", save_every_fs=4, out=tmp_path / "run")
+    path = run.trajectory.column("positions")
+    assert path[-1] - path[0] == pytest.approx(len(path[1:]) * (path[1] - path[0]), abs=1e-4)  # single precision
+    with pytest.raises(KeyError):
+        run.trajectory.column("pressure")
+    with pytest.raises(UserError, match="predicts no stress, which npt needs"):
+        md(Free(), copper(), ps=0.02, ensemble="npt", out=tmp_path / "npt")

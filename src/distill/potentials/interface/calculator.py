@@ -70,7 +70,9 @@ class PotentialCalculator(Calculator):
     def __init__(self, potential: Predictor, skin: float = SKIN) -> None:
         super().__init__()
         self.potential = potential
-        self.implemented_properties = ["energy", "free_energy", "forces", "stress"]
+        self.implemented_properties = ["energy", "free_energy", "forces"]
+        if potential.predicts_stress:
+            self.implemented_properties.append("stress")
         if potential.predicts_atomic_energies:
             self.implemented_properties.append("energies")
         self._list = VerletList(potential.cutoff, skin, potential.device)
