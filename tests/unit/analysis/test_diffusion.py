@@ -118,7 +118,8 @@ def test_a_memory_of_the_path_is_waited_for(rng):
     found = diffusion(brownian(rng, 2000, 200) + back, STEP_FS)
     assert found.value == pytest.approx(LIQUID, rel=0.04) and found.error < 0.02 * LIQUID
     assert found.from_ps > 1 and found.offset == pytest.approx(6 * w, rel=0.4)
-    assert "still changes with the time" in diffusion((brownian(rng, 200, 200) + back[:200]), STEP_FS).reason
+    many = back[:1920].reshape(8, 240, 200, 3).transpose(1, 0, 2, 3).reshape(240, 1600, 3)
+    assert "still changes with the time" in diffusion(brownian(rng, 240, 1600) + many, STEP_FS).reason
 
 
 def test_free_flight_does_not_diffuse(rng):
