@@ -182,6 +182,14 @@ def _add_dynamics(verb: Callable[..., argparse.ArgumentParser]) -> None:
     md.add_argument(
         "--temperature", type=float, nargs="+", default=[300.0], metavar="K", help="one, or with --replicas several"
     )
+    md.add_argument(
+        "--programme",
+        type=_node,
+        nargs="+",
+        default=(),
+        metavar="PS:K",
+        help="temperatures that follow, as in 10:600 60:300",
+    )
     md.add_argument("--replicas", type=int, metavar="N", help="so many runs at each temperature, on a GPU all at once")
     md.add_argument("--together", type=int, metavar="N", help="replicas in one pass (default: all on a GPU, else 1)")
     md.add_argument("--repeat", type=int, nargs=3, default=(1, 1, 1), metavar="N", help="repetitions of the cell")
@@ -458,6 +466,13 @@ def _evaluate(options: argparse.Namespace) -> int:
     for path in result.files:
         print(f"  {path}")
     return EXIT_OK
+
+
+def _node(text: str) -> tuple[float, float]:
+    ps, colon, kelvin = text.partition(":")
+    if not colon:
+        raise argparse.ArgumentTypeError(f"{text} is no time and temperature: write 10:600 for 600 K at 10 ps")
+    return float(ps), float(kelvin)
 
 
 def _md(options: argparse.Namespace) -> int:

@@ -34,6 +34,7 @@ def md(
     pressure: float = 0.0,
     barostat: Barostat = "isotropic",
     barostat_fs: float = 1000.0,
+    programme: Sequence[tuple[float, float]] = (),
     timestep_fs: float = 1.0,
     save_every_fs: float = 20.0,
     checkpoint_ps: float = 1.0,
@@ -60,6 +61,8 @@ def md(
         pressure: of npt, GPa.
         barostat: of npt: isotropic for liquids, full (the whole cell) for crystals.
         barostat_fs: time in which it acts, fs.
+        programme: of nvt and npt: times (ps) and temperatures (K) that follow ``temperature``, with straight lines in
+            between; ``[(10, 600), (20, 600), (60, 300)]`` heats to 600 K, holds, and cools by 7.5 K/ps.
         timestep_fs: fs.
         save_every_fs: time between two samples, fs.
         checkpoint_ps: time between two checkpoints, ps.
@@ -81,7 +84,7 @@ def md(
     from distill.dynamics.md import run_md
 
     check_model(model, trust_code=trust_code, environment=environment)
-    held = Ensemble(ensemble, temperature, thermostat, thermostat_fs, pressure, barostat, barostat_fs)
+    held = Ensemble(ensemble, temperature, thermostat, thermostat_fs, pressure, barostat, barostat_fs, tuple(programme))
     course = Course(ps, timestep_fs, save_every_fs, checkpoint_ps, velocities, seed)
     atoms, name = _structure(structure, repeat)
     potential = _opened(model, ensemble, device, trust_code, environment)
@@ -103,6 +106,7 @@ def md_replicas(
     pressure: float = 0.0,
     barostat: Barostat = "isotropic",
     barostat_fs: float = 1000.0,
+    programme: Sequence[tuple[float, float]] = (),
     timestep_fs: float = 1.0,
     save_every_fs: float = 20.0,
     checkpoint_ps: float = 1.0,
@@ -147,9 +151,8 @@ def md_replicas(
     check_model(model, trust_code=trust_code, environment=environment)
     named = _named_replicas(replicas, temperatures)
     course = Course(ps, timestep_fs, save_every_fs, checkpoint_ps, velocities, seed)
-    held = [
-        Ensemble(ensemble, kelvin, thermostat, thermostat_fs, pressure, barostat, barostat_fs) for kelvin, _ in named
-    ]
+    bath = (thermostat, thermostat_fs, pressure, barostat, barostat_fs, tuple(programme))
+    held = [Ensemble(ensemble, kelvin, *bath) for kelvin, _ in named]
     atoms, name = _structure(structure, repeat)
     potential = _opened(model, ensemble, device, trust_code, environment)
     folder = Path(out) if out is not None else Path(f"md-{name}-{model_name(model)}-{ensemble}-replicas")

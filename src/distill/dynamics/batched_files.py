@@ -146,7 +146,7 @@ class BatchedReplica:
 
     def exploded(self, step: int, temperature: float) -> str:
         """Return why the replica is given up where its temperature is too high, nothing where it is not."""
-        if temperature < EXPLODED * self.ensemble.temperature:
+        if temperature < EXPLODED * self.ensemble.hottest:
             return ""
         return f"at {self.time(step)} the temperature was {temperature:.0f} K"
 

@@ -91,7 +91,7 @@ class ReplicaSteps:
         timestep_fs: float,
     ) -> None:
         self.device = forces.potential.device
-        self.dt = timestep_fs * units.fs
+        self._timestep_fs, self.dt = timestep_fs, timestep_fs * units.fs
         self._forces = forces
         self._masses = self._tensor(masses)[:, :, None]
         self._free = self._tensor(~fixed)
@@ -99,14 +99,20 @@ class ReplicaSteps:
         self._degrees = self._free.sum((1, 2))
         counted = self._free.flatten(1).cumsum(1).view_as(self._free)
         self._first_free = self._free * (counted == 1)
-        kt = self._tensor([units.kB * one.temperature for one in ensembles]).view(-1, 1, 1)
+        self._ensembles = ensembles
         keep = [np.exp(-timestep_fs / one.thermostat_fs) for one in ensembles]
         is_langevin, is_bussi = ([_thermostat(one) == name for one in ensembles] for name in ("langevin", "bussi"))
         self._rubs, self._rescales = any(is_langevin), any(is_bussi)
         self._noise = CountedNoise(seeds, masses.shape[1], self.device) if self._rubs or self._rescales else None
         self._friction = self._tensor(np.where(is_langevin, keep, 1.0)).view(-1, 1, 1)
+        self._rescale = self._tensor(np.where(is_bussi, keep, 1.0))
+        self._set_temperatures(0.0)
+
+    def _set_temperatures(self, ps: float) -> None:
+        """Have the thermostats act as they should at a time."""
+        self._kt = self._tensor([units.kB * one.temperature_at(ps) for one in self._ensembles])
+        kt = self._kt.view(-1, 1, 1)
         self._kick = (kt * self._inverse_masses * (1 - self._friction.square())).sqrt()
-        self._rescale, self._kt = self._tensor(np.where(is_bussi, keep, 1.0)), kt.view(-1)
 
     def begin(self, step: int, positions: Array, velocities: Array) -> ReplicaState:
         """Return the state from which steps are made, with new lists of neighbours.
@@ -129,10 +135,14 @@ class ReplicaSteps:
     def advance(self, state: ReplicaState, steps: int) -> ReplicaState:
         """Return the state after so many steps, with the stress; lists hold in the one as in the other.
 
+        Temperatures of programmes are those of the time half-way.
+
         Raises:
             BrokenReplica: a replica broke; the others are still where they were.
         """
         end = state.step + steps
+        if any(one.programme for one in self._ensembles):
+            self._set_temperatures((state.step + steps / 2) * self._timestep_fs / 1000)
         while state.step < end:
             n = min(BLOCK, end - state.step)
             noise = torch.zeros(n) if self._noise is None else self._noise.normals(state.step, n)

@@ -63,6 +63,10 @@ class Course:
         """Steps between two checkpoints: a whole number of samples."""
         return max(1, round(1000 * self.checkpoint_ps / self.timestep_fs / self.every)) * self.every
 
+    def middle_ps(self, step: int) -> float:
+        """Return the time half-way from the sample after a step to the next one, ps."""
+        return (step + self.every / 2) * self.timestep_fs / 1000
+
 
 @dataclass(frozen=True)
 class Dynamics:

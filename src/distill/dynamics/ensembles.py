@@ -9,7 +9,10 @@ Martyna, Tobias and Klein (J. Chem. Phys. 101, 4177, 1994), of the volume alone 
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from itertools import pairwise
 from typing import Any, Literal, get_args
 
 import numpy as np
@@ -50,6 +53,9 @@ class Ensemble:
         pressure: of NPT, GPa.
         barostat: of NPT: isotropic for liquids, whose cell would lose its shape, full for crystals.
         barostat_fs: time in which the barostat acts, fs.
+        programme: of NVT and NPT: times (ps, ascending) and temperatures (K) that follow the first one. Between two the
+            temperature is a straight line, two at one time are a step, and after the last it stays. It is changed at
+            every sample.
     """
 
     kind: Kind = "nvt"
@@ -59,6 +65,7 @@ class Ensemble:
     pressure: float = 0.0
     barostat: Barostat = "isotropic"
     barostat_fs: float = 1000.0
+    programme: tuple[tuple[float, float], ...] = ()
 
     def __post_init__(self) -> None:
         for name, known in (("kind", Kind), ("thermostat", Thermostat), ("barostat", Barostat)):
@@ -70,6 +77,17 @@ class Ensemble:
             value = getattr(self, name)
             if not (np.isfinite(value) and value > 0):
                 raise UserError(f"{name} must be positive, and is {value:g}")
+        object.__setattr__(self, "programme", _checked(self.programme, self.kind))
+
+    def temperature_at(self, ps: float) -> float:
+        """Return the temperature at a time, K."""
+        times, kelvin = zip((0.0, self.temperature), *self.programme, strict=True)
+        return float(np.interp(ps, times, kelvin))
+
+    @property
+    def hottest(self) -> float:
+        """The highest temperature, K."""
+        return max([self.temperature, *(kelvin for _, kelvin in self.programme)])
 
     def as_data(self) -> dict[str, Any]:
         """Return what of it changes a run, JSON-able."""
@@ -78,7 +96,27 @@ class Ensemble:
             "nvt": ("kind", "temperature", "thermostat", "thermostat_fs"),
             "npt": ("kind", "temperature", "thermostat_fs", "pressure", "barostat", "barostat_fs"),
         }[self.kind]
-        return {name: value for name, value in asdict(self).items() if name in used}
+        programme = {"programme": [list(node) for node in self.programme]} if self.programme else {}
+        return {name: value for name, value in asdict(self).items() if name in used} | programme
+
+
+def _checked(programme: Sequence[Sequence[float]], kind: Kind) -> tuple[tuple[float, float], ...]:
+    """Return a programme of temperatures as pairs of numbers; raises UserError where it is none."""
+    if programme and kind == "nve":
+        raise UserError("nve has no thermostat that follows a programme of temperatures", remedy="Use nvt or npt")
+    try:
+        nodes = tuple((float(ps), float(kelvin)) for ps, kelvin in programme)
+    except (TypeError, ValueError):
+        nodes = ((math.nan, math.nan),)
+    times = [0.0, *(ps for ps, _ in nodes)]
+    if (
+        not np.isfinite(nodes).all()
+        or any(a > b for a, b in pairwise(times))
+        or any(kelvin <= 0 for _, kelvin in nodes)
+    ):
+        what = f"{programme} is no programme of temperatures"
+        raise UserError(what, remedy="Give pairs of ascending times (ps) and positive temperatures (K)")
+    return nodes
 
 
 def integrator(atoms: Atoms, ensemble: Ensemble, timestep_fs: float, rng: np.random.Generator) -> MolecularDynamics:
@@ -113,6 +151,15 @@ def integrator(atoms: Atoms, ensemble: Ensemble, timestep_fs: float, rng: np.ran
         tdamp=damping,
         pdamp=ensemble.barostat_fs * units.fs,
     )
+
+
+def retargeted(
+    dynamics: MolecularDynamics, ensemble: Ensemble, temperature: float, timestep_fs: float, rng: np.random.Generator
+) -> MolecularDynamics:
+    """Return an integrator that goes on from where one is, at another temperature."""
+    fresh = integrator(dynamics.atoms, replace(ensemble, temperature=temperature, programme=()), timestep_fs, rng)
+    put_back_hidden(fresh, state_of(dynamics, rng))
+    return fresh
 
 
 def state_of(dynamics: MolecularDynamics, rng: np.random.Generator) -> dict[str, Array]:

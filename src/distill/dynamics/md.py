@@ -22,7 +22,7 @@ from distill.base.arrays import Array
 from distill.base.progress import Phase, Progress
 from distill.base.random import stream
 from distill.dynamics.course import EXPLODED, Course, Dynamics, description, first_velocities, refuse_other, show_break
-from distill.dynamics.ensembles import Ensemble, integrator, put_back, put_back_hidden, state_of
+from distill.dynamics.ensembles import Ensemble, integrator, put_back, put_back_hidden, retargeted, state_of
 from distill.dynamics.trajectory_files import TrajectoryFolder
 from distill.structures.guard import UnphysicalResult, UnphysicalStructure
 
@@ -177,16 +177,23 @@ class _Run:
             if self.step == 0:
                 self._note(samples)
             while self.step < end:
+                self._follow_programme()
                 self.dynamics.run(self.course.every)
                 self.step += self.course.every
                 self._note(samples)
                 temperature = samples.rows[-1]["temperature"]
-                if not temperature < EXPLODED * self.ensemble.temperature:
+                if not temperature < EXPLODED * self.ensemble.hottest:
                     return f"at {self._time()} the temperature was {temperature:.0f} K"
                 phase.update(self.step, f"{temperature:.0f} K")
         except (UnphysicalStructure, UnphysicalResult) as error:
             return f"after {self._time()} {error.what}"
         return ""
+
+    def _follow_programme(self) -> None:
+        """Set the temperature that is wanted between this sample and the next."""
+        if self.ensemble.programme:
+            kelvin = self.ensemble.temperature_at(self.course.middle_ps(self.step))
+            self.dynamics = retargeted(self.dynamics, self.ensemble, kelvin, self.course.timestep_fs, self.rng)
 
     def _note(self, samples: _Samples) -> None:
         moving = self.ensemble.kind == "npt"

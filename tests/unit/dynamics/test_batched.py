@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +18,12 @@ from torch import Tensor
 
 import distill
 from distill.base.errors import UserError
+from distill.base.random import stream
 from distill.cli import main
 from distill.dynamics.batched import run_batch
+from distill.dynamics.batched_steps import ReplicaSteps
 from distill.dynamics.counted_noise import WORD, CountedNoise, philox
-from distill.dynamics.course import BROKEN, Course, Dynamics
+from distill.dynamics.course import BROKEN, Course, Dynamics, first_velocities
 from distill.dynamics.ensembles import Ensemble
 from distill.dynamics.md import drift, run_md
 from distill.dynamics.trajectory_files import TrajectoryFolder
@@ -247,6 +250,25 @@ def test_velocity_rescaling_gives_kinetic_energies_their_canonical_spread(tmp_pa
     n, degrees = kinetic.size / 1.1, 48  # a gamma distribution of shape 24
     assert abs(kinetic.mean() - degrees / 2) < 5 * np.sqrt(degrees / 2 / n)
     assert abs(kinetic.var() / (degrees / 2) - 1) < 5 * np.sqrt(2.3 / n)
+
+
+def test_a_programme_of_temperatures_is_followed_like_the_temperatures_themselves(tmp_path: Path) -> None:
+    """With steps at samples, the same bits as runs that begin where others end: noise depends on the step alone."""
+    course = Course(ps=0.028, timestep_fs=2.0, save_every_fs=14.0, checkpoint_ps=0.014)
+    cold, hot = Ensemble("nvt", 300.0), Ensemble("nvt", 900.0)
+    programme = replace(cold, programme=((0.014, 300.0), (0.014, 900.0)))
+    (whole,) = run_batch(copper(), painn(), programme, course, [tmp_path / "whole"], seeds=[1])
+    forces = ReplicaForces(painn(), Frames.from_atoms([copper()]), 0.5, whole=False)
+    fixed, masses = np.zeros((1, 32, 3), dtype=bool), copper().get_masses()[None]
+    start = copper()
+    first_velocities(start, 300.0, stream(1, "dynamics"))
+    x, v = start.positions[None], start.get_velocities()[None]
+    for step, held in ((0, cold), (7, hot)):
+        steps = ReplicaSteps(forces, masses, fixed, [held], [1], 2.0)
+        state = steps.advance(steps.begin(step, x, v), 7)
+        x, v = state.positions.numpy(), state.velocities.numpy()
+    assert np.array_equal(values(whole, "positions")[-1], x[0].astype(np.float32))
+    assert values(whole, "energy")[-1] == float(state.energy)
 
 
 def test_a_replica_that_breaks_ends_alone(tmp_path: Path) -> None:

@@ -27,8 +27,8 @@ from distill.simulation import md
 ENSEMBLES = [
     Ensemble("nve"),
     Ensemble("nvt"),
-    Ensemble("nvt", thermostat="bussi"),
-    Ensemble("npt", pressure=1.0, barostat_fs=200),
+    Ensemble("nvt", thermostat="bussi", programme=((0.03, 500.0), (0.06, 500.0), (0.06, 300.0))),
+    Ensemble("npt", pressure=1.0, barostat_fs=200, programme=((0.05, 900.0),)),
     Ensemble("npt", barostat="full", barostat_fs=200),
 ]
 COURSE = Course(ps=0.12, timestep_fs=2.0, save_every_fs=4.0, checkpoint_ps=0.02)
@@ -162,6 +162,22 @@ def test_averages_of_an_einstein_crystal_are_those_of_the_canonical_ensemble(tmp
     assert abs(temperature.mean() / kelvin - 1) < 4 * np.sqrt(2 / (648 * len(temperature) / 4)) + 0.02
 
 
+def test_temperatures_follow_their_programme(tmp_path: Path) -> None:
+    """A ramp and a step; the thermostat is quick, so that atoms on springs are as hot as it is, to a few kelvin."""
+    atoms, sites = einstein()
+    ensemble = Ensemble(
+        "nvt", 100.0, thermostat_fs=40, programme=((2.0, 100.0), (2.0, 300.0), (4.0, 300.0), (8.0, 500.0))
+    )
+    assert [ensemble.temperature_at(ps) for ps in (0, 1.9, 2.1, 4, 6, 9)] == [100, 100, 300, 300, 400, 500]
+    done = run_md(atoms, Springs(sites, 1.0), ensemble, Course(ps=10, timestep_fs=10.0, save_every_fs=100.0), tmp_path)
+    time, temperature = done.trajectory.column("step") / 100, done.trajectory.column("temperature")
+    for begin, end in ((1, 2), (3, 4), (5, 6), (7, 8), (9, 10)):
+        inside = (time > begin) & (time < end - 0.05)
+        wanted = np.array([ensemble.temperature_at(ps) for ps in time[inside]])
+        # 648 components, samples that are nearly independent; a ramp of 50 K/ps is followed 2 K late
+        assert abs((temperature[inside] / wanted).mean() - 1) < 5 * np.sqrt(2 / 648 / inside.sum()) + 0.02
+
+
 def test_the_energy_is_conserved_without_a_thermostat(tmp_path: Path) -> None:
     done = run_md(copper(), EMT(), Ensemble("nve", 300.0), Course(ps=1, timestep_fs=4, save_every_fs=8), tmp_path)
     of = done.trajectory.column
@@ -197,6 +213,10 @@ def test_a_run_that_breaks_says_when_keeps_the_last_frames_and_stays_broken(tmp_
         ({"kind": "nvp"}, "unknown kind 'nvp'"),
         ({"temperature": -1.0}, "temperature must be positive, and is -1"),
         ({"temperature": float("nan")}, "temperature must be positive"),
+        ({"programme": ((5.0, 300.0), (4.0, 300.0))}, "no programme of temperatures.*ascending times"),
+        ({"programme": ((5.0, -3.0),)}, "no programme of temperatures"),
+        ({"programme": (5.0, 300.0)}, "no programme of temperatures"),
+        ({"kind": "nve", "programme": ((5.0, 400.0),)}, "nve has no thermostat"),
     ],
 )
 def test_what_is_no_ensemble_is_refused(held: Any, said: str) -> None:
@@ -234,6 +254,8 @@ def test_from_the_command_line_and_as_a_file(
     assert np.allclose(frames[2].positions, TrajectoryFolder(Path("run")).column("positions")[4])
     assert main(["md", "model", "cu.cif", "--ps", "1", "--ensemble", "nve", "--out", "run"]) == 2
     assert "has another run" in capsys.readouterr().err
+    assert main(["md", "model", "cu.cif", "--ps", "1", "--programme", "1:400", "--ensemble", "nve"]) == 2
+    assert "nve has no thermostat" in capsys.readouterr().err
     assert main(["md", "model", "nothing.cif", "--ps", "1"]) == 2
     assert "nothing.cif: there is no such file" in capsys.readouterr().err
     assert main(["md", "model", "cu.cif", "--ps", "1", "--repeat", "0", "1", "1"]) == 2
