@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from distill.analysis.quantities import Quantity, allowed_difference
+from distill.analysis.phonons import frequency_difference
+from distill.analysis.quantities import Quantity, StaticResult, allowed_difference
 from distill.reporting.data import Model, Static, in_order, name_with_seed
 from distill.reporting.tables import Entry, Table
 
@@ -24,7 +25,29 @@ def static_table(statics: Sequence[Static]) -> Table | None:
     for name in names:
         head = _head(next(found[name] for found in values.values() if name in found))
         rows.append((head, *[_entry(values[one].get(name), teacher.get(name), one[0]) for one in columns]))
+    rows += _spectra(statics, columns)
     return Table("Static physics, and how far from the teacher's", ("quantity", *labels), tuple(rows))
+
+
+def _spectra(statics: Sequence[Static], columns: Sequence[tuple[Model, int]]) -> list[tuple[Entry, ...]]:
+    """Return for each crystal with phonons how far all frequencies are from the teacher's."""
+    of = {(one.of, one.seed, one.result.structure): one.result for one in statics if one.result.kind == "phonons"}
+    rows = []
+    for name in dict.fromkeys(structure for _, _, structure in of):
+        teacher = of.get((TEACHER, 0, name))
+        if teacher is None or "frequencies" not in teacher.arrays:
+            continue
+        cells = [_spectrum(of.get((model, seed, name)), teacher, model) for model, seed in columns]
+        head = Entry(f"all frequencies of {name} (THz)", "root mean square difference")
+        rows.append((head, *cells))
+    return rows
+
+
+def _spectrum(result: StaticResult | None, teacher: StaticResult, of: Model) -> Entry:
+    if of == TEACHER or result is None or "frequencies" not in result.arrays:
+        return Entry("–")
+    difference = frequency_difference(result.arrays, teacher.arrays)
+    return Entry("–", "other wave vectors") if difference is None else Entry(f"{difference:.3f}")
 
 
 def _seeds(statics: Sequence[Static], of: Model) -> list[int]:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, Field, field_validator, model_validator
 
 from distill.analysis.quantities import check_tolerance
 from distill.base.settings import Settings
@@ -75,6 +76,31 @@ class Elastic(Settings):
     """How cell and ions are relaxed."""
 
 
+class Phonons(Settings):
+    """Phonons of a crystal by finite displacements, with phonopy."""
+
+    kind: Literal["phonons"]
+    structure: Start
+    """The crystal, its primitive or its cubic cell."""
+    supercell: tuple[int, int, int] | None = None
+    """Repetitions of it; by default as many as bring opposite faces 10 Å apart, twice the usual cut-off."""
+    displacement: float = Field(0.01, gt=0, lt=0.5)
+    """Of one atom at a time, Å."""
+    mesh: float = Field(60.0, gt=0)
+    """Of the density of states: wave vectors are 2 pi / mesh apart, Å."""
+    tolerance: Tolerance = "10%"
+    """How far frequencies may be from the teacher's, THz."""
+    relax: Relaxation = Relaxation()
+    """How cell and ions are relaxed."""
+
+    @field_validator("kind")
+    @classmethod
+    def _can_be_done(cls, kind: str) -> str:
+        if find_spec("phonopy") is None:
+            raise ValueError(f"{kind} needs phonopy, which is not installed: pip install 'mlip-distill[physics]'")
+        return kind
+
+
 class Barrier(Settings):
     """The energy barrier between two structures, by the nudged elastic band."""
 
@@ -126,7 +152,7 @@ class Formation(Settings):
         return self
 
 
-STATIC = (Dimers, Gradients, EnergyVolume, Elastic, Barrier, Formation)
+STATIC = (Dimers, Gradients, EnergyVolume, Elastic, Phonons, Barrier, Formation)
 """All of them; the teacher is asked them too."""
 
-Static = Dimers | Gradients | EnergyVolume | Elastic | Barrier | Formation
+Static = Dimers | Gradients | EnergyVolume | Elastic | Phonons | Barrier | Formation

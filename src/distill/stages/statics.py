@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from distill.base.progress import Progress
 from distill.stages.start import describe, start
-from distill.stages.static_kinds import Barrier, Dimers, Elastic, EnergyVolume, Formation, Gradients, Static
+from distill.stages.static_kinds import Barrier, Dimers, Elastic, EnergyVolume, Formation, Gradients, Phonons, Static
 
 if TYPE_CHECKING:
     from ase import Atoms
@@ -88,15 +88,16 @@ def _elastic(run: Elastic, given: Given) -> StaticResult:
     from distill.statics.elastic import elastic
 
     atoms = start(run.structure, given.frames)
-    return elastic(
-        atoms,
-        given.potential,
-        name=describe(run.structure, atoms),
-        strain=run.strain,
-        tolerance=run.tolerance,
-        progress=given.progress,
-        **run.relax.model_dump(),
-    )
+    plain = run.model_dump(exclude={"kind", "structure", "relax"}) | run.relax.model_dump()
+    return elastic(atoms, given.potential, name=describe(run.structure, atoms), progress=given.progress, **plain)
+
+
+def _phonons(run: Phonons, given: Given) -> StaticResult:
+    from distill.statics.phonons import phonons
+
+    atoms = start(run.structure, given.frames)
+    plain = run.model_dump(exclude={"kind", "structure", "relax"}) | run.relax.model_dump()
+    return phonons(atoms, given.potential, name=describe(run.structure, atoms), progress=given.progress, **plain)
 
 
 def _barrier(run: Barrier, given: Given) -> StaticResult:
@@ -159,6 +160,7 @@ _DRIVERS: dict[type[Static], Callable[[Any, Given], StaticResult]] = {
     Gradients: _gradients,
     EnergyVolume: _energy_volume,
     Elastic: _elastic,
+    Phonons: _phonons,
     Barrier: _barrier,
     Formation: _formation,
 }

@@ -324,6 +324,19 @@ def test_static_physics_stands_beside_the_teachers():
     assert static_table([]) is None
 
 
+def test_spectra_are_compared_where_the_wave_vectors_are_the_same():
+    def spectrum(of, shift, zone=0.5):
+        arrays = {"wave_vectors": [[0, 0, 0], [zone, 0, 0]], "frequencies": [[0, 0, 0], [1 + shift, 2, 3]]}
+        value = Quantity("highest frequency", 3.0, "THz", "10%")
+        return Static(of, StaticResult("phonons", "fcc Cu", 1, [value], arrays=arrays))
+
+    teacher, direct = Model("teacher", "finetuned"), Model("painn", "direct")
+    table = static_table([spectrum(teacher, 0), spectrum(STUDENT, 0.6), spectrum(direct, 0, zone=0.25)])
+    head, *cells = table.rows[-1]
+    assert head.main == "all frequencies of fcc Cu (THz)"
+    assert cells == [("–", ""), (f"{0.6 / np.sqrt(6):.3f}", ""), ("–", "other wave vectors")]
+
+
 def test_what_the_direct_student_does_better_is_said():
     energy = {"quantity": "energy_per_atom", "unit": "eV/atom"}
     rows = [
