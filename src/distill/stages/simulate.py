@@ -35,7 +35,7 @@ class Simulate(Stage):
         run: Run
         """With its ``kind``."""
 
-    version: ClassVar[int] = 4
+    version: ClassVar[int] = 5
     section: ClassVar[str] = "simulate"
     each: ClassVar[str] = "predict"
     inputs: ClassVar[InputSpecs] = {

@@ -69,7 +69,7 @@ class Elastic(Settings):
     structure: Start
     """The crystal."""
     strain: float = Field(0.005, gt=0, lt=0.1)
-    """Largest strain of each of the six components."""
+    """Of each of the six components, to both sides; half of it must give the same constants, to 5 % of the largest."""
     tolerance: Tolerance = "15%"
     """How far constants and moduli may be from the teacher's, GPa."""
     relax: Relaxation = Relaxation()

@@ -15,6 +15,9 @@ from distill.potentials.interface.potential import Potential
 from distill.potentials.interface.smoothness import in_double
 from distill.statics.relax import relaxed
 
+STEADY = 0.05
+"""Change of a constant with half the strain, relative to the largest: smooth energies have some 1e-3."""
+
 
 def elastic(
     atoms: Atoms,
@@ -36,7 +39,7 @@ def elastic(
         atoms: the crystal; cell and positions are relaxed first.
         potential: the model; networks are computed in double precision.
         name: what the crystal is called.
-        strain: largest strain, to both sides, of each of the six components.
+        strain: of each of the six components, to both sides; half of it is looked at too.
         fmax: largest force after a relaxation, eV/Å.
         steps: of a relaxation, at most.
         tolerance: how far constants and moduli may be from the teacher's.
@@ -46,7 +49,7 @@ def elastic(
     if not potential.predicts_stress:
         found: Stiffness | str = f"{potential.architecture} predicts no stress"
     else:
-        with progress.phase("elastic constants", 13, "relaxation") as phase:
+        with progress.phase("elastic constants", 25, "relaxation") as phase:
             found = _stiffness(atoms, in_double(potential).calculator(), strain, fmax, steps, phase)
     if isinstance(found, str):
         constants = [*(("C11", "C12", "C44") if cubic else [f"C{i}{i}" for i in range(1, 7)])]
@@ -74,15 +77,32 @@ def elastic(
 def _stiffness(
     atoms: Atoms, calculator: PotentialCalculator, strain: float, fmax: float, steps: int, phase: Phase
 ) -> Stiffness | str:
-    """Return the stiffness in GPa, or why there is none."""
+    """Return the stiffness in GPa, or why there is none.
+
+    It is that of the strain; half of it must give the same, or the energy is not smooth and there is none.
+    """
     start = relaxed(atoms, calculator, cell=True, fmax=fmax / 10, steps=steps)
     phase.advance(1)
     if start.why:
         return start.why
+    found = _at_strain(start.atoms, calculator, strain, fmax, steps, phase)
+    half = _at_strain(start.atoms, calculator, strain / 2, fmax, steps, phase)
+    if isinstance(found, str) or isinstance(half, str):
+        return found if isinstance(found, str) else str(half)
+    change = float(np.abs(found.matrix - half.matrix).max() / np.abs(found.matrix).max())
+    if change > STEADY:
+        return f"stresses are not linear: half the strain changes a constant by {100 * change:.0f} % of the largest"
+    return found
+
+
+def _at_strain(
+    start: Atoms, calculator: PotentialCalculator, strain: float, fmax: float, steps: int, phase: Phase
+) -> Stiffness | str:
+    """Return the stiffness at strains of one size, GPa, or why there is none."""
     stresses: list[Array] = []
     for one in strains(strain):
-        moved = start.atoms.copy()
-        moved.set_cell(start.atoms.cell.array @ deformation(one), scale_atoms=True)
+        moved = start.copy()
+        moved.set_cell(start.cell.array @ deformation(one), scale_atoms=True)
         end = relaxed(moved, calculator, fmax=fmax, steps=steps)
         if end.why:
             return end.why

@@ -21,7 +21,13 @@ from distill.analysis.energy_volume import (
 from distill.analysis.quantities import Quantity, StaticResult, Tolerance
 from distill.base.arrays import Array
 from distill.potentials.interface.potential import Potential
-from distill.potentials.interface.smoothness import DISPLACEMENTS, force_constants, in_double, is_smooth
+from distill.potentials.interface.smoothness import (
+    DISPLACEMENTS,
+    describe_constants,
+    force_constants,
+    in_double,
+    is_smooth,
+)
 
 
 def energy_volume(
@@ -112,9 +118,8 @@ def _flaws(name: str, energies: Array, constants: Array) -> list[str]:
             "dynamics that gets there collapses"
         )
     if not is_smooth(constants):
-        text = ", ".join(f"{k:.1f} at {u:g} Å" for u, k in zip(DISPLACEMENTS, constants, strict=True))
         flaws.append(
-            f"the force constant of an atom of {name} depends on the displacement ({text}; eV/Å²): "
+            f"the force constant of an atom of {name} depends on the displacement, {describe_constants(constants)}: "
             "its phonons and relaxations near symmetric sites cannot be trusted"
         )
     return flaws

@@ -20,7 +20,7 @@ from distill.base.arrays import Array
 from distill.base.errors import UserError
 from distill.base.progress import Progress
 from distill.potentials.interface.potential import Potential
-from distill.potentials.interface.smoothness import in_double
+from distill.potentials.interface.smoothness import describe_constants, force_constants, in_double, is_smooth
 from distill.statics.relax import relaxed
 from distill.structures.frames import Frames
 
@@ -71,8 +71,9 @@ def phonons(
     phonopy_or_refuse()
     double = in_double(potential)
     rest = relaxed(atoms, double.calculator(), cell=True, fmax=fmax / 10, steps=steps)
-    if rest.why:
-        return StaticResult("phonons", name, 1, [_quantity(what, name, None, tolerance, rest.why) for what in NAMES])
+    why = rest.why or _not_harmonic(double, rest.atoms)
+    if why:
+        return StaticResult("phonons", name, 1, [_quantity(what, name, None, tolerance, why) for what in NAMES])
     repeat = tuple(supercell or repetitions(atoms))
     phonon = _with_force_constants(rest.atoms, double, repeat, displacement, progress)
     points = _commensurate(phonon)
@@ -110,6 +111,14 @@ def phonopy_or_refuse() -> Any:
             "phonons need phonopy, which is not installed", remedy="Install it: pip install 'mlip-distill[physics]'"
         ) from None
     return phonopy
+
+
+def _not_harmonic(double: Potential, atoms: Atoms) -> str:
+    """Return why a crystal has no frequencies; nothing where the force constant of an atom is one number."""
+    constants = force_constants(double.evaluate, atoms.repeat(repetitions(atoms, LENGTH / 2)))
+    if is_smooth(constants):
+        return ""
+    return f"no harmonic frequencies: the force constant of an atom is {describe_constants(constants)}"
 
 
 def repetitions(atoms: Atoms, length: float = LENGTH) -> tuple[int, int, int]:

@@ -18,9 +18,17 @@ EDGE = LENGTH * np.sqrt(2)
 
 
 class Springs(Calculator):
-    """Pairs nearer than 1.2 times the length have -depth + stiffness (r - length)² / 2."""
+    """Pairs nearer than 1.2 times the length have -depth + stiffness (r - length)² / 2.
+
+    Args:
+        kink: stretch in Å below which forces are up to twice as large; the energy does not follow.
+    """
 
     implemented_properties = ["energy", "free_energy", "forces", "stress"]
+
+    def __init__(self, kink: float = 0.0) -> None:
+        super().__init__()
+        self.kink = kink
 
     def calculate(self, atoms: Atoms | None = None, properties: Any = None, system_changes: Any = all_changes) -> None:
         """Fill the results."""
@@ -28,7 +36,8 @@ class Springs(Calculator):
         i, distance, vector = neighbor_list("idD", self.atoms, 1.2 * LENGTH)
         stretch = distance - LENGTH
         energy = float(np.sum(STIFFNESS * stretch**2 / 4 - DEPTH / 2))
-        pull = (STIFFNESS * stretch / distance)[:, None] * vector
+        stiffer = 1 + self.kink**2 / (self.kink**2 + stretch**2) if self.kink else 1.0
+        pull = (STIFFNESS * stiffer * stretch / distance)[:, None] * vector
         forces = np.zeros((len(self.atoms), 3))
         np.add.at(forces, i, pull)
         self.results = {"energy": energy, "free_energy": energy, "forces": forces}

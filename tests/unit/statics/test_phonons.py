@@ -11,6 +11,7 @@ from springs import EDGE, LENGTH, STIFFNESS, Springs
 
 from distill.analysis.phonons import density_of_states, frequency_difference
 from distill.potentials.workers.calculator_potential import GivenCalculator
+from distill.statics.elastic import elastic
 from distill.statics.phonons import phonons, repetitions
 
 pytest.importorskip("phonopy")
@@ -54,6 +55,16 @@ def test_springs_that_push_make_every_mode_imaginary() -> None:
     (flaw,) = found.flaws
     assert flaw.startswith("fcc Cu is dynamically unstable: 21 of 24 frequencies are imaginary, the worst of ")
     assert not found.sound
+
+
+def test_springs_that_stiffen_near_rest_have_no_harmonic_numbers() -> None:
+    """The force constant is twice as large at 0.001 Å as at 0.1 Å, as it is where an energy has a tip."""
+    potential = GivenCalculator(Springs(kink=0.005))
+    found = phonons(bulk("Cu", a=EDGE), potential, name="fcc Cu", supercell=(1, 1, 1))
+    assert all(one.value is None and "no harmonic frequencies: the force" in one.why for one in found.quantities)
+    found = elastic(bulk("Cu", a=EDGE), potential, name="fcc Cu")
+    assert all(one.value is None and "half the strain changes a constant by" in one.why for one in found.quantities)
+    assert not found.flaws and not found.sound
 
 
 def test_a_density_counts_every_band() -> None:

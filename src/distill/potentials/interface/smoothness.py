@@ -54,8 +54,7 @@ def rough_crystals(evaluate: Callable[[Frames], Frames], first: int, second: int
     for name, crystal in perfect_crystals(first, second).items():
         found = force_constants(evaluate, crystal)
         if not is_smooth(found):
-            text = ", ".join(f"{k:.3g} at {u:g} Å" for u, k in zip(DISPLACEMENTS, found, strict=True))
-            yield f"the force constant of an atom of {name} depends on the displacement: {text} (eV/Å²)"
+            yield f"the force constant of an atom of {name} depends on the displacement: {describe_constants(found)}"
 
 
 def is_smooth(found: Array) -> bool:
@@ -63,6 +62,11 @@ def is_smooth(found: Array) -> bool:
     size = float(np.abs(found).max())
     near, far = float(np.ptp(found[:NEAR])), float(np.ptp(found))
     return near <= SMOOTH_NEAR * max(size, NOISE) and far <= SMOOTH_FAR * max(size, SOFT)
+
+
+def describe_constants(found: Array) -> str:
+    """Return the force constants at :data:`DISPLACEMENTS` in words, eV/Å²."""
+    return ", ".join(f"{k:.3g} at {u:g} Å" for u, k in zip(DISPLACEMENTS, found, strict=True)) + " (eV/Å²)"
 
 
 def perfect_crystals(first: int, second: int) -> dict[str, Atoms]:
