@@ -76,6 +76,9 @@ def run_batch(
             network, atoms differ or are all fixed, or a folder has a run of something else.
         WorkError: the memory of the device does not suffice for so many together.
     """
+    for name, value in (("together", together), ("skin", skin)):
+        if value is not None and not value > 0:
+            raise UserError(f"{name} must be positive, and is {value:g}")
     replicas = _replicas(atoms, ensembles, course, folders, seeds, model, keep_velocities)
     if not can_batch(potential):
         what, remedy = "is no network that computes structures together", "Run its replicas one by one, with run_md"
@@ -137,10 +140,9 @@ class _Runner:
             step = min(one.step for one in left)
             group = [one for one in left if one.step == step][: self.together]
             with _within_memory(self.potential, len(group)):
-                self._to_checkpoint(group)
-            phase.update(sum(one.step for one in replicas), f"{group[0].time(group[0].step)} each")
+                self._to_checkpoint(group, phase, sum(one.step for one in replicas if one not in group))
 
-    def _to_checkpoint(self, group: list[BatchedReplica]) -> None:
+    def _to_checkpoint(self, group: list[BatchedReplica], phase: Phase, done: int) -> None:
         """Bring replicas that are at the same step to the next checkpoint; those that break leave the others."""
         leg = _Leg(group, self.course)
         while leg.active and leg.step < leg.end:
@@ -151,6 +153,9 @@ class _Runner:
                 while leg.step < leg.end and not lost:
                     state = steps.advance(state, self.course.every)
                     lost = leg.arrive(steps, state)
+                    phase.update(
+                        done + sum(one.step for one in group if one.broke) + len(leg.active) * leg.step, leg.text
+                    )
             except BrokenReplica as error:
                 leg.lose(error.index, f"after {group[0].time(leg.step)} {error.what}", error.positions)
         leg.keep()
@@ -194,6 +199,11 @@ class _Leg:
         self.velocities = np.stack([one.velocities for one in group])
         self._began = time.perf_counter()
         self._noted = self.step > 0  # else the sample at the beginning is not taken yet
+
+    @property
+    def text(self) -> str:
+        """What a progress bar says of them: the time, and how many there are."""
+        return f"{len(self.active)} at {self.active[0].time(self.step)}" if self.active else ""
 
     def arrive(self, steps: ReplicaSteps, state: ReplicaState) -> bool:
         """Note a sample of each, unless that was done; return whether one is given up because it is too hot."""

@@ -125,7 +125,7 @@ class ReplicaSteps:
         Raises:
             BrokenReplica: there are no neighbours or no finite forces for one of them.
         """
-        x, v = self._tensor(positions), self._tensor(velocities)
+        x, v = self._tensor(positions), self._tensor(velocities) * self._free
         self._relist(x, range(len(x)))
         energy, forces, stress = self._forces(x, self._forces.potential.predicts_stress)
         state = ReplicaState(step, x, v, forces, energy, stress)

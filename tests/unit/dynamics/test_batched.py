@@ -324,7 +324,7 @@ def test_whole_lists_and_recorded_passes_with_pairs_filled_up_are_the_same_funct
     """On a processor nothing is recorded: tested is the filling, and how new pairs take the place of old ones."""
     network, atoms = painn(), copper()
     frames = Frames.from_atoms([atoms, atoms])
-    rng, recorded = np.random.default_rng(0), Recorded(network)
+    rng, recorded = np.random.default_rng(0), {stress: Recorded(network, stress) for stress in (False, True)}
     forces = ReplicaForces(network, frames, 1.0, whole=True, by_images=True)
     near = ReplicaForces(network, frames, 1.0, whole=False)
     for amplitude in (0.0, 0.2, 0.6, 0.1):
@@ -333,12 +333,12 @@ def test_whole_lists_and_recorded_passes_with_pairs_filled_up_are_the_same_funct
         near.relist(positions, [0, 1])
         expected, whole = near(positions, stress=True), forces(positions, stress=True)
         forces._recorded = recorded
-        filled = forces(positions, stress=False)
-        forces._recorded = None
-        for same in (whole, filled):
+        filled = [forces(positions, stress) for stress in (False, True)]
+        forces._recorded = {}
+        for same in (whole, *filled):
             for found, one in zip(same, expected, strict=True):
                 assert found is None or torch.allclose(found, one, rtol=0, atol=1e-12 * float(one.abs().max()))
-    assert 1 <= recorded.recordings <= 3
+    assert 1 <= recorded[True].recordings <= 3
     for place, what in ((torch.nan, "not finite"), (positions[1, 5], "atoms 5 and 7 .* are at one place")):
         positions[1, 7] = place
         with pytest.raises(UnphysicalReplica, match=f"replica 1: .*{what}"):
@@ -351,6 +351,8 @@ def test_whole_lists_and_recorded_passes_with_pairs_filled_up_are_the_same_funct
         ({"ensembles": Ensemble("npt")}, "constant volume.*Use nvt"),
         ({"folders": ["a", "a"]}, "a folder of its own"),
         ({"seeds": [1]}, "2 folders and 1 seeds"),
+        ({"together": 0}, "together must be positive, and is 0"),
+        ({"skin": -0.5}, "skin must be positive, and is -0.5"),
         ({"atoms": [copper(), copper()[::-1][:31]]}, "the same atoms"),
     ],
 )

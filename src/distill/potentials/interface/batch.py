@@ -195,5 +195,6 @@ def differentiable(batch: Batch, stress: bool) -> tuple[Batch, list[Tensor]]:
 def divide_by_volume(virial: Tensor, batch: Batch) -> Tensor:
     """Return the stress from dE/dε, ``[B, 3, 3]``; NaN for structures that are not periodic in three directions."""
     periodic = batch.periodic.view(-1, 1, 1)
-    volume = torch.linalg.det(batch.cells).abs().to(virial.dtype).view(-1, 1, 1)
+    a, b, c = batch.cells.unbind(1)
+    volume = (a * torch.linalg.cross(b, c)).sum(1).abs().to(virial.dtype).view(-1, 1, 1)
     return torch.where(periodic, virial / torch.where(periodic, volume, 1.0), torch.nan)

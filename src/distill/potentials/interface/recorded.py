@@ -32,13 +32,14 @@ class Recorded:
 
     Args:
         potential: in evaluation mode; it reads nothing but the fields of a batch.
+        stress: whether passes give the stress too.
 
     Attributes:
         recordings: how many graphs were recorded so far.
     """
 
-    def __init__(self, potential: Potential) -> None:
-        self.potential = potential
+    def __init__(self, potential: Potential, stress: bool) -> None:
+        self.potential, self.stress = potential, stress
         self.recordings = 0
         self._pairs: Tensor | None = None
         self._static: Batch
@@ -46,7 +47,7 @@ class Recorded:
         self._found: Prediction
 
     def __call__(self, batch: Batch) -> Prediction:
-        """Return energies ``[B]`` and forces ``[N, 3]``, without stress, as new tensors.
+        """Return energies ``[B]``, forces ``[N, 3]`` and, if wanted, stresses ``[B, 3, 3]``, as new tensors.
 
         Args:
             batch: the same structures at every call, periodic in one direction at least; other positions, and from time
@@ -56,7 +57,7 @@ class Recorded:
             self._take_pairs(batch)
         self._static.positions.copy_(batch.positions)
         self._replay()
-        return Prediction(self._found.energy.clone(), self._found.forces.clone(), None)
+        return Prediction(*(None if one is None else one.clone() for one in self._found))  # type: ignore[arg-type]
 
     def _take_pairs(self, batch: Batch) -> None:
         """Copy new pairs to where the graph reads them; record it anew where they are too many."""
@@ -78,7 +79,7 @@ class Recorded:
         self.recordings += 1
 
         def compute() -> None:
-            self._found = self.potential(self._static, stress=False)
+            self._found = self.potential(self._static, self.stress)
 
         self._replay = compute
         if not self._static.positions.is_cuda:
@@ -94,10 +95,14 @@ class Recorded:
             compute()
         self._replay = graph.replay
         graph.replay()
-        expected = self.potential(batch, stress=False).forces
-        if bool((self._found.forces - expected).abs().max() > ALIKE * expected.abs().max()):
-            what = "forces of the recorded pass are not those of the network"
-            raise WorkError(what, f"potential {self.potential.architecture}", "Run on the processor, and tell us")
+        self._compare(self.potential(batch, self.stress))
+
+    def _compare(self, expected: Prediction) -> None:
+        """Raise :class:`WorkError` where forces or stress are not those of a pass that was not recorded."""
+        for found, one in zip(self._found[1:], expected[1:], strict=True):
+            if found is not None and one is not None and bool((found - one).abs().max() > ALIKE * one.abs().max()):
+                what = "a recorded pass does not give what the network does"
+                raise WorkError(what, f"potential {self.potential.architecture}", "Run on the processor, and tell us")
 
 
 def filled(batch: Batch, capacity: int, cutoff: float) -> Batch:

@@ -81,7 +81,7 @@ class ReplicaForces:
         self._images = ImageSearch(replicas.cells, replicas.pbc, potential.cutoff + skin, device)
         self._by_images = on_gpu and self._images.suits(self.n_atoms) if by_images is None else by_images
         replayed = on_gpu and whole and potential.can_compile and bool(replicas.pbc.any(axis=1).all())
-        self._recorded = Recorded(potential) if replayed else None
+        self._recorded = {stress: Recorded(potential, stress) for stress in (False, True)} if replayed else {}
         nothing = np.zeros((2, 0), dtype=np.int64), np.zeros((0, 3), dtype=np.int32)
         self._batch = replace(potential.batch(replicas, nothing), extra={})
 
@@ -150,8 +150,8 @@ class ReplicaForces:
         All lists have been made before and hold at these positions, ``[R, N, 3]`` Å.
         """
         batch = replace(self._batch, positions=(positions - self._taken_off).view(-1, 3))
-        if self._recorded is not None and not stress:
-            found = self._recorded(batch)
+        if stress in self._recorded:
+            found = self._recorded[stress](batch)
         else:
             found = self.potential(batch if self.whole else self._near(batch), stress)
         forces = found.forces.view(positions.shape).to(torch.float64)
