@@ -133,6 +133,18 @@ def test_without_a_thermostat_it_is_the_trajectory_of_ase(tmp_path: Path) -> Non
     assert drift(total, values(ours, "kinetic_energy"), 2.0 * values(ours, "step")) < 0.3
 
 
+def test_a_network_that_needs_more_than_pairs_is_given_it_at_every_step(tmp_path: Path) -> None:
+    row = POTENTIALS["eddp"]
+    network = row.build(row.for_data(row.Settings(), "eddp", ["Cu"]), 0).eval().double()
+    atoms = bulk("Cu", cubic=True)
+    atoms.rattle(0.1, seed=1)
+    course = Course(ps=0.02, timestep_fs=2.0, save_every_fs=4.0, seed=1)
+    theirs = run_md(atoms, network.calculator(), NVE, course, tmp_path / "theirs")
+    ours = run_batch(atoms, network, NVE, course, [tmp_path / "a", tmp_path / "b"], seeds=[1, 2], together=2)[0]
+    for name in ("energy", "kinetic_energy", "pressure"):
+        assert np.allclose(values(ours, name), values(theirs, name), rtol=0, atol=1e-10), name
+
+
 @pytest.mark.parametrize("together", [1, 3])
 @pytest.mark.parametrize("ensemble", [LANGEVIN, BUSSI], ids=["langevin", "bussi"])
 def test_a_replica_is_the_same_alone_and_among_others(tmp_path: Path, ensemble: Ensemble, together: int) -> None:
