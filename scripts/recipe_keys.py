@@ -11,6 +11,7 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
+from distill.observables import OBSERVABLES
 from distill.potentials import POTENTIALS, student_names, student_row
 from distill.stages import STAGES
 from distill.workflow.recipe import recipe_schema
@@ -31,6 +32,8 @@ SECTIONS = {
     "synthetic": "how structures are grown and labelled: [Growing structures](growing-structures.md)",
     "students": "below `students.<name>`, what every network takes: [Students](students.md), [Training](training.md)",
     "simulate": "a list, each entry of a kind: [Simulations and speed](simulations.md)",
+    "observe": "below `observe.<name>`, each of a kind: [The verdict](verdict.md), [Observables](observables.md)",
+    "relabel": "what the teacher says of structures of the students' own dynamics: [The verdict](verdict.md)",
     "benchmark": "time of a step of dynamics: [Simulations and speed](simulations.md#speed)",
     "trainer": "all fits of a recipe: [Training](training.md#devices-and-loggers)",
     "sweep": "values that are varied: [Sweeps](sweeps.md)",
@@ -40,7 +43,7 @@ SECTIONS = {
 MEANING = {
     "name": "Name of the run, and of its folder in `runs/`.",
     "seed": "Everything random derives from it.",
-    "kind": "Which simulation it is.",
+    "kind": "Which of the kinds it is.",
 }
 """Of keys whose settings do not say it."""
 
@@ -81,7 +84,7 @@ class Page:
             text = "required" if name in schema.get("required", ()) else self.default(default, inner is not None)
             if whole is not None and inner is None and whole.get(name, default) != default:
                 text = f"{self.default(whole[name], False)}; {text} where `{prefix[:-1]}` is given"
-            meaning = MEANING.get(key) or value.get("description", field.get("description", ""))
+            meaning = value.get("description", field.get("description", "")) or MEANING.get(key, "")
             if not meaning.startswith("Filled in"):
                 yield key, self.kind(field), text, meaning
             if inner is not None:
@@ -145,6 +148,8 @@ def sections() -> Iterator[str]:
         field = page.resolve(given.get("anyOf", [given])[0])  # an optional section is null where it is not there
         if section == "students":
             yield from students(page, field)
+        elif section == "observe":
+            yield from observables()
         elif field.get("type") == "array":
             for kind in page.resolve(field["items"])["oneOf"]:
                 name = page.resolve(kind)["properties"]["kind"]["const"]
@@ -152,6 +157,17 @@ def sections() -> Iterator[str]:
                 yield table(list(page.rows(kind, "")))
         else:
             yield table(list(page.rows(field, f"{section}.")))
+
+
+def observables() -> Iterator[str]:
+    """Yield what all observables take, then what each kind takes besides."""
+    schemas = {kind: OBSERVABLES[kind].model_json_schema() for kind in OBSERVABLES}
+    rows = {kind: list(Page(schema).rows(schema, "")) for kind, schema in schemas.items()}
+    common = [row for row in next(iter(rows.values())) if all(row in of for of in rows.values())]
+    yield table(common)
+    for kind, own in rows.items():
+        yield f"### {kind}\n\n{plain(schemas[kind]['description'])}\n"
+        yield table([row for row in own if row not in common])
 
 
 def students(page: Page, field: dict[str, Any]) -> Iterator[str]:

@@ -27,6 +27,7 @@ from pydantic import BaseModel
 from distill.base.registry import Registry
 from distill.cli import main
 from distill.doctor import missing_packages
+from distill.observables import OBSERVABLES
 from distill.potentials import POTENTIALS
 from distill.stages import STAGES
 from distill.stages.evaluate import COLUMNS
@@ -43,7 +44,7 @@ PATH = re.compile(
     r"|constraints\.txt|pyproject\.toml|zensical\.toml|(?!distill\.)\w+\.md"
 )
 KEY = re.compile(r"(\w+(?:\.[\w<>]+)+)(?:: .*)?")
-PLACES = ("", "teacher.", "students.painn.", "students.ace.")
+PLACES = ("", "teacher.", "students.painn.", "students.ace.", "simulate.0.")
 """Where the keys stand in a recipe that pages call by their last parts."""
 
 PARTS = {"loss", "refine", "finetune", "batches", "bfgs"}
@@ -206,7 +207,8 @@ def known_words(level: list[type[BaseModel]]) -> set[str]:
     return {name for name, _ in fields} | (known_words(inner) if inner else set())
 
 
-SCHEMA = recipe_schema({"students": STUDENTS}, STAGES)
+OBSERVED = {kind: {"kind": kind} for kind in OBSERVABLES}
+SCHEMA = recipe_schema({"students": STUDENTS, "observe": OBSERVED}, STAGES)
 
 
 @every_page

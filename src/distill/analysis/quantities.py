@@ -10,27 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Self
 
-Tolerance = float | str
-"""How far a number may be from the teacher's: in its unit, or as ``"10%"`` of the teacher's value."""
-
-
-def check_tolerance(tolerance: Tolerance) -> Tolerance:
-    """Return a tolerance; raises ValueError for what is none."""
-    share = str(tolerance).removesuffix("%")
-    try:
-        number = float(share)
-    except ValueError:
-        number = math.nan
-    if not 0 < number < math.inf or (isinstance(tolerance, str) and share == tolerance):
-        raise ValueError(f"{tolerance!r} is not a tolerance: give a number above 0, or a share such as '10%'")
-    return tolerance
-
-
-def allowed_difference(tolerance: Tolerance, reference: float) -> float:
-    """Return how far a number may be from ``reference``, in the unit of that."""
-    if isinstance(tolerance, str):
-        return float(tolerance.removesuffix("%")) / 100 * abs(reference)
-    return float(tolerance)
+from distill.base.tolerances import Tolerance, check_tolerance
 
 
 @dataclass(frozen=True)
@@ -41,7 +21,7 @@ class Quantity:
         name: what it is of what, for instance ``"C11 of diamond Si"``; the same for all models.
         value: in ``unit``; None where there is none.
         unit: as it is written; empty for pure numbers.
-        tolerance: how far it may be from the teacher's, see :data:`Tolerance`.
+        tolerance: how far it may be from the teacher's, see :data:`distill.base.tolerances.Tolerance`.
         why: why there is no value.
     """
 

@@ -15,7 +15,7 @@ from typing import Literal
 
 import numpy as np
 
-from distill.analysis.means import Mean, difference, quantile
+from distill.analysis.means import Mean, difference, mean, quantile
 from distill.base.arrays import Array
 from distill.base.errors import UserError
 from distill.base.random import stream
@@ -100,6 +100,36 @@ def judge_curves(curves: Array, reference: Array, tolerance: float) -> Judgement
     return Judgement(outcome, value, low, high, tolerance, longer, p)
 
 
+def judge_known(values: Array, truth: Array, tolerance: float) -> Judgement:
+    """Judge numbers or curves of replicas against what is known without noise, as the two functions above do.
+
+    Args:
+        values: of the model's replicas, ``[S]`` or ``[S, P]``.
+        truth: ``[]`` or ``[P]``.
+        tolerance: largest difference, or root mean square distance, that passes.
+    """
+    _positive(tolerance)
+    mine, known = np.asarray(values, dtype=float), np.asarray(truth, dtype=float)
+    if mine.ndim == 1:
+        found = mean(mine - known)
+        outer, inner = max(found.high, -found.low), max(found.low, -found.high, 0.0)
+        return _judged(found.value, found.low, found.high, inner, outer, tolerance)
+    if mine.shape[1:] != known.shape or not known.size:
+        raise UserError(f"curves of replicas are {mine.shape}, and what they are compared with {known.shape}")
+    apart = squared_distance(mine, known[None], exact=True)
+    low, high = (math.sqrt(max(0.0, x)) if not math.isnan(x) else math.nan for x in (apart.low, apart.high))
+    return _judged(math.sqrt(max(0.0, apart.value)), low, high, low, high, tolerance)
+
+
+def _judged(value: float, low: float, high: float, inner: float, outer: float, tolerance: float) -> Judgement:
+    """Return a judgement by the least and the largest distance; noise falls as the square root of the length."""
+    if math.isnan(outer):
+        return Judgement("cannot tell", value, low, high, tolerance, math.nan)
+    outcome, room = _outcome(inner, outer, tolerance), abs(tolerance - abs(value))
+    longer = 1.0 if outcome != "cannot tell" else ((high - low) / 2 / room) ** 2 if room > 0 else math.inf
+    return Judgement(outcome, value, low, high, tolerance, longer)
+
+
 @dataclass(frozen=True)
 class SquaredDistance:
     """The mean squared distance of two curves without the part that is noise.
@@ -128,7 +158,7 @@ class SquaredDistance:
         return (self.linear + math.sqrt(self.linear**2 + 4 * wanted * self.quadratic)) / (2 * wanted)
 
 
-def squared_distance(first: Array, second: Array) -> SquaredDistance:
+def squared_distance(first: Array, second: Array, exact: bool = False) -> SquaredDistance:
     """Return the mean over ``P`` places of (mean first - mean second)², unbiased, with its 95 % interval.
 
     The variance is that of a quadratic form of normal numbers, 4 δᵀΣδ + 2 tr Σ², with Σ the covariance of the
@@ -138,15 +168,17 @@ def squared_distance(first: Array, second: Array) -> SquaredDistance:
     Args:
         first: one curve a replica, ``[S, P]``.
         second: ``[R, P]``.
+        exact: the second is one curve without noise, ``[1, P]``.
     """
     a, b = _curves(first, second)
-    if min(len(a), len(b)) < 2:
+    if min(len(a) - exact, len(b) + exact) < 2:
         none = math.nan
         return SquaredDistance(none, none, none, none, none, none)
     delta, places = a.mean(axis=0) - b.mean(axis=0), a.shape[1]
-    noise = np.concatenate([_noise(a), _noise(b)])  # rows whose outer products add up to the covariance of delta
+    noisy = [a] if exact else [a, b]
+    noise = np.concatenate([_noise(curves) for curves in noisy])  # outer products add up to the covariance of delta
     squares = np.linalg.svd(noise, compute_uv=False) ** 2
-    freedom = len(a) + len(b) - 2
+    freedom = sum(len(curves) - 1 for curves in noisy)
     trace = float(squares.sum())
     plain = float((squares**2).sum())
     pure = max(freedom**2 / ((freedom - 1) * (freedom + 2)) * (plain - trace**2 / freedom), trace**2 / places)

@@ -6,23 +6,25 @@ import math
 import re
 from typing import Annotated
 
-from pydantic import AfterValidator
+from pydantic import AfterValidator, Field
 
 _SHARE = re.compile(r"\s*(\d+(?:\.\d*)?|\.\d+)\s*%\s*")
 
 
-def _check(given: float | str) -> float | str:
-    """Refuse what is neither a positive number nor a positive share."""
+def check_tolerance(given: float | str) -> float | str:
+    """Return a tolerance; raises ValueError for what is neither a positive number nor a positive share."""
     if isinstance(given, str):
         found = _SHARE.fullmatch(given)
         if not found or not float(found[1]) > 0:
-            raise ValueError(f"is {given!r}, and must be a number in the quantity's unit, or a share as in '5 %'")
+            raise ValueError(
+                f"{given!r} is not a tolerance: give a number above 0 in the quantity's unit, or a share as in '5 %'"
+            )
     elif not (math.isfinite(given) and given > 0):
-        raise ValueError(f"is {given:g}, and must be positive")
+        raise ValueError(f"{given:g} is not a tolerance: give a number above 0 or a share such as '5 %'")
     return given
 
 
-Tolerance = Annotated[float | str, AfterValidator(_check)]
+Tolerance = Annotated[Annotated[float, Field(strict=True)] | str, AfterValidator(check_tolerance)]
 """A positive number, or a text such as ``5 %``."""
 
 

@@ -63,6 +63,7 @@ def run_md(
     folder: str | Path,
     *,
     model: str = "",
+    keep_velocities: bool = False,
     progress: Progress | None = None,
 ) -> Dynamics:
     """Run molecular dynamics into a folder; one that is there already is continued, also to a longer time.
@@ -76,6 +77,7 @@ def run_md(
         course: how long, and what is kept.
         folder: where the trajectory goes.
         model: what the potential is, so that a run is not continued with another one.
+        keep_velocities: begin with the velocities that the atoms have.
         progress: where to report.
 
     Returns:
@@ -87,6 +89,8 @@ def run_md(
     """
     trajectory = TrajectoryFolder(Path(folder))
     said = description(atoms, ensemble, course, model)
+    if keep_velocities:
+        said["momenta"] = atoms.get_momenta().tolist()
     earlier = trajectory.said()
     if earlier is not None:
         refuse_other(earlier, said, trajectory.path)
@@ -94,7 +98,7 @@ def run_md(
             return Dynamics(trajectory.path, earlier["steps"], earlier["broke"], None)
     else:
         trajectory.say(said | {"steps": 0, "broke": ""})
-    run = _Run(atoms, calculator, ensemble, course, trajectory)
+    run = _Run(atoms, calculator, ensemble, course, trajectory, keep_velocities)
     begin, first = time.perf_counter(), run.step
     with (progress or Progress()).phase(f"dynamics ({ensemble.kind})", course.steps, "step", first) as phase:
         broke = run.to_the_end(phase)
@@ -129,16 +133,22 @@ class _Run:
     """A run under way, begun or continued."""
 
     def __init__(
-        self, atoms: Atoms, calculator: Calculator, ensemble: Ensemble, course: Course, trajectory: TrajectoryFolder
+        self,
+        atoms: Atoms,
+        calculator: Calculator,
+        ensemble: Ensemble,
+        course: Course,
+        trajectory: TrajectoryFolder,
+        keep_velocities: bool,
     ) -> None:
         self.atoms, self.course, self.ensemble, self.trajectory = atoms.copy(), course, ensemble, trajectory
         self.calculator = self.atoms.calc = calculator
         self.rng = stream(course.seed, "dynamics")
         state = trajectory.state()
         self.step, self.n_parts = 0, 0
-        if state is None:
+        if state is None and not keep_velocities:
             first_velocities(self.atoms, ensemble.temperature, self.rng)
-        else:
+        elif state is not None:
             self.step, self.n_parts = int(state["step"]), int(state["parts"])
             put_back(self.atoms, self.rng, state)
         self.dynamics: MolecularDynamics = self._begin(state)

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from distill.analysis.phonons import frequency_difference
-from distill.analysis.quantities import Quantity, StaticResult, allowed_difference
+from distill.analysis.quantities import Quantity, StaticResult
+from distill.base.tolerances import absolute
 from distill.reporting.data import Model, Static, in_order, name_with_seed
 from distill.reporting.tables import Entry, Table
 
@@ -75,7 +76,7 @@ def _entry(quantity: Quantity | None, teacher: Quantity | None, of: Model) -> En
     if of == TEACHER or teacher is None or teacher.value is None:
         return Entry(main)
     difference = quantity.value - teacher.value
-    beyond = abs(difference) > allowed_difference(quantity.tolerance, teacher.value)
+    beyond = abs(difference) > absolute(quantity.tolerance, teacher.value)
     share = isinstance(quantity.tolerance, str) and teacher.value != 0
     said = f"{100 * difference / abs(teacher.value):+.1f} %" if share else f"{difference:+.3g}"
     return Entry(main, _signed(said) + (", beyond" if beyond else ""))

@@ -196,6 +196,7 @@ class Stage(ABC):
             far as it has them. ``"stage.output@"`` is the path of the task that :meth:`linked` names, None without one.
         tolerates: names of inputs that collect a fanned-out stage of which tasks may have failed: the stage does with
             the others, as long as there is one, and is told which are :attr:`Job.missing`.
+        waits: stages whose tasks are done before, as far as they do not fail, although nothing of them is read.
         outputs: output name to its file or folder name in the artifact.
         publish: output name to its name under ``runs/<name>/``, a format string of the labels and ``{suffix}``.
         each: the earlier stage whose fan-out this one follows: one task for each of its tasks, with the same labels
@@ -214,6 +215,7 @@ class Stage(ABC):
     reads: ClassVar[Mapping[str, str]] = {}
     inputs: ClassVar[InputSpecs] = {}
     tolerates: ClassVar[tuple[str, ...]] = ()
+    waits: ClassVar[tuple[str, ...]] = ()
     outputs: ClassVar[Mapping[str, str]] = {}
     publish: ClassVar[Mapping[str, str]] = {}
     each: ClassVar[str] = ""
@@ -260,6 +262,11 @@ class Stage(ABC):
 
         It may be an earlier task of the stage itself: one simulation that goes on from the end of another.
         """
+        return {}
+
+    @classmethod
+    def files(cls, section: Any, labels: Labels) -> Mapping[str, str]:
+        """Return further inputs, name to the dotted key of a file in the recipe, where recipes differ in these."""
         return {}
 
     @classmethod

@@ -78,10 +78,9 @@ class Benchmark(Stage):
         "timings": "recipe:benchmark.timings.file",
         "teacher": "ensemble.model",
         "students": "train.model",
-        "evaluated": "evaluate",  # this and the next are waited for, not read
-        "simulated": "simulate",
     }
-    tolerates: ClassVar[tuple[str, ...]] = ("students", "simulated")
+    tolerates: ClassVar[tuple[str, ...]] = ("students",)
+    waits: ClassVar[tuple[str, ...]] = ("evaluate", "simulate", "dynamics", "observe", "relabel", "judge")
     outputs: ClassVar[dict[str, str]] = {"speed": "speed.csv", "timings": "timings.csv"}
     publish: ClassVar[dict[str, str]] = {"speed": "speed.csv"}
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from distill.base.settings import Settings
 from distill.stages.base import Compile
+from distill.stages.molecular_dynamics import MolecularDynamics, in_order
 from distill.stages.start import Start
 from distill.stages.static_kinds import Static
 
@@ -34,6 +35,24 @@ class Langevin(Settings):
     """Compile networks first where that can be done (painn, tensornet): a minute, then steps take half the time."""
 
 
-Run = Annotated[Langevin | Static, Field(discriminator="kind")]
-Runs = Annotated[tuple[Run, ...], Field(default=())]
+Simulation = Annotated[Langevin | Static, Field(discriminator="kind")]
+"""What is one task a student."""
+
+Run = Annotated[Simulation | MolecularDynamics, Field(discriminator="kind")]
+
+
+def _in_order(runs: tuple[Run, ...]) -> tuple[Run, ...]:
+    """Return the runs, those that go on from an earlier one with what they have from that."""
+    before: dict[str, MolecularDynamics] = {}
+    ordered: list[Run] = []
+    for run in runs:
+        if isinstance(run, MolecularDynamics):
+            before[run.name] = in_order(run, before)
+            ordered.append(before[run.name])
+        else:
+            ordered.append(run)
+    return tuple(ordered)
+
+
+Runs = Annotated[tuple[Run, ...], AfterValidator(_in_order), Field(default=())]
 """The recipe's ``simulate`` section; none are run where it names none."""

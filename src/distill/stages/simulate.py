@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from distill.base.artifact import Labels, LabelValue
 from distill.base.files import write_json
 from distill.stages.base import InputSpecs, Job, Paths, Stage, StageSettings, Summary
-from distill.stages.kinds import Langevin, Run, Runs
+from distill.stages.kinds import Langevin, Run, Runs, Simulation
 from distill.stages.start import describe, start
 from distill.stages.static_kinds import STATIC
 from distill.stages.statics import Given, check_file, static_result
@@ -32,7 +32,7 @@ class Simulate(Stage):
     class Settings(StageSettings):
         """The simulation."""
 
-        run: Run
+        run: Simulation
         """With its ``kind``."""
 
     version: ClassVar[int] = 5

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 from importlib.util import find_spec
-from typing import Annotated, Literal, Self
+from typing import Literal, Self
 
-from pydantic import AfterValidator, Field, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
-from distill.analysis.quantities import check_tolerance
 from distill.base.settings import Settings
+from distill.base.tolerances import Tolerance
 from distill.stages.start import Start
-
-Tolerance = Annotated[Annotated[float, Field(strict=True)] | str, AfterValidator(check_tolerance)]
-"""How far a number may be from the teacher's: a number in its unit, or a share of the teacher's, as in ``10%``."""
 
 
 class Relaxation(Settings):

@@ -10,9 +10,10 @@ from ase.geometry import find_mic
 from ase.mep import NEB
 from ase.optimize import FIRE
 
-from distill.analysis.quantities import Quantity, StaticResult, Tolerance
+from distill.analysis.quantities import Quantity, StaticResult
 from distill.base.errors import UserError
 from distill.base.progress import Progress
+from distill.base.tolerances import Tolerance
 from distill.potentials.interface.potential import Potential
 from distill.potentials.interface.smoothness import in_double
 from distill.statics.relax import relaxed

@@ -6,10 +6,11 @@ import numpy as np
 from ase import Atoms
 
 from distill.analysis.elastic import Stiffness, deformation, fit_stiffness, is_cubic, strains
-from distill.analysis.quantities import Quantity, StaticResult, Tolerance
+from distill.analysis.quantities import Quantity, StaticResult
 from distill.base.arrays import Array
 from distill.base.conventions import EV_PER_A3_IN_GPA
 from distill.base.progress import Phase, Progress
+from distill.base.tolerances import Tolerance
 from distill.potentials.interface.calculator import PotentialCalculator
 from distill.potentials.interface.potential import Potential
 from distill.potentials.interface.smoothness import in_double

@@ -18,8 +18,9 @@ from distill.analysis.energy_volume import (
     falls_at,
     scaled,
 )
-from distill.analysis.quantities import Quantity, StaticResult, Tolerance
+from distill.analysis.quantities import Quantity, StaticResult
 from distill.base.arrays import Array
+from distill.base.tolerances import Tolerance
 from distill.potentials.interface.potential import Potential
 from distill.potentials.interface.smoothness import (
     DISPLACEMENTS,

@@ -8,10 +8,11 @@ import numpy as np
 from ase import Atoms
 
 from distill.analysis.formation import EV_PER_A2_IN_J_PER_M2, amounts, excess
-from distill.analysis.quantities import Quantity, StaticResult, Tolerance
+from distill.analysis.quantities import Quantity, StaticResult
 from distill.base.arrays import Array
 from distill.base.errors import UserError, nearest
 from distill.base.progress import Progress
+from distill.base.tolerances import Tolerance
 from distill.potentials.interface.potential import Potential
 from distill.potentials.interface.smoothness import in_double
 from distill.statics.relax import Relaxed, relaxed

@@ -15,10 +15,11 @@ import numpy as np
 from ase import Atoms
 
 from distill.analysis.phonons import density_of_states, imaginary_modes
-from distill.analysis.quantities import Quantity, StaticResult, Tolerance
+from distill.analysis.quantities import Quantity, StaticResult
 from distill.base.arrays import Array
 from distill.base.errors import UserError
 from distill.base.progress import Progress
+from distill.base.tolerances import Tolerance
 from distill.potentials.interface.potential import Potential
 from distill.potentials.interface.smoothness import describe_constants, force_constants, in_double, is_smooth
 from distill.statics.relax import relaxed

@@ -213,11 +213,13 @@ def task_settings(recipe: Recipe, stage: type[Stage], labels: Labels) -> Setting
 def _make_task(plan: Plan, name: str, stage: type[Stage], labels: Labels) -> Task:
     recipe = plan.recipe
     settings = task_settings(recipe, stage, labels)
-    inputs = {key: _resolve(plan, stage, labels, key, spec) for key, spec in stage.inputs.items()}
+    named = {key: f"recipe:{place}" for key, place in stage.files(recipe.sections.get(stage.section), labels).items()}
+    inputs = {key: _resolve(plan, stage, labels, key, spec) for key, spec in {**stage.inputs, **named}.items()}
     left = {key: _left(plan, inputs[key]) for key in stage.tolerates}
     missing = {key: gone for key, rest in left.items() if (gone := _gone(plan, inputs[key], rest))}
     inputs |= left
     files = {key: one.path for key, one in inputs.items() if isinstance(one, FromFile) and one.path}
+    waits = tuple(one.id for before in stage.waits for one in plan.of_stage(before) if one.id not in plan._lost)
     stage.check_files(files, settings)
     hash_inputs = {
         "stage": name,
@@ -248,8 +250,10 @@ def _make_task(plan: Plan, name: str, stage: type[Stage], labels: Labels) -> Tas
         seed=recipe.seed,
         resume_key=_resume_key(stage, hash_inputs),
         extent=tuple(float(getattr(settings, name)) for name in stage.extends if _is_number(getattr(settings, name))),
-        level=1 + max((plan[source.task].level for source in from_tasks(inputs.values())), default=-1),
+        level=1
+        + max((plan[one].level for one in [*(of.task for of in from_tasks(inputs.values())), *waits]), default=-1),
         code=code,
+        waits=waits,
         missing=missing,
     )
 

@@ -52,6 +52,7 @@ class Task:
         extent: how far the work goes; among tasks of one resume key the largest is done first.
         level: tasks of the same level do not depend on each other.
         code: what the recipe names of code for it.
+        waits: ids of tasks that are done before, although nothing of them is read.
         missing: for each input that does without tasks that failed, the labels of those.
     """
 
@@ -70,12 +71,13 @@ class Task:
     extent: tuple[float, ...]
     level: int
     code: tuple[Code, ...] = ()
+    waits: tuple[str, ...] = ()
     missing: Mapping[str, Sequence[Labels]] = field(default_factory=dict)
 
     @property
     def needs(self) -> tuple[str, ...]:
-        """Ids of the tasks that this one reads."""
-        return tuple(dict.fromkeys(source.task for source in from_tasks(self.inputs.values())))
+        """Ids of the tasks that this one reads, and of those that it waits for."""
+        return tuple(dict.fromkeys([*(source.task for source in from_tasks(self.inputs.values())), *self.waits]))
 
 
 def from_tasks(inputs: Iterable[Input]) -> Iterator[FromTask]:

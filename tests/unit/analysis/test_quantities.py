@@ -6,7 +6,8 @@ import math
 
 import pytest
 
-from distill.analysis.quantities import Quantity, allowed_difference, check_tolerance
+from distill.analysis.quantities import Quantity
+from distill.base.tolerances import absolute, check_tolerance
 
 
 @pytest.mark.parametrize("tolerance", ["10", "ten%", "-1%", 0, -3.0, math.nan, math.inf, ""])
@@ -16,8 +17,8 @@ def test_what_is_no_tolerance(tolerance: float | str) -> None:
 
 
 def test_shares_and_numbers() -> None:
-    assert allowed_difference("10%", -50.0) == pytest.approx(5)
-    assert allowed_difference(0.2, -50.0) == 0.2
+    assert absolute("10%", -50.0) == pytest.approx(5)
+    assert absolute(0.2, -50.0) == 0.2
 
 
 def test_a_number_that_is_none_says_why() -> None:
