@@ -219,8 +219,11 @@ def _make_task(plan: Plan, name: str, stage: type[Stage], labels: Labels) -> Tas
     missing = {key: gone for key, rest in left.items() if (gone := _gone(plan, inputs[key], rest))}
     inputs |= left
     files = {key: one.path for key, one in inputs.items() if isinstance(one, FromFile) and one.path}
-    waits = tuple(one.id for before in stage.waits for one in plan.of_stage(before) if one.id not in plan._lost)
+    waits = tuple(
+        one.id for stage_before in stage.waits for one in plan.of_stage(stage_before) if one.id not in plan._lost
+    )
     stage.check_files(files, settings)
+    before = [*(source.task for source in from_tasks(inputs.values())), *waits]
     hash_inputs = {
         "stage": name,
         "version": stage.version,
@@ -250,8 +253,7 @@ def _make_task(plan: Plan, name: str, stage: type[Stage], labels: Labels) -> Tas
         seed=recipe.seed,
         resume_key=_resume_key(stage, hash_inputs),
         extent=tuple(float(getattr(settings, name)) for name in stage.extends if _is_number(getattr(settings, name))),
-        level=1
-        + max((plan[one].level for one in [*(of.task for of in from_tasks(inputs.values())), *waits]), default=-1),
+        level=1 + max((plan[one].level for one in before), default=-1),
         code=code,
         waits=waits,
         missing=missing,

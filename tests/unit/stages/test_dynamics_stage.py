@@ -43,7 +43,8 @@ def plan_of(tmp_path: Path, simulate: list[Any], observe: dict[str, Any] | None 
 
 
 def hashes(plan: Plan) -> dict[str, str]:
-    return {task.id: task.hash for task in plan if task.stage in ("dynamics", "observe", "relabel", "judge")}
+    asked = ("dynamics", "observe", "relabel", "judge", "benchmark")
+    return {task.id: task.hash for task in plan if task.stage in asked}
 
 
 def test_one_task_a_model_run_and_replica(tmp_path: Path) -> None:
