@@ -193,8 +193,8 @@ def _opened(model: Model, ensemble: Kind, device: str, trust_code: bool, environ
 def _structure(structure: str | Path | Any, repeat: Sequence[int]) -> tuple[Atoms, str]:
     """Return the starting structure, repeated, and what it is called."""
     from ase import Atoms
-    from ase.io import read
-    from ase.io.formats import UnknownFileTypeError
+
+    from distill.structures.any_format import last_structure
 
     if len(repeat) != 3 or any(int(n) != n or n < 1 for n in repeat):
         raise UserError(f"repeat is {tuple(repeat)}", remedy="Give three numbers of at least 1, as in 2 2 2")
@@ -202,13 +202,7 @@ def _structure(structure: str | Path | Any, repeat: Sequence[int]) -> tuple[Atom
     if isinstance(structure, Atoms):
         return structure.repeat(counts), structure.get_chemical_formula()
     path = Path(structure)
-    if not path.is_file():
-        raise UserError("there is no such file", str(path), "Give a file of structures: extended XYZ, CIF, POSCAR ...")
-    try:
-        found = read(path, index=-1)
-    except (UnknownFileTypeError, ValueError, KeyError, IndexError, OSError, StopIteration) as error:
-        raise UserError(f"cannot be read as structures ({error})", str(path)) from None
-    return found.repeat(counts), path.stem
+    return last_structure(path).repeat(counts), path.stem
 
 
 def _identity(model: Model) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 
 from distill.analysis.phonons import frequency_difference
@@ -11,6 +12,9 @@ from distill.reporting.data import Model, Static, in_order, name_with_seed
 from distill.reporting.tables import Entry, Table
 
 TEACHER = Model("teacher", "finetuned")
+
+ROUND = 6
+"""Digits after the point beyond which nothing is shown: a difference of 1e-14 eV is none."""
 
 
 def static_table(statics: Sequence[Static]) -> Table | None:
@@ -26,8 +30,17 @@ def static_table(statics: Sequence[Static]) -> Table | None:
     for name in names:
         head = _head(next(found[name] for found in values.values() if name in found))
         rows.append((head, *[_entry(values[one].get(name), teacher.get(name), one[0]) for one in columns]))
-    rows += _spectra(statics, columns)
+    rows = _said_once(rows) + _spectra(statics, columns)
     return Table("Static physics, and how far from the teacher's", ("quantity", *labels), tuple(rows))
+
+
+def _said_once(rows: Sequence[tuple[Entry, ...]]) -> list[tuple[Entry, ...]]:
+    """Return rows in which the reason why there is no number is not said again right below."""
+    said = list(rows[:1])
+    for above, row in itertools.pairwise(rows):
+        repeated = [one == before and one.main == "–" and one.aside for before, one in zip(above, row, strict=True)]
+        said.append(tuple(Entry("–", "as above") if again else one for again, one in zip(repeated, row, strict=True)))
+    return said
 
 
 def _spectra(statics: Sequence[Static], columns: Sequence[tuple[Model, int]]) -> list[tuple[Entry, ...]]:
@@ -72,13 +85,13 @@ def _entry(quantity: Quantity | None, teacher: Quantity | None, of: Model) -> En
         return Entry("–")
     if quantity.value is None:
         return Entry("–", quantity.why)
-    main = _signed(f"{quantity.value:.4g}")
+    main = _signed(f"{round(quantity.value, ROUND):.4g}")
     if of == TEACHER or teacher is None or teacher.value is None:
         return Entry(main)
     difference = quantity.value - teacher.value
     beyond = abs(difference) > absolute(quantity.tolerance, teacher.value)
     share = isinstance(quantity.tolerance, str) and teacher.value != 0
-    said = f"{100 * difference / abs(teacher.value):+.1f} %" if share else f"{difference:+.3g}"
+    said = f"{100 * difference / abs(teacher.value):+.1f} %" if share else f"{round(difference, ROUND):+.3g}"
     return Entry(main, _signed(said) + (", beyond" if beyond else ""))
 
 

@@ -41,6 +41,7 @@ class Simulate(Stage):
     inputs: ClassVar[InputSpecs] = {
         "model": {"finetuned": "ensemble.model"} | {variant: f"train.model@{variant}" for variant in VARIANTS},
         "frames": "check.train",
+        "structure": "recipe:simulate.{run}.structure.file",
         "file": "recipe:simulate.{run}.file",
     }
     outputs: ClassVar[dict[str, str]] = {"result": "result.json"}
@@ -63,7 +64,11 @@ class Simulate(Stage):
 
     @classmethod
     def check_files(cls, files: Mapping[str, Path], settings: Settings) -> None:
-        """Refuse structures of the user's that are not those that the recipe is about, before anything is computed."""
+        """Refuse structures of the user's that cannot be what the recipe is about, before anything is computed."""
+        if "structure" in files:
+            from distill.structures.any_format import last_structure
+
+            last_structure(files["structure"])
         if not isinstance(settings.run, Langevin):
             check_file(settings.run, files.get("file"))
 
@@ -74,9 +79,10 @@ class Simulate(Stage):
         run = settings.run
         model = open_saved(inputs["model"], job.device, job.consent)
         if isinstance(run, Langevin):
-            result = langevin(start(run.structure, inputs["frames"]), model, run, job)
+            result = langevin(start(run.structure, inputs["frames"], inputs["structure"]), model, run, job)
         else:
-            found = static_result(run, Given(model, inputs["frames"], job.progress, inputs["file"]))
+            files = {name: inputs[name] for name in ("frames", "structure", "file")}
+            found = static_result(run, Given(model, job.progress, **files))
             if job.labels["student"] != "teacher":  # what is wrong with the teacher is said where it is opened
                 job.warnings += found.flaws
             result = found.as_json()

@@ -54,25 +54,40 @@ class Start(Settings):
     """A perfect crystal."""
     frame: int | None = Field(None, ge=0)
     """Instead, a frame of the training set, counted from 0."""
+    file: str | None = Field(None, exclude=True)
+    """Instead, a file of yours in any format that ASE reads (extended XYZ, CIF, POSCAR ...): its last structure."""
+    name: str | None = None
+    """What it is called; required for a file."""
     repeat: tuple[int, int, int] = (1, 1, 1)
     """Repetitions of the cell."""
 
     @model_validator(mode="after")
     def _is_one_structure(self) -> Start:
-        if (self.crystal is None) == (self.frame is None):
-            raise ValueError("must have either 'crystal' or 'frame'")
+        if sum(one is not None for one in (self.crystal, self.frame, self.file)) != 1:
+            raise ValueError("must have one of 'crystal', 'frame' and 'file'")
+        if self.file is not None and not self.name:
+            raise ValueError("must have 'name': what the structure of the file is called")
         return self
 
 
-def start(structure: Start, frames: Path) -> Atoms:
-    """Return the ASE structure that a simulation starts from; ``frames`` is the file of training structures."""
+def start(structure: Start, frames: Path, file: Path | None = None) -> Atoms:
+    """Return the ASE structure that a simulation starts from.
+
+    Args:
+        structure: as the recipe names it.
+        frames: the training structures.
+        file: the user's own, where it names one.
+    """
     from ase.build import bulk
 
     from distill.base.errors import UserError
+    from distill.structures.any_format import last_structure
     from distill.structures.read import read_frames
 
     if structure.crystal is not None:
         return bulk(**structure.crystal.model_dump(exclude_none=True)).repeat(structure.repeat)
+    if structure.file is not None:
+        return last_structure(file or Path(structure.file)).repeat(structure.repeat)
     every = read_frames(frames)[0]
     index = structure.frame or 0
     if index >= len(every):
@@ -82,6 +97,8 @@ def start(structure: Start, frames: Path) -> Atoms:
 
 def describe(structure: Start, atoms: Atoms) -> str:
     """Return what is simulated in words, e.g. ``diamond Si``."""
+    if structure.name:
+        return structure.name
     if structure.crystal is None:
         return f"{atoms.symbols.formula.reduce()[0]}, frame {structure.frame or 0}"
     return " ".join(filter(None, [structure.crystal.crystalstructure, structure.crystal.name]))

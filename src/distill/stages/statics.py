@@ -25,8 +25,9 @@ class Given:
     """What there is besides the settings: model, training structures, the user's own, and where work is reported."""
 
     potential: Potential
-    frames: Path
     progress: Progress
+    frames: Path
+    structure: Path | None = None
     file: Path | None = None
 
 
@@ -46,31 +47,31 @@ def _dimers(run: Dimers, given: Given) -> StaticResult:
 def _gradients(run: Gradients, given: Given) -> StaticResult:
     from distill.statics.gradients import gradients
 
-    frames, name = _looked_at(run, given.frames)
+    frames, name = _looked_at(run, given)
     return gradients(frames, given.potential, name=name, progress=given.progress)
 
 
-def _looked_at(run: Gradients, path: Path) -> tuple[Frames, str]:
+def _looked_at(run: Gradients, given: Given) -> tuple[Frames, str]:
     """Return training structures, evenly over the file, with the one that is named, and what they are called."""
     import numpy as np
 
     from distill.structures.frames import Frames, concatenate
     from distill.structures.read import read_frames
 
-    every = read_frames(path)[0]
+    every = read_frames(given.frames)[0]
     chosen = np.unique(np.linspace(0, len(every) - 1, run.frames).round().astype(int))
     name = f"{len(chosen)} training structure{'s' if len(chosen) > 1 else ''}"
     bare = Frames.from_atoms(every[chosen].to_atoms())
     if run.structure is None:
         return bare, name
-    atoms = start(run.structure, path)
+    atoms = start(run.structure, given.frames, given.structure)
     return concatenate([bare, Frames.from_atoms([atoms])]), f"{name} and {describe(run.structure, atoms)}"
 
 
 def _energy_volume(run: EnergyVolume, given: Given) -> StaticResult:
     from distill.statics.energy_volume import energy_volume
 
-    atoms, crystal = start(run.structure, given.frames), run.structure.crystal
+    atoms, crystal = start(run.structure, given.frames, given.structure), run.structure.crystal
     return energy_volume(
         atoms,
         given.potential,
@@ -78,7 +79,7 @@ def _energy_volume(run: EnergyVolume, given: Given) -> StaticResult:
         strain=run.strain,
         points=run.points,
         cubic_cell_atoms=len(atoms) // math.prod(run.structure.repeat) if crystal and crystal.cubic else None,
-        perfect=crystal is not None,
+        perfect=run.structure.frame is None,
         lattice_constant_tolerance=run.lattice_constant_tolerance,
         bulk_modulus_tolerance=run.bulk_modulus_tolerance,
     )
@@ -87,7 +88,7 @@ def _energy_volume(run: EnergyVolume, given: Given) -> StaticResult:
 def _elastic(run: Elastic, given: Given) -> StaticResult:
     from distill.statics.elastic import elastic
 
-    atoms = start(run.structure, given.frames)
+    atoms = start(run.structure, given.frames, given.structure)
     plain = run.model_dump(exclude={"kind", "structure", "relax"}) | run.relax.model_dump()
     return elastic(atoms, given.potential, name=describe(run.structure, atoms), progress=given.progress, **plain)
 
@@ -95,7 +96,7 @@ def _elastic(run: Elastic, given: Given) -> StaticResult:
 def _phonons(run: Phonons, given: Given) -> StaticResult:
     from distill.statics.phonons import phonons
 
-    atoms = start(run.structure, given.frames)
+    atoms = start(run.structure, given.frames, given.structure)
     plain = run.model_dump(exclude={"kind", "structure", "relax"}) | run.relax.model_dump()
     return phonons(atoms, given.potential, name=describe(run.structure, atoms), progress=given.progress, **plain)
 

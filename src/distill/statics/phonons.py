@@ -21,7 +21,7 @@ from distill.base.errors import UserError
 from distill.base.progress import Progress
 from distill.base.tolerances import Tolerance
 from distill.potentials.interface.potential import Potential
-from distill.potentials.interface.smoothness import describe_constants, force_constants, in_double, is_smooth
+from distill.potentials.interface.smoothness import DISPLACEMENTS, force_constants, in_double, is_smooth
 from distill.statics.relax import relaxed
 from distill.structures.frames import Frames
 
@@ -119,7 +119,8 @@ def _not_harmonic(double: Potential, atoms: Atoms) -> str:
     constants = force_constants(double.evaluate, atoms.repeat(repetitions(atoms, LENGTH / 2)))
     if is_smooth(constants):
         return ""
-    return f"no harmonic frequencies: the force constant of an atom is {describe_constants(constants)}"
+    near, far = (f"{constants[k]:.3g} eV/Å² at {DISPLACEMENTS[k]:g} Å" for k in (0, -1))
+    return f"no harmonic frequencies: the force constant of an atom is {near}, {far}"
 
 
 def repetitions(atoms: Atoms, length: float = LENGTH) -> tuple[int, int, int]:

@@ -310,6 +310,7 @@ def test_what_is_wrong_whatever_the_teacher_says_counts(of, flaws, tone):
 def test_static_physics_stands_beside_the_teachers():
     def static(of, seed, c11, c44, why=""):
         quantities = [Quantity("C11", c11, "GPa", "10%"), Quantity("C44", c44, "GPa", 5.0, why)]
+        quantities.append(Quantity("G", c44, "GPa", 2.0, why))
         return Static(of, StaticResult("elastic", "diamond Si", 1, quantities), seed)
 
     teacher = Model("teacher", "finetuned")
@@ -320,6 +321,7 @@ def test_static_physics_stands_beside_the_teachers():
     assert table.rows == (
         (("C11 (GPa)", "tolerance 10%"), ("100", ""), ("120", "+20.0 %, beyond"), ("105", "+5.0 %")),
         (("C44 (GPa)", "tolerance 5 GPa"), ("1", ""), ("−3", "−4"), ("–", "it broke")),
+        (("G (GPa)", "tolerance 2 GPa"), ("1", ""), ("−3", "−4, beyond"), ("–", "as above")),
     )
     assert static_table([]) is None
 

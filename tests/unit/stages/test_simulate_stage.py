@@ -9,6 +9,7 @@ from ase.build import bulk
 from ase.io import write
 
 from distill.base.errors import UserError
+from distill.stages.start import describe, start
 from distill.workflow.plan import Plan, make_plan
 from distill.workflow.recipe import load_recipe
 from distill.workflow.tasks import FromFile, FromTask
@@ -47,3 +48,23 @@ def test_structures_of_the_users_are_an_input_and_judged_first(tmp_path: Path) -
         planned(tmp_path, run, a="crystal")
     with pytest.raises(UserError, match=r"own\.xyz: structure 1 has other atoms than the first"):
         planned(tmp_path, "{{kind: barrier, file: '{file}', name: hop}}")
+
+
+def test_a_structure_of_the_users_may_have_any_format(tmp_path: Path) -> None:
+    def begins(file: str, more: str = ", name: quartz") -> Plan:
+        run = f"{{kind: elastic, structure: {{file: '{tmp_path / file}'{more}}}}}"
+        return make_plan(load_recipe(QUICKSTART, overrides=[f"simulate=[{run}]"]))
+
+    write(tmp_path / "POSCAR", bulk("Si"))
+    task = begins("POSCAR")["simulate[painn,direct,0,0]"]
+    assert task.inputs["structure"] == FromFile("simulate.0.structure.file", tmp_path / "POSCAR")
+    assert task.inputs["file"].path is None
+    found = start(task.settings.run.structure, tmp_path, tmp_path / "POSCAR")
+    assert (len(found), describe(task.settings.run.structure, found)) == (2, "quartz")
+    (tmp_path / "notes.txt").write_text("none")
+    with pytest.raises(UserError, match=r"notes\.txt: cannot be read as structures"):
+        begins("notes.txt")
+    with pytest.raises(UserError, match="must have 'name': what the structure of the file is called"):
+        begins("POSCAR", more="")
+    with pytest.raises(UserError, match="must have one of 'crystal', 'frame' and 'file'"):
+        begins("POSCAR", more=", name: x, frame: 0")
