@@ -188,8 +188,7 @@ class Stage(ABC):
         reads: settings field to dotted recipe path, for values that live in another section, or a whole shared one.
             What must not change the hash, because it does not change the result, is a field with ``exclude=True``.
         inputs: input name to what it is: ``"stage.output"``, ``"stage"`` for the whole :class:`Artifact`, or
-            ``"recipe:data.train"`` for a file that the recipe names (None where it names none), with labels in braces
-            where they choose the entry, as in ``"recipe:simulate.{run}.file"``. A mapping by variant
+            ``"recipe:data.train"`` for a file that the recipe names (None where it names none). A mapping by variant
             where variants differ. An input from a fanned-out stage is the path of the task with the same labels where
             this stage follows that fan-out, otherwise a list of :class:`Artifact`. ``"stage.output@variant"``, which
             may name the stage itself, is the path of the task that has this variant and otherwise the same labels, as

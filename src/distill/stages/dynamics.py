@@ -7,7 +7,7 @@ failure: it ends early and says why.
 from __future__ import annotations
 
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -16,7 +16,7 @@ from distill.base.artifact import Labels, LabelValue
 from distill.stages.base import InputSpecs, Job, Paths, Stage, StageSettings, Summary
 from distill.stages.kinds import Run, Runs
 from distill.stages.molecular_dynamics import MolecularDynamics, replicas
-from distill.stages.start import start
+from distill.stages.start import check_start, named_file, start
 from distill.stages.students import VARIANTS
 
 if TYPE_CHECKING:
@@ -66,6 +66,17 @@ class Dynamics(Stage):
             and (run.seeds is None or int(seed) < run.seeds)
             for replica in range(replicas(run, str(student)))
         ]
+
+    @classmethod
+    def files(cls, section: Sequence[Run], labels: Labels) -> dict[str, str]:
+        """Return the user's structure that the run starts from."""
+        run = _named(section, labels)
+        return named_file(run.structure, f"simulate.{section.index(run)}")
+
+    @classmethod
+    def check_files(cls, files: Mapping[str, Path], settings: Settings) -> None:
+        """Refuse a structure that cannot be read, before anything is computed."""
+        check_start(files)
 
     @classmethod
     def linked(cls, section: Sequence[Run], labels: Labels) -> dict[str, Labels]:
@@ -133,7 +144,7 @@ def _begin(inputs: Paths, settings: Dynamics.Settings) -> Atoms:
     from distill.dynamics.trajectory_files import TrajectoryFolder
 
     if settings.structure is not None:
-        atoms = start(settings.structure, inputs["frames"])
+        atoms = start(settings.structure, inputs["frames"], inputs.get("structure"))
     else:
         earlier = TrajectoryFolder(inputs["before"] / PRODUCTION)
         atoms = at_the_end(earlier, next(earlier.snapshots()))

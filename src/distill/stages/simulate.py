@@ -15,8 +15,8 @@ from distill.base.artifact import Labels, LabelValue
 from distill.base.files import write_json
 from distill.stages.base import InputSpecs, Job, Paths, Stage, StageSettings, Summary
 from distill.stages.kinds import Langevin, Run, Runs, Simulation
-from distill.stages.start import describe, start
-from distill.stages.static_kinds import STATIC
+from distill.stages.start import check_start, describe, named_file, start
+from distill.stages.static_kinds import STATIC, WITH_FILE
 from distill.stages.statics import Given, check_file, static_result
 from distill.stages.students import VARIANTS
 
@@ -41,8 +41,6 @@ class Simulate(Stage):
     inputs: ClassVar[InputSpecs] = {
         "model": {"finetuned": "ensemble.model"} | {variant: f"train.model@{variant}" for variant in VARIANTS},
         "frames": "check.train",
-        "structure": "recipe:simulate.{run}.structure.file",
-        "file": "recipe:simulate.{run}.file",
     }
     outputs: ClassVar[dict[str, str]] = {"result": "result.json"}
 
@@ -63,12 +61,16 @@ class Simulate(Stage):
         return {"run": section[int(labels["run"])]}
 
     @classmethod
+    def files(cls, section: Sequence[Run], labels: Labels) -> dict[str, str]:
+        """Return the user's structures that the simulation reads."""
+        run, place = section[int(labels["run"])], f"simulate.{labels['run']}"
+        own = {"file": f"{place}.file"} if isinstance(run, WITH_FILE) else {}
+        return own | named_file(getattr(run, "structure", None), place)
+
+    @classmethod
     def check_files(cls, files: Mapping[str, Path], settings: Settings) -> None:
         """Refuse structures of the user's that cannot be what the recipe is about, before anything is computed."""
-        if "structure" in files:
-            from distill.structures.any_format import last_structure
-
-            last_structure(files["structure"])
+        check_start(files)
         if not isinstance(settings.run, Langevin):
             check_file(settings.run, files.get("file"))
 
@@ -79,10 +81,10 @@ class Simulate(Stage):
         run = settings.run
         model = open_saved(inputs["model"], job.device, job.consent)
         if isinstance(run, Langevin):
-            result = langevin(start(run.structure, inputs["frames"], inputs["structure"]), model, run, job)
+            result = langevin(start(run.structure, inputs["frames"], inputs.get("structure")), model, run, job)
         else:
-            files = {name: inputs[name] for name in ("frames", "structure", "file")}
-            found = static_result(run, Given(model, job.progress, **files))
+            files = {name: inputs.get(name) for name in ("structure", "file")}
+            found = static_result(run, Given(model, job.progress, inputs["frames"], **files))
             if job.labels["student"] != "teacher":  # what is wrong with the teacher is said where it is opened
                 job.warnings += found.flaws
             result = found.as_json()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -93,6 +94,24 @@ def start(structure: Start, frames: Path, file: Path | None = None) -> Atoms:
     if index >= len(every):
         raise UserError(f"there is no frame {index}", where="simulate.structure.frame", remedy=f"0 to {len(every) - 1}")
     return every[index].to_atoms()[0].repeat(structure.repeat)
+
+
+def named_file(structure: Start | None, place: str) -> dict[str, str]:
+    """Return as the input ``structure`` the recipe's key of the user's own structure; nothing where there is none.
+
+    Args:
+        structure: as the recipe names it.
+        place: the dotted key of the simulation.
+    """
+    return {} if structure is None or structure.file is None else {"structure": f"{place}.structure.file"}
+
+
+def check_start(files: Mapping[str, Path]) -> None:
+    """Raise :class:`UserError` where the input ``structure`` is there and cannot be read."""
+    if "structure" in files:
+        from distill.structures.any_format import last_structure
+
+        last_structure(files["structure"])
 
 
 def describe(structure: Start, atoms: Atoms) -> str:

@@ -152,4 +152,7 @@ class Formation(Settings):
 STATIC = (Dimers, Gradients, EnergyVolume, Elastic, Phonons, Barrier, Formation)
 """All of them; the teacher is asked them too."""
 
+WITH_FILE = (Barrier, Formation)
+"""Those that are about structures of a file."""
+
 Static = Dimers | Gradients | EnergyVolume | Elastic | Phonons | Barrier | Formation

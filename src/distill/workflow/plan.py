@@ -273,7 +273,8 @@ def _resolve(plan: Plan, stage: type[Stage], labels: Labels, name: str, spec: st
     if chosen is None:
         return None
     if chosen.startswith("recipe:"):
-        return _file(plan.recipe, chosen.removeprefix("recipe:"), labels)
+        key = plan.recipe.place(chosen.removeprefix("recipe:"), labels)
+        return FromFile(key, plan.recipe.file(key))
     chosen, particular, variant = chosen.partition("@")
     source, _, output = chosen.partition(".")
     stages = plan.stages
@@ -295,17 +296,6 @@ def _resolve(plan: Plan, stage: type[Stage], labels: Labels, name: str, spec: st
     if len(tasks) != 1:
         raise ValueError(f"{stage.__name__} reads {chosen}, of which there are {len(tasks)}")
     return FromTask(tasks[0].id, output)
-
-
-def _file(recipe: Recipe, key: str, labels: Labels) -> FromFile:
-    """Return the file that the recipe names at ``key``; where a label chooses the entry, that may have no such key."""
-    place = recipe.place(key.format(**labels), labels)
-    try:
-        return FromFile(place, recipe.file(place))
-    except KeyError:
-        if "{" not in key:
-            raise
-        return FromFile(place, None)
 
 
 def _left(plan: Plan, collected: Input) -> Input:

@@ -58,7 +58,7 @@ def test_a_structure_of_the_users_may_have_any_format(tmp_path: Path) -> None:
     write(tmp_path / "POSCAR", bulk("Si"))
     task = begins("POSCAR")["simulate[painn,direct,0,0]"]
     assert task.inputs["structure"] == FromFile("simulate.0.structure.file", tmp_path / "POSCAR")
-    assert task.inputs["file"].path is None
+    assert "file" not in task.inputs
     found = start(task.settings.run.structure, tmp_path, tmp_path / "POSCAR")
     assert (len(found), describe(task.settings.run.structure, found)) == (2, "quartz")
     (tmp_path / "notes.txt").write_text("none")
@@ -68,3 +68,13 @@ def test_a_structure_of_the_users_may_have_any_format(tmp_path: Path) -> None:
         begins("POSCAR", more="")
     with pytest.raises(UserError, match="must have one of 'crystal', 'frame' and 'file'"):
         begins("POSCAR", more=", name: x, frame: 0")
+
+
+def test_dynamics_begin_with_a_file_too(tmp_path: Path) -> None:
+    write(tmp_path / "own.cif", bulk("Si"))
+    runs = f"{{kind: dimers}}, {{kind: dynamics, name: hot, structure: {{file: {tmp_path / 'own.cif'}, name: ours}}}}"
+    runs += ", {kind: dynamics, name: on, after: hot}"
+    plan = make_plan(load_recipe(QUICKSTART, overrides=[f"simulate=[{runs}]"]))
+    inputs = {task.labels["run"]: task.inputs for task in plan.of_stage("dynamics")}
+    assert inputs["hot"]["structure"] == FromFile("simulate.1.structure.file", tmp_path / "own.cif")
+    assert "structure" not in inputs["on"]
