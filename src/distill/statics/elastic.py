@@ -47,11 +47,8 @@ def elastic(
         progress: counts relaxations.
     """
     cubic = is_cubic(atoms)
-    if not potential.predicts_stress:
-        found: Stiffness | str = f"{potential.architecture} predicts no stress"
-    else:
-        with progress.phase("elastic constants", 25, "relaxation") as phase:
-            found = _stiffness(atoms, in_double(potential).calculator(), strain, fmax, steps, phase)
+    with progress.phase("elastic constants", 25, "relaxation") as phase:
+        found = _stiffness(atoms, in_double(potential).calculator(), strain, fmax, steps, phase)
     if isinstance(found, str):
         constants = [*(("C11", "C12", "C44") if cubic else [f"C{i}{i}" for i in range(1, 7)])]
         names = [*constants, "bulk modulus (elastic constants)", "shear modulus"]

@@ -20,6 +20,7 @@ from distill.analysis.energy_volume import (
 )
 from distill.analysis.quantities import Quantity, StaticResult
 from distill.base.arrays import Array
+from distill.base.errors import UserError
 from distill.base.tolerances import Tolerance
 from distill.potentials.interface.potential import Potential
 from distill.potentials.interface.smoothness import (
@@ -29,6 +30,10 @@ from distill.potentials.interface.smoothness import (
     in_double,
     is_smooth,
 )
+from distill.statics.supercell import repetitions
+
+APART = 5.0
+"""Å between an atom that is displaced and its images, at least: a crystal that moves as a whole shows nothing."""
 
 
 def energy_volume(
@@ -56,7 +61,12 @@ def energy_volume(
             compression.
         lattice_constant_tolerance: how far that, or a third of it the volume, may be from the teacher's.
         bulk_modulus_tolerance: likewise.
+
+    Raises:
+        UserError: the structure is not periodic in three directions.
     """
+    if not atoms.pbc.all():
+        raise UserError(f"{name} is not periodic in three directions: it has no volume", remedy="Name a crystal")
     frames = scaled(atoms, strain, points)
     found = energy_volume_curve(frames, partial(potential.evaluate, stress=False))
     flaws = [f"there is no equilibrium volume of {name} ({found.fit.failure})"] if found.fit.failure else []
@@ -98,11 +108,11 @@ def _probed(atoms: Atoms, potential: Potential, fit: EnergyVolumeFit, name: str)
     """Return what a model says of a crystal compressed and of an atom displaced, and what is wrong with that.
 
     Compression begins at the model's own equilibrium volume, or where it has none at the given one. Force constants
-    are those of an atom and its images, in double precision.
+    are those of an atom and its images, :data:`APART` from each other, in double precision.
     """
     volume = (fit.volume or atoms.get_volume() / len(atoms)) * len(atoms)
     energies = potential.evaluate(compressed_copies(atoms, volume), stress=False).energy_per_atom
-    constants = force_constants(in_double(potential).evaluate, atoms)
+    constants = force_constants(in_double(potential).evaluate, atoms.repeat(repetitions(atoms, APART)))
     arrays = {
         "compressed": {"relative_volumes": list(COMPRESSED), "energies": energies.tolist()},
         "force_constants": {"displacements": list(DISPLACEMENTS), "values": constants.tolist()},

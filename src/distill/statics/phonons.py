@@ -23,6 +23,7 @@ from distill.base.tolerances import Tolerance
 from distill.potentials.interface.potential import Potential
 from distill.potentials.interface.smoothness import DISPLACEMENTS, force_constants, in_double, is_smooth
 from distill.statics.relax import relaxed
+from distill.statics.supercell import repetitions
 from distill.structures.frames import Frames
 
 LENGTH = 10.0
@@ -75,7 +76,7 @@ def phonons(
     why = rest.why or _not_harmonic(double, rest.atoms)
     if why:
         return StaticResult("phonons", name, 1, [_quantity(what, name, None, tolerance, why) for what in NAMES])
-    repeat = tuple(supercell or repetitions(atoms))
+    repeat = tuple(supercell or repetitions(atoms, LENGTH))
     phonon = _with_force_constants(rest.atoms, double, repeat, displacement, progress)
     points = _commensurate(phonon)
     frequencies = np.array(phonon.run_qpoints(points).frequencies)
@@ -121,13 +122,6 @@ def _not_harmonic(double: Potential, atoms: Atoms) -> str:
         return ""
     near, far = (f"{constants[k]:.3g} eV/Å² at {DISPLACEMENTS[k]:g} Å" for k in (0, -1))
     return f"no harmonic frequencies: the force constant of an atom is {near}, {far}"
-
-
-def repetitions(atoms: Atoms, length: float = LENGTH) -> tuple[int, int, int]:
-    """Return how often a cell is repeated so that opposite faces are ``length`` Å apart."""
-    heights = atoms.get_volume() / np.linalg.norm(np.cross(atoms.cell[[1, 2, 0]], atoms.cell[[2, 0, 1]]), axis=1)
-    first, second, third = (int(np.ceil(length / height - 1e-6)) for height in heights)
-    return first, second, third
 
 
 def _quantity(what: str, name: str, value: float | None, tolerance: Tolerance, why: str) -> Quantity:

@@ -35,6 +35,8 @@ def relaxed(
     """
     copied = atoms.copy()
     copied.calc = calculator
+    if cell and (fixed := _cannot_relax(copied, calculator)):
+        return Relaxed(copied, fixed)
     moved = FrechetCellFilter(copied) if cell else copied
     try:
         with LBFGS(moved, logfile=None) as optimiser:
@@ -43,3 +45,10 @@ def relaxed(
     except (UnphysicalResult, UnphysicalStructure) as error:
         return Relaxed(copied, f"the relaxation broke: {error.what}")
     return Relaxed(copied, "" if converged else f"not relaxed after {steps} steps: forces up to {force:.2g} eV/Å")
+
+
+def _cannot_relax(atoms: Atoms, calculator: PotentialCalculator) -> str:
+    """Return why a cell cannot relax; nothing where it can."""
+    if not atoms.pbc.all():
+        return "it is not periodic in three directions"
+    return "" if calculator.potential.predicts_stress else f"{calculator.potential.architecture} predicts no stress"

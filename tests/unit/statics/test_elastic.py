@@ -12,6 +12,7 @@ from springs import EDGE, STIFFNESS, Springs
 from distill.analysis.elastic import deformation, fit_stiffness, is_cubic, strains
 from distill.analysis.quantities import StaticResult
 from distill.base.conventions import EV_PER_A3_IN_GPA
+from distill.potentials.interface.potential import Potential
 from distill.potentials.workers.calculator_potential import GivenCalculator
 from distill.statics.elastic import elastic
 
@@ -89,6 +90,16 @@ def test_which_crystals_are_cubic(atoms: Atoms, cubic: bool) -> None:
     turned = atoms.copy()
     turned.rotate(10, "x", rotate_cell=True)
     assert not is_cubic(turned)
+
+
+def test_without_a_stress_or_a_lattice_there_are_none(painn: Potential) -> None:
+    slab = bulk("Si")
+    slab.pbc = [True, True, False]
+    assert {one.why for one in elastic(slab, painn, name="slab").quantities} == {
+        "it is not periodic in three directions"
+    }
+    painn.predicts_stress = False
+    assert {one.why for one in elastic(bulk("Si"), painn, name="Si").quantities} == {"painn predicts no stress"}
 
 
 def test_a_relaxation_that_does_not_end_has_no_number() -> None:

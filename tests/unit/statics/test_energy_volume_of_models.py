@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from ase import Atoms
 from ase.build import bulk
 from springs import EDGE, STIFFNESS, Springs
 
 from distill.analysis.energy_volume import COMPRESSED, falls_at
 from distill.analysis.quantities import StaticResult
+from distill.base.errors import UserError
 from distill.potentials.interface.potential import Potential
 from distill.potentials.interface.smoothness import is_smooth
 from distill.potentials.networks.painn import FORMER_SOFTENING
@@ -40,6 +42,17 @@ def test_nothing_is_said_of_a_sound_potential(painn: Potential) -> None:
     (flaw,) = found.flaws
     assert flaw.startswith("there is no equilibrium volume of diamond Si (no minimum")
     assert [(one.value, one.why) for one in found.quantities] == 2 * [(None, flaw.partition("(")[2][:-1])]
+
+
+def test_a_molecule_has_no_volume(painn: Potential, water: Atoms) -> None:
+    with pytest.raises(UserError, match="water is not periodic in three directions: it has no volume"):
+        energy_volume(water, painn, name="water")
+
+
+def test_one_atom_alone_in_its_cell_leaves_its_site_too() -> None:
+    """Which is no translation of the crystal: its force constant is 4 k, that of twelve springs."""
+    found = energy_volume(bulk("Cu", "fcc", a=EDGE), GivenCalculator(Springs()), name="fcc Cu")
+    assert found.arrays["force_constants"]["values"][:3] == pytest.approx(3 * [4 * STIFFNESS], rel=1e-3)
 
 
 def test_springs_have_the_numbers_of_springs() -> None:

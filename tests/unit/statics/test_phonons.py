@@ -12,7 +12,8 @@ from springs import EDGE, LENGTH, STIFFNESS, Springs
 from distill.analysis.phonons import density_of_states, frequency_difference
 from distill.potentials.workers.calculator_potential import GivenCalculator
 from distill.statics.elastic import elastic
-from distill.statics.phonons import phonons, repetitions
+from distill.statics.phonons import phonons
+from distill.statics.supercell import repetitions
 
 pytest.importorskip("phonopy")
 THZ = np.sqrt(units._e * 1e20 / units._amu) / (2 * np.pi * 1e12)
@@ -75,9 +76,9 @@ def test_a_density_counts_every_band() -> None:
 
 
 def test_supercells_are_as_large_in_every_direction() -> None:
-    assert repetitions(bulk("Si", cubic=True)) == (2, 2, 2)
-    assert repetitions(bulk("Si")) == (4, 4, 4)  # 3.14 Å between its faces
-    assert repetitions(bulk("Si", cubic=True) * (1, 2, 3)) == (2, 1, 1)
+    assert repetitions(bulk("Si", cubic=True), 10) == (2, 2, 2)
+    assert repetitions(bulk("Si"), 10) == (4, 4, 4)  # 3.14 Å between its faces
+    assert repetitions(bulk("Si", cubic=True) * (1, 2, 3), 10) == (2, 1, 1)
 
 
 def test_other_wave_vectors_are_not_compared() -> None:
