@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from distill.analysis.block_errors import series_mean
 from distill.analysis.displacements import Displacements, covariance, mean_squared_displacement
 from distill.base.arrays import Array
 
@@ -28,9 +29,9 @@ GAUSSIAN = 0.2
 peak: the atoms that moved are then no longer a few."""
 LATER = 1.5
 """How much later the next line begins that a line is compared with."""
-AGREE = (4.0, 0.02)
+AGREE = (2.5, 0.02)
 """By how much the coefficients of two lines may differ, one of which begins later: standard errors of the difference,
-of independent atoms, which liquid argon exceeds two to three times; or this share of the coefficient."""
+or this share of the coefficient."""
 SIGMAS = 1.96
 """Standard errors of half of a 95 % interval."""
 
@@ -41,8 +42,8 @@ class Diffusion:
 
     Attributes:
         value: Å²/ps; 1 Å²/ps is 1e-4 cm²/s. NaN where the motion is not diffusive.
-        error: standard error, Å²/ps, of independent atoms in Brownian motion; collective motion adds to it, which the
-            spread over replicas shows.
+        error: standard error, Å²/ps: that of independent atoms in Brownian motion, or that over blocks of time where
+            it is clearly larger, since atoms of a liquid move together.
         low: lower end of the 95 % interval.
         high: upper end.
         offset: mean squared displacement that the line has at time zero, Å².
@@ -72,7 +73,7 @@ def diffusion(positions: Array, step_fs: float, from_ps: float | None = None) ->
 
     The line through the mean squared displacement begins at the first time from which on its logarithmic slope is
     within 0.9 and 1.1, each taken over a decade or up to the end, or at 1.5, 1.5² ... times that: as soon as all lines
-    that begin still later, two at least, have the same slope within 4 standard errors or 2 %. It ends at a quarter of
+    that begin still later, two at least, have the same slope within 2.5 standard errors or 2 %. It ends at a quarter of
     the run, and has points that are as far apart as its beginning is from zero.
 
     Args:
@@ -96,9 +97,10 @@ def diffusion(positions: Array, step_fs: float, from_ps: float | None = None) ->
         )
         none = math.nan
         return Diffusion(none, none, none, none, none, none, slope, last, apparent, reason)
-    low, high = line.value - SIGMAS * line.error, line.value + SIGMAS * line.error
+    error = _error(moved, line)
+    low, high = line.value - SIGMAS * error, line.value + SIGMAS * error
     from_ps = float(moved.time_ps[line.start])
-    return Diffusion(line.value, line.error, low, high, line.offset, from_ps, slope, last, apparent)
+    return Diffusion(line.value, error, low, high, line.offset, from_ps, slope, last, apparent)
 
 
 def box_size_correction(temperature: float, viscosity: float, length: float) -> float:
@@ -157,9 +159,14 @@ def _reason(moved: Displacements, start: int, slope: float) -> str:
 
 @dataclass(frozen=True)
 class _Line:
-    """A line through mean squared displacements from the lag ``start`` on: D, its error, and its value at time zero."""
+    """A line through mean squared displacements from the lag ``start`` on: D, its error, and its value at time zero.
+
+    D is the sum of the displacements at the lags ``chosen`` with ``weights``.
+    """
 
     start: int
+    chosen: list[int]
+    weights: Array
     value: float
     error: float
     offset: float
@@ -178,15 +185,28 @@ def _settled(moved: Displacements, start: int) -> _Line | None:
             break
         lines.append(_line(moved, later))
     for k, line in enumerate(lines[:-2]):
-        if all(_agree(line, later) for later in lines[k + 1 :]):
+        times = _error(moved, line) / line.error  # by which the errors of all are too small
+        if all(_agree(line, later, times) for later in lines[k + 1 :]):
             return line
     return None
 
 
-def _agree(line: _Line, later: _Line) -> bool:
-    """Return whether two lines have the same slope, as far as their errors tell."""
-    spread = math.sqrt(max(later.error**2 - line.error**2, 0.0))
+def _agree(line: _Line, later: _Line, times: float) -> bool:
+    """Return whether two lines have the same slope, as far as so many times their errors tell."""
+    spread = times * math.sqrt(max(later.error**2 - line.error**2, 0.0))
     return abs(later.value - line.value) <= max(AGREE[0] * spread, AGREE[1] * line.value)
+
+
+def _error(moved: Displacements, line: _Line) -> float:
+    """Return the standard error of D: that of independent atoms, or that over blocks of the time at which displacements
+    begin, where it is larger by more than two of its own errors.
+    """
+    begins = len(moved.origins[line.chosen[-1]])
+    series = sum(w * moved.origins[k][:begins] for k, w in zip(line.chosen, line.weights, strict=True))
+    found = series_mean(np.asarray(series))
+    if found.reason or found.error < line.error * (1 + 2 / math.sqrt(2 * (found.blocks - 1))):
+        return line.error
+    return found.error
 
 
 def _line(moved: Displacements, start: int) -> _Line:
@@ -206,8 +226,9 @@ def _line(moved: Displacements, start: int) -> _Line:
         spread = covariance(lags, moved.samples, 2 * value * step, max(offset, 0.0) / (2 * d)) * d / moved.atoms
         inverse = np.linalg.pinv(spread, hermitian=True)
         known = np.linalg.inv(design.T @ inverse @ design)
-        value, offset = (float(x) for x in known @ design.T @ inverse @ squared)
+        weights = known @ design.T @ inverse  # (2, L)
+        value, offset = (float(x) for x in weights @ squared)
         error = math.sqrt(float(known[0, 0]))
         if value <= 0:
             break
-    return _Line(start, value, error, offset)
+    return _Line(start, chosen, weights[0], value, error, offset)

@@ -28,6 +28,7 @@ class Displacements:
         squared: mean squared displacement, ``[L]`` Å².
         non_gaussian: d <r⁴> / ((d + 2) <r²>²) - 1, ``[L]``: 0 for normal displacements (A. Rahman, Phys. Rev. 136,
             A405 (1964)), 3 / (5 Γ t) for jumps at a rate Γ in three dimensions.
+        origins: mean over atoms of the squared displacement that begins at each sample: for each span ``[T - lag]`` Å².
         atoms: N.
         samples: T.
         dimensions: d.
@@ -37,6 +38,7 @@ class Displacements:
     time_ps: Array
     squared: Array
     non_gaussian: Array
+    origins: tuple[Array, ...]
     atoms: int
     samples: int
     dimensions: int
@@ -60,12 +62,14 @@ def mean_squared_displacement(positions: Array, step_fs: float) -> Displacements
     samples, atoms, d = paths.shape
     lags = np.unique(np.round(np.geomspace(1, max(1, samples // LONGEST), LAGS)).astype(int))
     second, fourth = np.empty((2, len(lags)))
+    origins = []
     for k, lag in enumerate(lags):
         squares = ((paths[lag:] - paths[:-lag]) ** 2).sum(axis=-1)  # (T - lag, N)
+        origins.append(squares.mean(axis=1))
         second[k], fourth[k] = squares.mean(), (squares**2).mean()
     moved = np.where(second > 0, second, 1.0)
     alpha = np.where(second > 0, d * fourth / ((d + 2) * moved**2) - 1, 0.0)
-    return Displacements(lags, lags * step_fs / 1000, second, alpha, atoms, samples, d)
+    return Displacements(lags, lags * step_fs / 1000, second, alpha, tuple(origins), atoms, samples, d)
 
 
 def without_drift(positions: Array, masses: Array) -> Array:

@@ -68,6 +68,14 @@ def test_the_covariance_is_that_of_many_particles(rng):
     assert np.cov(means) / covariance(lags, 60, step, noise) == pytest.approx(np.ones((4, 4)), abs=0.05)
 
 
+def test_atoms_that_move_together_count_once(rng):
+    """32 paths, each of eight atoms: the error is that of 32, as blocks of time tell it, to a half."""
+    paths = brownian(rng, 1500, 32)
+    alone, together = diffusion(paths, STEP_FS), diffusion(np.repeat(paths, 8, axis=1), STEP_FS)
+    assert together.value == pytest.approx(alone.value, rel=1e-6)
+    assert together.error == pytest.approx(alone.error, rel=0.5)
+
+
 def test_a_walk_on_a_lattice_diffuses_with_rate_times_length_squared_over_six(rng):
     """Jumps of rate Γ have a non-Gaussian parameter of 3 / (5 Γ t), less what a sample of one jump at most has not."""
     rate, length = 2.0, 2.5
