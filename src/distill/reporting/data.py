@@ -14,34 +14,9 @@ from distill.analysis.errors import Difference
 from distill.analysis.quantities import StaticResult
 from distill.analysis.stability import Verdict
 from distill.base.arrays import Array
+from distill.reporting.models import VARIANTS, Model
+from distill.reporting.physics import Physics
 from distill.reporting.teachers import Teachers
-
-VARIANTS = {
-    "zero_shot": "zero-shot",
-    "finetuned": "fine-tuned",
-    "distilled": "distilled",
-    "refined": "refined",
-    "direct": "direct",
-}
-"""The five ways in which a model came to be, in the order of every table and figure, and how they are written."""
-
-
-@dataclass(frozen=True, order=True)
-class Model:
-    """Which model something belongs to.
-
-    Attributes:
-        model: ``"teacher"`` or a student's name.
-        variant: a key of :data:`VARIANTS`.
-    """
-
-    model: str
-    variant: str
-
-    @property
-    def label(self) -> str:
-        """The model as people read it, e.g. ``painn, distilled``."""
-        return f"{self.model}, {VARIANTS.get(self.variant, self.variant)}"
 
 
 @dataclass(frozen=True)
@@ -283,6 +258,7 @@ class ReportData:
         energy_volume: one entry a model and seed.
         statics: one entry a model, seed and kind of static physics.
         dynamics: one entry a simulation, model and seed.
+        physics: the verdicts, and the curves that they rest on, or None.
         speed: milliseconds a step, or None where nothing was timed.
         tuning: reference energies and forgetting; of several teachers those of the first.
         other_tunings: likewise of the others.
@@ -307,6 +283,7 @@ class ReportData:
     energy_volume: Sequence[EnergyVolume] = ()
     statics: Sequence[Static] = ()
     dynamics: Sequence[Dynamics] = ()
+    physics: Physics | None = None
     speed: Speeds | None = None
     tuning: Tuning | None = None
     other_tunings: Sequence[Tuning] = ()

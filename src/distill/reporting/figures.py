@@ -14,7 +14,8 @@ from matplotlib.figure import Figure, SubFigure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from distill.base.arrays import Array
-from distill.reporting.data import Curve, Model, Parity, name_with_seed
+from distill.reporting.data import Curve, Parity, name_with_seed
+from distill.reporting.models import Model
 from distill.reporting.style import COLOURS, GREY, Look, grid, look, new_figure, styled
 from distill.reporting.tables import QUANTITIES, Cell, ErrorTable, show
 

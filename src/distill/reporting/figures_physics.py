@@ -10,7 +10,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from distill.base.arrays import Array
-from distill.reporting.data import Dynamics, EnergyVolume, Model, name_with_seed
+from distill.reporting.data import Dynamics, EnergyVolume, name_with_seed
+from distill.reporting.models import Model
 from distill.reporting.style import GREY, Look, new_figure, styled
 
 TEMPERATURE_CEILING = 3.0

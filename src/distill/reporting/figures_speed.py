@@ -9,7 +9,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
-from distill.reporting.data import Model, Speeds
+from distill.reporting.data import Speeds
+from distill.reporting.models import Model
 from distill.reporting.style import COLOURS, GREY, MARKERS, Look, new_figure, styled
 
 TITLE = 100

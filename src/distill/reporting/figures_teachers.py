@@ -11,7 +11,7 @@ from matplotlib.ticker import FuncFormatter
 
 from distill.analysis.families import FamilyShare
 from distill.analysis.reliability import Reliability
-from distill.reporting.data import Model
+from distill.reporting.models import Model
 from distill.reporting.style import COLOURS, GREY, look, new_figure, styled
 from distill.reporting.tables import QUANTITIES, ErrorTable, show
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from distill.analysis.errors import Difference
 from distill.base.artifact import Artifact, Labels, Summary
 from distill.reporting.data import ReportData, StageCost
+from distill.reporting.physics import physics
 from distill.reporting.sources import (
     curves,
     dynamics,
@@ -48,6 +49,9 @@ class Finished:
     unseen: Sequence[Artifact]
     evaluate: Artifact
     simulate: Sequence[Artifact]
+    dynamics: Sequence[Artifact]
+    relabel: Sequence[Artifact]
+    judge: Artifact
     benchmark: Artifact
     test: Path
     missing: Mapping[str, Sequence[Labels]] = field(default_factory=dict)
@@ -65,7 +69,9 @@ class Finished:
         for collected in (self.train, self.predict, self.unseen):
             yield from ((one.title, one) for one in collected)
         yield self.evaluate.title, self.evaluate
-        yield from ((one.title, one) for one in self.simulate)
+        for collected in (self.simulate, self.dynamics, self.relabel):
+            yield from ((one.title, one) for one in collected)
+        yield self.judge.title, self.judge
         yield self.benchmark.title, self.benchmark
 
 
@@ -82,6 +88,7 @@ def gather(finished: Finished) -> ReportData:
         curves=list(curves(finished.members, finished.train, finished.missing.get("train", ()))),
         energy_volume=list(energy_volume(finished.simulate)),
         statics=list(statics(finished.simulate)),
+        physics=physics(finished.judge.path),
         dynamics=list(dynamics(finished.simulate)),
         speed=speeds(finished.benchmark.path, finished.benchmark.summary),
         tuning=tuning(finished.members[0]),
@@ -132,7 +139,8 @@ def settings_text(tasks: Mapping[str, Artifact]) -> str:
     """Return the settings of every task, defaults included, as YAML."""
     import yaml
 
-    text = {name: one.manifest["settings"] for name, one in tasks.items() if one.manifest["settings"]}
+    firsts = {name: ones[0] for name, ones in runs(tasks).items()}
+    text = {name: one.manifest["settings"] for name, one in firsts.items() if one.manifest["settings"]}
     return yaml.safe_dump(text, sort_keys=False, allow_unicode=True, default_flow_style=None, width=100)
 
 
@@ -149,9 +157,23 @@ def counts(check: Summary, label: Summary, generate: Summary) -> dict[str, float
 
 
 def costs(tasks: Mapping[str, Artifact]) -> Iterable[StageCost]:
-    """Yield time and memory of each task."""
-    for name, task in tasks.items():
-        said = task.manifest
+    """Yield time and memory of each task; of replicas of one run the sum of the times and the largest memory."""
+    for name, ones in runs(tasks).items():
+        manifests = [one.manifest for one in ones]
+        memory = [of for said in manifests if (of := said.get("peak_memory_mib")) is not None]
         yield StageCost(
-            task=name, wall_s=said["wall_s"], peak_memory_mib=said.get("peak_memory_mib"), device=said["device"]
+            task=name,
+            wall_s=sum(said["wall_s"] for said in manifests),
+            peak_memory_mib=max(memory, default=None),
+            device=manifests[0]["device"],
         )
+
+
+def runs(tasks: Mapping[str, Artifact]) -> dict[str, list[Artifact]]:
+    """Return tasks by name, the replicas of one run under one name."""
+    found: dict[str, list[Artifact]] = {}
+    for name, task in tasks.items():
+        if "replica" in task.labels:
+            name = f"{name.rpartition(' ')[0]}, replicas"
+        found.setdefault(name, []).append(task)
+    return found

@@ -14,8 +14,10 @@ from matplotlib.figure import Figure
 
 from distill.base.files import write_text
 from distill.base.progress import duration
-from distill.reporting import figures, figures_physics, figures_speed, figures_teachers, figures_work
-from distill.reporting.data import EnergyVolume, Model, ReportData, Speeds, in_order, name_with_seed
+from distill.reporting import figures, figures_physics, figures_speed, figures_teachers, figures_verdict, figures_work
+from distill.reporting.data import EnergyVolume, ReportData, Speeds, in_order, name_with_seed
+from distill.reporting.judged import criteria_table, levels_table
+from distill.reporting.models import Model
 from distill.reporting.remaining import shares_of, shares_table, teachers_table
 from distill.reporting.statics import static_table
 from distill.reporting.style import data_uri, looks, save
@@ -58,6 +60,15 @@ TEXTS = {
     "dynamics": (
         "Temperature and shortest interatomic distance during molecular dynamics",
         "Langevin dynamics. Instantaneous temperatures should stay in the grey band about 95 % of the time.",
+    ),
+    "differences": (
+        "Difference of every quantity from the teacher's over its tolerance, with its interval",
+        "Within the grey band a quantity agrees. Lines: 95 % intervals over replicas; what has no line has no noise. "
+        "Triangles lie beyond the axis.",
+    ),
+    "observed": (
+        "Observed curves of teacher and students",
+        "Means over replicas; bands: their 95 % intervals.",
     ),
     "speed": (
         "Milliseconds a step of molecular dynamics against the number of atoms, both axes logarithmic",
@@ -141,6 +152,8 @@ def _render(data: ReportData, table: ErrorTable, images: dict[str, dict[str, str
         shares=shares_table(shares_of(data.parity)),
         equations_of_state=_equations_of_state(data.energy_volume),
         statics=static_table(data.statics),
+        levels=levels_table(data.physics),
+        criteria=criteria_table(data.physics),
         simulations=_simulations(data),
         speeds=_speeds(data.speed),
         costs=_costs(data),
@@ -149,7 +162,8 @@ def _render(data: ReportData, table: ErrorTable, images: dict[str, dict[str, str
 
 def _models(data: ReportData, table: ErrorTable) -> list[Model]:
     timed = data.speed.measured if data.speed else ()
-    entries = (data.parity, data.curves, data.energy_volume, data.statics, data.dynamics, timed)
+    judged = data.physics.judged if data.physics else ()
+    entries = (data.parity, data.curves, data.energy_volume, data.statics, data.dynamics, judged, timed)
     return in_order([*table.models, *[entry.of for part in entries for entry in part]])
 
 
@@ -165,6 +179,8 @@ def _pictures(data: ReportData, table: ErrorTable) -> list[Picture]:
         "reliability": figures_teachers.reliability(data.teachers.reliability, families) if data.teachers else None,
         "energy_volume": figures_physics.energy_volume(data.energy_volume, look_of),
         "dynamics": figures_physics.dynamics(data.dynamics, look_of),
+        "differences": figures_verdict.differences(data.physics, look_of),
+        "observed": figures_verdict.curves(data.physics, look_of),
         "speed": figures_speed.speed(data.speed, look_of) if data.speed else None,
         "learning_curves": figures.learning_curves(data.curves),
         "tuning": figures_work.tuning(data.tuning) if data.tuning else None,

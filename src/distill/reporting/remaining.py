@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from typing import Literal
 
 from distill.analysis.families import FamilyShare, family_shares
-from distill.reporting.data import Model, Parity, ReportData
+from distill.reporting.data import Parity, ReportData
+from distill.reporting.models import Model
 from distill.reporting.tables import QUANTITIES, Entry, ErrorTable, Table, number, show
 from distill.reporting.teachers import Teachers
 

@@ -25,13 +25,13 @@ from distill.reporting.data import (
     EnergyVolume,
     GivenSpeed,
     Growth,
-    Model,
     Parity,
     Speed,
     Speeds,
     Static,
     Tuning,
 )
+from distill.reporting.models import Model
 from distill.structures.labels import read_labels
 from distill.structures.read import read_frames
 

@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from distill.analysis.phonons import frequency_difference
 from distill.analysis.quantities import Quantity, StaticResult
 from distill.base.tolerances import absolute
-from distill.reporting.data import Model, Static, in_order, name_with_seed
+from distill.reporting.data import Static, in_order, name_with_seed
+from distill.reporting.models import Model
 from distill.reporting.tables import Entry, Table
 
 TEACHER = Model("teacher", "finetuned")

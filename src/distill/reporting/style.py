@@ -18,7 +18,8 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from distill.base.files import replacing
-from distill.reporting.data import Model, in_order
+from distill.reporting.data import in_order
+from distill.reporting.models import Model
 
 P = ParamSpec("P")
 R = TypeVar("R")

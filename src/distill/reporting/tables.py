@@ -12,7 +12,8 @@ from typing import Any, NamedTuple
 
 from distill.analysis.seeds import OverSeeds, Seed, over_seeds
 from distill.base.conventions import EV_PER_A3_IN_GPA
-from distill.reporting.data import Model, in_order
+from distill.reporting.data import in_order
+from distill.reporting.models import Model
 
 
 @dataclass(frozen=True)

@@ -12,17 +12,9 @@ from typing import Literal
 
 from distill.analysis.energy_volume import EnergyVolumeFit
 from distill.analysis.errors import Difference
-from distill.reporting.data import (
-    Curve,
-    Dynamics,
-    EnergyVolume,
-    Model,
-    ReportData,
-    Static,
-    Tuning,
-    in_order,
-    name_with_seed,
-)
+from distill.reporting.data import Curve, Dynamics, EnergyVolume, ReportData, Static, Tuning, in_order, name_with_seed
+from distill.reporting.judged import verdict_sentences
+from distill.reporting.models import Model
 from distill.reporting.remaining import remaining_sentences, teacher_sentences
 from distill.reporting.tables import QUANTITIES, Cell, ErrorTable, say_failed, show, show_best
 
@@ -50,6 +42,7 @@ def conclude(data: ReportData, table: ErrorTable) -> Conclusion:
     """Return the verdict on a run; of a seed that failed it says that, and nothing of its simulations."""
     curves = [curve for curve in data.energy_volume if curve.seed not in table.failed(curve.of)]
     teachers = [Sentence(tone, text) for tone, text in teacher_sentences(data.teachers)]
+    verdicts = list(verdict_sentences(data.physics))
     judged = [
         *_students(table, data.gains),
         *_against_zero_shot(table),
@@ -58,12 +51,14 @@ def conclude(data: ReportData, table: ErrorTable) -> Conclusion:
         *_simulations([run for run in data.dynamics if run.seed not in table.failed(run.of)]),
         *_equations_of_state(curves),
         *_statics([one for one in data.statics if one.seed not in table.failed(one.of)]),
+        *[Sentence(tone, text) for tone, text in verdicts if tone != "note"],
         *_trainings(data),
         *_failed_seeds(table, data.curves),
     ]
     courses = [text for tuned in (data.tuning, *data.other_tunings) for text in _course(tuned)]
     texts = (*remaining_sentences(data, table), *_one_seed(table), *courses, *data.findings)
-    notes = [*[one for one in teachers if one.tone == "note"], *[Sentence("note", text) for text in texts]]
+    said = [*teachers, *[Sentence(tone, text) for tone, text in verdicts]]
+    notes = [*[one for one in said if one.tone == "note"], *[Sentence("note", text) for text in texts]]
     bad, good = (sum(s.tone == tone for s in judged) for tone in ("bad", "good"))
     if bad:
         return Conclusion("bad", f"Look closer: {bad} of {bad + good} checks failed.", (*judged, *notes))

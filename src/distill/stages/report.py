@@ -27,10 +27,13 @@ class Report(Stage):
         "unseen": "unseen",
         "evaluate": "evaluate",
         "simulate": "simulate",
+        "dynamics": "dynamics",
+        "relabel": "relabel",
+        "judge": "judge",
         "benchmark": "benchmark",
         "test": "check.test",
     }
-    tolerates: ClassVar[tuple[str, ...]] = ("members", "train", "predict", "unseen", "simulate")
+    tolerates: ClassVar[tuple[str, ...]] = ("members", "train", "predict", "unseen", "simulate", "dynamics", "relabel")
     outputs: ClassVar[dict[str, str]] = {"page": "report.html", "figures": "figures"}
     publish: ClassVar[dict[str, str]] = {"page": "report.html", "figures": "figures"}
 

@@ -15,7 +15,7 @@ import pandas as pd
 
 from distill.analysis.errors import ALL
 from distill.base.errors import UserError, nearest
-from distill.reporting.data import VARIANTS
+from distill.reporting.models import VARIANTS
 from distill.reporting.tables import PURE, QUANTITIES, STATISTICS
 from distill.studies.keys import Key, keys_of, text, values
 

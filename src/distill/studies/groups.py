@@ -14,7 +14,7 @@ import pandas as pd
 
 from distill.analysis.means import Mean, difference, mean
 from distill.base.arrays import Array
-from distill.reporting.data import Model
+from distill.reporting.models import Model
 from distill.reporting.tables import number
 from distill.studies.errors import FACTS, Choice, Errors
 from distill.studies.keys import Key, missing, text

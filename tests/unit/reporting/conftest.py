@@ -16,7 +16,6 @@ from distill.reporting.data import (
     EnergyVolume,
     GivenSpeed,
     Growth,
-    Model,
     Parity,
     ReportData,
     Speed,
@@ -25,6 +24,7 @@ from distill.reporting.data import (
     Static,
     Tuning,
 )
+from distill.reporting.models import Model
 from distill.reporting.teachers import Member, Teachers
 from distill.structures.frames import Frames
 from distill.structures.spread import Spread

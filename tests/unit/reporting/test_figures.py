@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 
 from distill.reporting import figures, figures_physics, figures_speed, figures_teachers, figures_work
-from distill.reporting.data import Growth, Model
+from distill.reporting.data import Growth
+from distill.reporting.models import Model
 from distill.reporting.remaining import shares_of
 from distill.reporting.style import MARKERS, looks
 from distill.reporting.tables import ErrorTable

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 from matplotlib.colors import to_hex
 
-from distill.reporting.data import GivenSpeed, Model, ReportData, Speed, Speeds
+from distill.reporting.data import GivenSpeed, ReportData, Speed, Speeds
 from distill.reporting.figures_speed import speed
+from distill.reporting.models import Model
 from distill.reporting.page import _speeds, build
 from distill.reporting.style import looks
 

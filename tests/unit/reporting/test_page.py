@@ -11,7 +11,8 @@ import pytest
 from PIL import Image
 
 from distill.analysis.energy_volume import EnergyVolumeFit
-from distill.reporting.data import EnergyVolume, Growth, Model, ReportData
+from distill.reporting.data import EnergyVolume, Growth, ReportData
+from distill.reporting.models import Model
 from distill.reporting.page import build
 
 VOID = {"meta", "img", "br", "hr", "link", "input"}

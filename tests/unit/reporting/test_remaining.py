@@ -10,7 +10,8 @@ import pytest
 
 from distill.analysis.errors import Difference
 from distill.analysis.reliability import Reliability
-from distill.reporting.data import Model, Parity, ReportData
+from distill.reporting.data import Parity, ReportData
+from distill.reporting.models import Model
 from distill.reporting.remaining import remaining_sentences, shares_of, teacher_sentences, teachers_table
 from distill.reporting.tables import ErrorTable
 from distill.reporting.teachers import Member, Teachers

@@ -7,9 +7,10 @@ import pytest
 
 from distill.analysis.errors import Difference
 from distill.analysis.quantities import Quantity, StaticResult
-from distill.reporting.data import Curve, Model, ReportData, Static, in_order
+from distill.reporting.data import Curve, ReportData, Static, in_order
 from distill.reporting.figures import learning_curves
 from distill.reporting.gather import failures
+from distill.reporting.models import Model
 from distill.reporting.sources import curves
 from distill.reporting.statics import static_table
 from distill.reporting.tables import Cell, ErrorTable, entry, full_tables, main_table, say_failed, show

@@ -20,7 +20,7 @@ from distill.dynamics.speed import Speed, Timing, timed_structure
 from distill.potentials import POTENTIALS
 from distill.potentials.interface.saving import save
 from distill.potentials.students.painn import PaiNN
-from distill.reporting.data import Model
+from distill.reporting.models import Model
 from distill.reporting.sources import speed_sentences, speeds
 from distill.stages.base import Job
 from distill.stages.benchmark import GIVEN, SPEED, Benchmark, Timings, _busy, _models, _summary

@@ -1,0 +1,77 @@
+"""The verdict by physics in the report: what was judged, its tables, and its sentences."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from typing import Literal
+
+from distill.analysis.verdicts import LEVELS, Criterion
+from distill.reporting.physics import Judged, Physics
+from distill.reporting.tables import Entry, Table
+
+TONES: dict[str, Literal["good", "bad", "note"]] = {"accept": "good", "reject": "bad"}
+
+
+def named(one: Judged, among: Sequence[Judged]) -> str:
+    """Return the label of a student, with its seed where there are several."""
+    several = len({other.seed for other in among if other.of == one.of}) > 1
+    return f"{one.of.label}, seed {one.seed}" if several else one.of.label
+
+
+def verdict_sentences(found: Physics | None) -> Iterator[tuple[Literal["good", "bad", "note"], str]]:
+    """Yield the verdict on each student that was judged, and what limits those that were distilled."""
+    for one in found.judged if found else ():
+        decision = one.verdict.decision
+        tone = TONES.get(decision, "note")
+        if decision != "not judged":  # a direct student is the baseline: its failure speaks for distillation
+            text = f"{named(one, found.judged if found else ())} is {one.verdict.sentence}."
+            yield ("note" if one.of.variant == "direct" else tone), text.replace(" is cannot tell", ": cannot tell")
+        if one.triangle and one.of.variant != "direct":
+            yield "note", f"{named(one, found.judged if found else ())}: {one.triangle}"
+
+
+def levels_table(found: Physics | None) -> Table | None:
+    """Return how each student did at each level, one row a student."""
+    judged = [one for one in (found.judged if found else ()) if one.verdict.decision != "not judged"]
+    if not judged:
+        return None
+    header = ("model", *[f"{level}: {what}" for level, what in LEVELS.items()], "verdict")
+    rows = []
+    for one in judged:
+        levels = one.verdict.levels
+        cells = [Entry("–" if levels[level] == "not judged" else levels[level]) for level in LEVELS]
+        rows.append((Entry(named(one, judged)), *cells, Entry(one.verdict.decision)))
+    return Table("The verdict by physics", header, tuple(rows))
+
+
+def criteria_table(found: Physics | None) -> Table | None:
+    """Return every row of ``physics.csv``."""
+    rows = [
+        (Entry(named(one, found.judged)), *_cells(criterion))
+        for one in (found.judged if found else ())
+        for criterion in one.verdict.criteria
+        if found is not None
+    ]
+    header = ("model", "level", "quantity", "outcome", "student", "teacher", "difference", "tolerance", "unit", "why")
+    return Table("What each student was judged by", header, tuple(rows)) if rows else None
+
+
+def _cells(one: Criterion) -> tuple[Entry, ...]:
+    interval = f"{number(one.low)} to {number(one.high)}" if math.isfinite(one.low) else ""
+    return (
+        Entry(str(one.level)),
+        Entry(one.quantity, "a note" if one.note else ""),
+        Entry(one.outcome),
+        Entry(number(one.value)),
+        Entry(number(one.reference)),
+        Entry(number(one.difference), interval),
+        Entry(number(one.tolerance)),
+        Entry(one.unit or "–"),
+        Entry(one.why or "–"),
+    )
+
+
+def number(value: float) -> str:
+    """Return a number with four digits, a dash for none."""
+    return f"{value:.4g}".replace("-", "−") if math.isfinite(value) else "–"
