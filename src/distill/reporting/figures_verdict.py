@@ -42,7 +42,7 @@ def differences(found: Physics | None, look_of: Mapping[Model, Look]) -> Figure 
     axes.set_xlim(-FAR - 0.3, FAR + 0.3)
     axes.set_xlabel("difference over its tolerance")
     failed = sum(judged.verdict.decision == "reject" for judged in found.judged)
-    axes.set_title(f"Every quantity against the teacher's: {failed} of {len(found.judged)} students are rejected")
+    axes.set_title(f"Every quantity against the teacher's; rejected: {failed} of {len(found.judged)}")
     figure.legend(loc="outside lower left", ncols=3, fontsize=8.5)
     return figure
 

@@ -6,10 +6,12 @@ import math
 from collections.abc import Iterator, Sequence
 from typing import Literal
 
-from distill.analysis.verdicts import LEVELS, Criterion
+from distill.analysis.verdicts import Criterion
 from distill.reporting.physics import Judged, Physics
 from distill.reporting.tables import Entry, Table
 
+WORDS = {0: "pairs", 1: "crystals", 2: "survival", 3: "own structures", 4: "structure", 5: "dynamics", 6: "experiment"}
+"""The levels of :data:`distill.analysis.verdicts.LEVELS` in a word."""
 TONES: dict[str, Literal["good", "bad", "note"]] = {"accept": "good", "reject": "bad"}
 
 
@@ -36,11 +38,11 @@ def levels_table(found: Physics | None) -> Table | None:
     judged = [one for one in (found.judged if found else ()) if one.verdict.decision != "not judged"]
     if not judged:
         return None
-    header = ("model", *[f"{level}: {what}" for level, what in LEVELS.items()], "verdict")
+    header = ("model", *[f"{level} {word}" for level, word in WORDS.items()], "verdict")
     rows = []
     for one in judged:
         levels = one.verdict.levels
-        cells = [Entry("–" if levels[level] == "not judged" else levels[level]) for level in LEVELS]
+        cells = [Entry("–" if levels[level] == "not judged" else levels[level]) for level in WORDS]
         rows.append((Entry(named(one, judged)), *cells, Entry(one.verdict.decision)))
     return Table("The verdict by physics", header, tuple(rows))
 

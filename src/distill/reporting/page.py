@@ -12,6 +12,7 @@ from pathlib import Path
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 from matplotlib.figure import Figure
 
+from distill.analysis.verdicts import LEVELS
 from distill.base.files import write_text
 from distill.base.progress import duration
 from distill.reporting import figures, figures_physics, figures_speed, figures_teachers, figures_verdict, figures_work
@@ -153,6 +154,7 @@ def _render(data: ReportData, table: ErrorTable, images: dict[str, dict[str, str
         equations_of_state=_equations_of_state(data.energy_volume),
         statics=static_table(data.statics),
         levels=levels_table(data.physics),
+        level_names=LEVELS,
         criteria=criteria_table(data.physics),
         simulations=_simulations(data),
         speeds=_speeds(data.speed),

@@ -10,6 +10,7 @@ from distill.analysis.errors import Difference, error_table
 from distill.analysis.quantities import Quantity, StaticResult
 from distill.analysis.reliability import reliability
 from distill.analysis.stability import judge
+from distill.analysis.verdicts import Criterion, Verdict
 from distill.reporting.data import (
     Curve,
     Dynamics,
@@ -25,6 +26,7 @@ from distill.reporting.data import (
     Tuning,
 )
 from distill.reporting.models import Model
+from distill.reporting.physics import Judged, ObservedCurve, Physics
 from distill.reporting.teachers import Member, Teachers
 from distill.structures.frames import Frames
 from distill.structures.spread import Spread
@@ -63,6 +65,7 @@ def report_data() -> ReportData:
         energy_volume=[_energy_volume(rng, of) for of in FORCE_NOISE],
         statics=[_static(rng, of) for of in FORCE_NOISE],
         dynamics=[_dynamics(rng, of, t) for t in (300.0, 1200.0) for of in list(FORCE_NOISE)[2:]],
+        physics=_physics(rng),
         speed=_speeds(),
         tuning=_tuning(rng),
         growth=_growth(rng),
@@ -225,3 +228,20 @@ def _stages() -> list[StageCost]:
         StageCost("evaluate", 14, 1400),
         StageCost("simulate", 55, None),
     ]
+
+
+def _physics(rng):
+    """A student that is accepted and one that is rejected, with a curve of both and of the teacher."""
+    passed = Criterion(2, "solid: survival", "pass", why="4 of 4 replicas")
+    wrong = Criterion(4, "E", "fail", -5.5, -5.6, 0.1, 0.05, 0.15, 0.01, "eV/atom", "it is off by 0.1 eV/atom")
+    right = Criterion(4, "E", "pass", -5.6, -5.6, 0.001, -0.002, 0.004, 0.01, "eV/atom")
+    places = np.linspace(2, 6, 40)
+    models = [(Model("teacher", "finetuned"), 0), (Model("painn", "distilled"), 0), (Model("painn", "direct"), 0)]
+    replicas = {of: 1 + np.sin(places) + rng.normal(0, 0.02, (4, 40)) for of in models}
+    return Physics(
+        [
+            Judged(Model("painn", "distilled"), 0, Verdict((passed, right)), "Limited by the teacher: 133 meV/Å."),
+            Judged(Model("painn", "direct"), 0, Verdict((passed, wrong))),
+        ],
+        [ObservedCurve("g", "solid", "", "distance (Å)", places, replicas, np.array([places, np.ones(40)]), "X-rays")],
+    )

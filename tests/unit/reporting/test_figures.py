@@ -11,7 +11,7 @@ import matplotlib as mpl
 import numpy as np
 import pytest
 
-from distill.reporting import figures, figures_physics, figures_speed, figures_teachers, figures_work
+from distill.reporting import figures, figures_physics, figures_speed, figures_teachers, figures_verdict, figures_work
 from distill.reporting.data import Growth
 from distill.reporting.models import Model
 from distill.reporting.remaining import shares_of
@@ -29,6 +29,8 @@ def all_figures(data):
         "learning_curves": figures.learning_curves(data.curves),
         "energy_volume": figures_physics.energy_volume(data.energy_volume, look_of),
         "dynamics": figures_physics.dynamics(data.dynamics, look_of),
+        "differences": figures_verdict.differences(data.physics, look_of),
+        "observed": figures_verdict.curves(data.physics, look_of),
         "speed": figures_speed.speed(data.speed, look_of),
         "growth": figures_work.growth(data.growth),
         "costs": figures_work.costs(data.stages),
@@ -64,6 +66,8 @@ def test_every_axis_has_a_unit(drawn, name):
     [
         ("energy_volume", {"volume (Å³/atom)", "energy above the minimum (meV/atom)"}),
         ("dynamics", {"time (ps)", "temperature (K)", "shortest distance (Å)"}),
+        ("observed", {"distance (Å)", "g"}),
+        ("differences", {"difference over its tolerance"}),
         ("learning_curves", {"optimisation step", "loss (dimensionless)", "force MAE (meV/Å)"}),
     ],
 )

@@ -19,6 +19,8 @@ VOID = {"meta", "img", "br", "hr", "link", "input"}
 FIGURES = {
     "costs",
     "dynamics",
+    "differences",
+    "observed",
     "energy_volume",
     "force_errors",
     "growth",
@@ -175,6 +177,7 @@ def test_a_report_of_nothing_is_a_page(tmp_path):
         ("energy_volume", "Physics", 1),
         ("statics", "Physics", 0),
         ("dynamics", "Physics", 1),
+        ("physics", "Verdict", 2),
         ("speed", "Speed", 1),
         ("tuning", "Training", 1),
         ("growth", "Synthetic structures", 1),
@@ -183,10 +186,10 @@ def test_a_report_of_nothing_is_a_page(tmp_path):
 )
 def test_each_part_stands_alone(report_data, tmp_path, part, heading, images):
     value = getattr(report_data, part)
-    few = value if part in ("metrics", "growth", "tuning", "speed") else value[-1:]
+    few = value if part in ("metrics", "growth", "physics", "tuning", "speed") else value[-1:]
     page = page_of(ReportData(name="x", **{part: few}), tmp_path)
     assert len(page.all("img")) == images
-    sections = {"Accuracy", "Training", "Physics", "Speed", "Synthetic structures", "Time and memory"}
+    sections = {"Accuracy", "Training", "Physics", "Verdict", "Speed", "Synthetic structures", "Time and memory"}
     assert {line for line in page.text.splitlines() if line in sections} == {heading}
 
 
