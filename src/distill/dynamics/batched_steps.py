@@ -4,17 +4,19 @@ One integrator serves: B A O A B (Leimkuhler and Matthews, J. Chem. Phys. 138, 1
 where there is no friction. Stochastic velocity rescaling (Bussi, Donadio and Parrinello, J. Chem. Phys. 126, 014101,
 2007) precedes such a step. Each replica may have another ensemble and another temperature.
 
-A few steps are a block, in which nothing waits for the device. After it the processor reads, of each replica, how far
-atoms moved from where its neighbours were listed. Where a list did not hold, or a number is not finite, the block is
-done again from its beginning, with the same random numbers, and looked at after every step: so no step is ever made
-with a list that does not hold, and a replica breaks at a known step. Lists are made anew before a block in which they
-would probably not hold. What is read of a replica decides for it alone.
+A few steps are a block, in which nothing waits for the device; steps of the networks that can be compiled are recorded
+as a CUDA graph. After a block the processor reads, of each replica, how far atoms moved from where its neighbours were
+listed. Where a list did not hold, or a number is not finite, the block is done again from its beginning, with the same
+random numbers, and looked at after every step: so no step is ever made with a list that does not hold, and a replica
+breaks at a known step. Lists are made anew before a block in which they would probably not hold. What is read of a
+replica decides for it alone.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
@@ -24,10 +26,14 @@ from torch import Tensor
 from distill.base.arrays import Array
 from distill.dynamics.counted_noise import CountedNoise
 from distill.dynamics.ensembles import Ensemble
+from distill.potentials.interface.recorded import Recorded
 from distill.potentials.interface.replica_forces import ReplicaForces, UnphysicalReplica
 
 BLOCK = 5
 """Steps between two looks at the device, at most."""
+
+DRAWN = 8 * BLOCK
+"""Steps whose noise is drawn together, at most."""
 
 FASTER = 1.3
 """How much faster than now the fastest atom may become in a block before its list is made too late; then the block is
@@ -106,13 +112,16 @@ class ReplicaSteps:
         self._noise = CountedNoise(seeds, masses.shape[1], self.device) if self._rubs or self._rescales else None
         self._friction = self._tensor(np.where(is_langevin, keep, 1.0)).view(-1, 1, 1)
         self._rescale = self._tensor(np.where(is_bussi, keep, 1.0))
+        self._kt, self._kick = torch.zeros_like(self._rescale), torch.zeros_like(self._inverse_masses)
         self._set_temperatures(0.0)
+        self._recorded = {stress: Recorded(partial(self._step, stress)) for stress in (False, True)}
+        self._layouts = forces.layouts
 
     def _set_temperatures(self, ps: float) -> None:
-        """Have the thermostats act as they should at a time."""
-        self._kt = self._tensor([units.kB * one.temperature_at(ps) for one in self._ensembles])
+        """Have the thermostats act as they should at a time; recorded steps read the same memory."""
+        self._kt.copy_(self._tensor([units.kB * one.temperature_at(ps) for one in self._ensembles]))
         kt = self._kt.view(-1, 1, 1)
-        self._kick = (kt * self._inverse_masses * (1 - self._friction.square())).sqrt()
+        self._kick.copy_((kt * self._inverse_masses * (1 - self._friction.square())).sqrt())
 
     def begin(self, step: int, positions: Array, velocities: Array) -> ReplicaState:
         """Return the state from which steps are made, with new lists of neighbours.
@@ -127,7 +136,7 @@ class ReplicaSteps:
         """
         x, v = self._tensor(positions), self._tensor(velocities) * self._free
         self._relist(x, range(len(x)))
-        energy, forces, stress = self._forces(x, self._forces.potential.predicts_stress)
+        energy, forces, stress = self._forces(x, self._wants_stress(True))
         state = ReplicaState(step, x, v, forces, energy, stress)
         self._refuse_broken(state)
         return state
@@ -144,10 +153,18 @@ class ReplicaSteps:
         if any(one.programme for one in self._ensembles):
             self._set_temperatures((state.step + steps / 2) * self._timestep_fs / 1000)
         while state.step < end:
-            n = min(BLOCK, end - state.step)
-            noise = torch.zeros(n) if self._noise is None else self._noise.normals(state.step, n)
-            state = self._block(state, noise, stress_last=state.step + n == end)
+            n = min(DRAWN, end - state.step)
+            noise = self._draw(state.step, n)
+            for k in range(0, n, BLOCK):
+                some = noise[k : k + BLOCK]
+                state = self._block(state, some, stress_last=state.step + len(some) == end)
         return state
+
+    def _draw(self, first: int, steps: int) -> Tensor:
+        """Return the noise of steps, a row for each; there is nothing in it where nobody needs any."""
+        if self._noise is None:
+            return torch.zeros((steps, 1), device=self.device)
+        return self._noise.normals(first, steps)
 
     def numbers(self, state: ReplicaState) -> list[dict[str, float]]:
         """Return ``energy``, ``kinetic_energy`` (eV) and ``temperature`` (K) of each replica.
@@ -171,11 +188,16 @@ class ReplicaSteps:
 
     def _block(self, state: ReplicaState, noise: Tensor, stress_last: bool) -> ReplicaState:
         """Return the state after a step for each row of noise, and make the lists that the next block would need."""
+        if self._layouts != self._forces.layouts:
+            self._layouts = self._forces.layouts
+            for one in self._recorded.values():
+                one.forget()
         begin, farthest = state, torch.zeros_like(state.energy)
         for k, kicks in enumerate(noise):
-            x, v = self._move(state, kicks)
-            farthest = torch.maximum(farthest, self._forces.moved(x))  # NaN stays NaN
-            state = self._finish(state.step + 1, x, v, stress_last and k + 1 == len(noise))
+            with_stress = self._wants_stress(stress_last and k + 1 == len(noise))
+            step = self._recorded[with_stress] if self._forces.padded else partial(self._step, with_stress)
+            *found, farthest = step(state.positions, state.velocities, state.forces, kicks, farthest)
+            state = ReplicaState(state.step + 1, *found)
         went, moved, speed, finite = self._look(state, farthest)
         if not (finite.all() and (went < self._forces.limit).all()):
             state = self._watched(begin, noise, stress_last)
@@ -198,29 +220,43 @@ class ReplicaSteps:
     def _watched(self, state: ReplicaState, noise: Tensor, stress_last: bool) -> ReplicaState:
         """Return what :meth:`_block` does, with lists and numbers looked at after every step."""
         for k, kicks in enumerate(noise):
-            x, v = self._move(state, kicks)
+            x, v = self._move(state.positions, state.velocities, state.forces, kicks)
             held = (self._forces.moved(x) < self._forces.limit).cpu().numpy()
             self._relist(x, np.flatnonzero(~held))
-            state = self._finish(state.step + 1, x, v, stress_last and k + 1 == len(noise))
+            with_stress = self._wants_stress(stress_last and k + 1 == len(noise))
+            state = ReplicaState(state.step + 1, *self._arrive(with_stress, x, v))
             self._refuse_broken(state)
         return state
 
-    def _move(self, state: ReplicaState, noise: Tensor) -> tuple[Tensor, Tensor]:
+    def _wants_stress(self, asked: bool) -> bool:
+        return asked and self._forces.potential.predicts_stress
+
+    def _step(
+        self, stress: bool, x: Tensor, v: Tensor, f: Tensor, noise: Tensor, farthest: Tensor
+    ) -> tuple[Tensor, ...]:
+        """Return positions, velocities, forces, energy and, if wanted, stress after a step, and ``farthest``.
+
+        The latter is the largest squared distance from where lists were made, ``[R]``; NaN stays NaN.
+        """
+        x, v = self._move(x, v, f, noise)
+        return (*self._arrive(stress, x, v), torch.maximum(farthest, self._forces.moved(x)))
+
+    def _move(self, x: Tensor, v: Tensor, f: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
         """Return positions and velocities before the forces of the next step: (rescaling) B A O A."""
-        v = state.velocities
         if self._rescales:
             v = v * self._rescaling(v, noise)
-        v = v + 0.5 * self.dt * state.forces * self._inverse_masses
+        v = v + 0.5 * self.dt * f * self._inverse_masses
         if not self._rubs:
-            return state.positions + self.dt * v, v
-        x = state.positions + 0.5 * self.dt * v
+            return x + self.dt * v, v
+        x = x + 0.5 * self.dt * v
         v = self._friction * v + self._kick * noise
         return x + 0.5 * self.dt * v, v
 
-    def _finish(self, step: int, x: Tensor, v: Tensor, stress: bool) -> ReplicaState:
-        """Return the state after a step, from what :meth:`_move` gave: forces, and the last B."""
-        energy, forces, tensor = self._forces(x, stress and self._forces.potential.predicts_stress)
-        return ReplicaState(step, x, v + 0.5 * self.dt * forces * self._inverse_masses, forces, energy, tensor)
+    def _arrive(self, stress: bool, x: Tensor, v: Tensor) -> tuple[Tensor, ...]:
+        """Return what :meth:`_step` does, from what :meth:`_move` gave: forces, and the last B."""
+        energy, forces, tensor = self._forces(x, stress)
+        found = x, v + 0.5 * self.dt * forces * self._inverse_masses, forces, energy
+        return found if tensor is None else (*found, tensor)
 
     def _rescaling(self, v: Tensor, noise: Tensor) -> Tensor:
         """Return by what velocities are multiplied, ``[R, 1, 1]``: equation A7 of Bussi's paper, 1 without Bussi.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from ase.build import bulk, molecule
 from ase.calculators.emt import EMT
 from ase.io import read
 from torch import Tensor
+from torch.fx.experimental.proxy_tensor import make_fx
 
 import distill
 from distill.base.errors import UserError
@@ -31,7 +33,6 @@ from distill.potentials import POTENTIALS
 from distill.potentials.interface.batch import Batch, distances, half_neighbour_list
 from distill.potentials.interface.image_search import ImageSearch
 from distill.potentials.interface.potential import Potential
-from distill.potentials.interface.recorded import Recorded
 from distill.potentials.interface.replica_forces import ReplicaForces, UnphysicalReplica, takes_whole_lists
 from distill.potentials.interface.saving import save
 from distill.structures.frames import Frames
@@ -345,29 +346,55 @@ def test_networks_are_asked_whether_they_see_beyond_the_cutoff() -> None:
     assert not takes_whole_lists(chgnet.build(chgnet.Settings(), seed=0).eval(), [14], 0.5)  # it needs angles
 
 
-def test_whole_lists_and_recorded_passes_with_pairs_filled_up_are_the_same_function() -> None:
-    """On a processor nothing is recorded: tested is the filling, and how new pairs take the place of old ones."""
+def test_whole_lists_and_pairs_that_fill_up_give_the_same_function() -> None:
+    """What is recorded on a GPU reads pairs from one place, where new ones take that of old ones."""
     network, atoms = painn(), copper()
     frames = Frames.from_atoms([atoms, atoms])
-    rng, recorded = np.random.default_rng(0), {stress: Recorded(network, stress) for stress in (False, True)}
-    forces = ReplicaForces(network, frames, 1.0, whole=True, by_images=True)
+    rng = np.random.default_rng(0)
     near = ReplicaForces(network, frames, 1.0, whole=False)
+    others = [
+        ReplicaForces(network, frames, 1.0, whole=True, by_images=True, padded=padded) for padded in (False, True)
+    ]
+    forces, places = others[1], set()
     for amplitude in (0.0, 0.2, 0.6, 0.1):
         positions = torch.tensor(frames.positions + amplitude * rng.normal(size=frames.positions.shape)).view(2, -1, 3)
-        forces.relist(positions, [0, 1])
-        near.relist(positions, [0, 1])
-        expected, whole = near(positions, stress=True), forces(positions, stress=True)
-        forces._recorded = recorded
-        filled = [forces(positions, stress) for stress in (False, True)]
-        forces._recorded = {}
-        for same in (whole, *filled):
-            for found, one in zip(same, expected, strict=True):
-                assert found is None or torch.allclose(found, one, rtol=0, atol=1e-12 * float(one.abs().max()))
-    assert 1 <= recorded[True].recordings <= 3
+        for one in (near, *others):
+            one.relist(positions, [0, 1])
+        places.add((forces._batch.edges.data_ptr(), forces._batch.shifts.data_ptr()))
+        for stress in (False, True):
+            expected = near(positions, stress)
+            for other in others:
+                for found, wanted in zip(other(positions, stress), expected, strict=True):
+                    if wanted is not None:
+                        assert torch.allclose(found, wanted, rtol=0, atol=1e-12 * float(wanted.abs().max()))
+    assert 1 <= len(places) == forces.layouts < 4
     for place, what in ((torch.nan, "not finite"), (positions[1, 5], "atoms 5 and 7 .* are at one place")):
         positions[1, 7] = place
         with pytest.raises(UnphysicalReplica, match=f"replica 1: .*{what}"):
             forces.relist(positions, [0, 1])
+
+
+@pytest.mark.slow  # the import of the tracer takes most of it
+def test_a_recorded_step_stays_the_step_when_lists_and_temperatures_change() -> None:
+    """A trace keeps memory and operations as a CUDA graph does; it cannot be made of what waits for numbers."""
+    row = POTENTIALS["painn"]
+    network = row.build(row.Settings(channels=8, layers=1, cutoff=4.0, short_range_repulsion=False), 0).eval().double()
+    ensembles = [Ensemble("nvt", 300, programme=((0.1, 900),)), BUSSI, NVE]
+    forces = ReplicaForces(network, Frames.from_atoms([copper()] * 3), 1.0, whole=True, by_images=True, padded=True)
+    masses, fixed = np.tile(copper().get_masses(), (3, 1)), np.zeros((3, 32, 3), dtype=bool)
+    steps = ReplicaSteps(forces, masses, fixed, ensembles, [1, 2, 3], 2.0)
+    velocities = 0.05 * np.random.default_rng(0).normal(size=(3, 32, 3))
+    state, layout, kept = steps.begin(0, np.stack([copper().positions] * 3), velocities), -1, 0
+    for _ in range(6):
+        state, lists = steps.advance(state, 7), forces.lists_built
+        farthest, noise = torch.zeros(3, dtype=torch.float64), steps._draw(state.step, 1)[0]
+        inputs = (state.positions, state.velocities, state.forces, noise, farthest)
+        if forces.layouts != layout:
+            layout, recorded, traced_at = forces.layouts, make_fx(partial(steps._step, True))(*inputs), lists
+        for found, expected in zip(recorded(*inputs), steps._step(True, *inputs), strict=True):
+            assert torch.equal(found, expected)
+        kept = max(kept, lists - traced_at)
+    assert kept > 2  # lists that were made after the trace
 
 
 @pytest.mark.parametrize(

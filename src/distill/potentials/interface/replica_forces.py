@@ -19,13 +19,15 @@ from distill.potentials.interface.batch import Batch, Prediction
 from distill.potentials.interface.gradient_free import GradientFree
 from distill.potentials.interface.image_search import ImageSearch
 from distill.potentials.interface.potential import Potential
-from distill.potentials.interface.recorded import Recorded
 from distill.potentials.interface.verlet_list import listed
 from distill.structures.frames import Frames
 from distill.structures.guard import FARTHEST, SAME_PLACE, UnphysicalStructure
 
 SKIN = {"cpu": 0.5, "cuda": 1.0}
 """Å, by kind of device: a GPU has lists made less often, since all replicas wait for that of one."""
+
+SPARE = 1.05
+"""Room for pairs where they are filled up, as a multiple of those that there are at first."""
 
 FAR = (0.02, 0.25, 0.5, 0.75, 1.0)
 """Parts of the skin at which a network is asked whether it sees atoms beyond the cutoff."""
@@ -62,17 +64,26 @@ class ReplicaForces:
         whole: whether the network may be given all pairs that are listed, see :func:`takes_whole_lists`.
         by_images: whether lists are made for all replicas at once, see :class:`ImageSearch`; on a GPU, where cells are
             small, if None.
+        padded: whether pairs are filled up to a number that seldom changes, so that passes can be recorded, see
+            :class:`~distill.potentials.interface.recorded.Recorded`; on a GPU, for networks that can be, if None.
 
     Attributes:
         lists_built: how many lists were made so far.
+        layouts: how often pairs were moved to another place in memory.
     """
 
     def __init__(
-        self, potential: Potential, replicas: Frames, skin: float, whole: bool, by_images: bool | None = None
+        self,
+        potential: Potential,
+        replicas: Frames,
+        skin: float,
+        whole: bool,
+        by_images: bool | None = None,
+        padded: bool | None = None,
     ) -> None:
         self.potential, self.skin, self.whole = potential, skin, whole
         self.n_atoms = len(replicas.numbers) // len(replicas)
-        self.lists_built = 0
+        self.lists_built = self.layouts = 0
         device, on_gpu = potential.device, potential.device.type == "cuda"
         self._frames = list(replicas)
         self._lists: dict[int, tuple[Tensor, Tensor]] = {}
@@ -80,8 +91,8 @@ class ReplicaForces:
         self._taken_off = torch.zeros_like(self._listed_at)
         self._images = ImageSearch(replicas.cells, replicas.pbc, potential.cutoff + skin, device)
         self._by_images = on_gpu and self._images.suits(self.n_atoms) if by_images is None else by_images
-        replayed = on_gpu and whole and potential.can_compile and bool(replicas.pbc.any(axis=1).all())
-        self._recorded = {stress: Recorded(potential, stress) for stress in (False, True)} if replayed else {}
+        can_pad = whole and potential.can_compile and bool(replicas.pbc.any(axis=1).all())
+        self.padded = on_gpu and can_pad if padded is None else padded
         nothing = np.zeros((2, 0), dtype=np.int64), np.zeros((0, 3), dtype=np.int32)
         self._batch = replace(potential.batch(replicas, nothing), extra={})
 
@@ -116,7 +127,20 @@ class ReplicaForces:
         self.lists_built += len(which)
         lists = [self._lists[k] for k in range(len(self))]
         edges = torch.cat([pairs + k * self.n_atoms for k, (pairs, _) in enumerate(lists)], dim=1)
-        self._batch = replace(self._batch, edges=edges, shifts=torch.cat([shifts for _, shifts in lists]))
+        self._take(replace(self._batch, edges=edges, shifts=torch.cat([shifts for _, shifts in lists])))
+
+    def _take(self, batch: Batch) -> None:
+        """Take the pairs of a batch, where they are filled up into the memory that the last ones had, if they fit."""
+        capacity, count = self._batch.edges.shape[1], batch.edges.shape[1]
+        if not self.padded:
+            self._batch = batch
+        elif count > capacity:
+            self._batch = filled(batch, int(SPARE * count) + 8, self.potential.cutoff)
+            self.layouts += 1
+        else:
+            fitting = filled(batch, capacity, self.potential.cutoff)
+            self._batch.edges.copy_(fitting.edges)
+            self._batch.shifts.copy_(fitting.shifts)
 
     def _list_one_by_one(self, positions: Tensor, which: Sequence[int]) -> None:
         for k, found in zip(which, positions[list(which)].cpu().numpy(), strict=True):
@@ -150,10 +174,7 @@ class ReplicaForces:
         All lists have been made before and hold at these positions, ``[R, N, 3]`` Å.
         """
         batch = replace(self._batch, positions=(positions - self._taken_off).view(-1, 3))
-        if stress in self._recorded:
-            found = self._recorded[stress](batch)
-        else:
-            found = self.potential(batch if self.whole else self._near(batch), stress)
+        found = self.potential(batch if self.whole else self._near(batch), stress)
         forces = found.forces.view(positions.shape).to(torch.float64)
         return Prediction(found.energy, forces, found.stress)
 
@@ -167,6 +188,23 @@ class ReplicaForces:
 def squared_lengths(batch: Batch) -> Tensor:
     """Return the squared lengths of the edges in double precision, ``[P]`` Å²."""
     return replace(batch, dtype=torch.float64).vectors().square().sum(1)
+
+
+def filled(batch: Batch, capacity: int, cutoff: float) -> Batch:
+    """Return the batch with ``capacity`` pairs: those that fill up are of atom 0 and its image beyond the cutoff.
+
+    Args:
+        batch: its first structure is periodic in one direction at least.
+        capacity: at least as many as it has.
+        cutoff: Å.
+    """
+    lengths = batch.cells[0].norm(dim=1)
+    along = int(lengths.argmax())
+    missing = capacity - batch.edges.shape[1]
+    shift = batch.shifts.new_zeros((missing, 3))
+    shift[:, along] = torch.ceil((cutoff + 1) / lengths[along])
+    edges = torch.cat([batch.edges, batch.edges.new_zeros((2, missing))], dim=1)
+    return replace(batch, edges=edges, shifts=torch.cat([batch.shifts, shift]))
 
 
 def takes_whole_lists(potential: Potential, numbers: Sequence[int], skin: float) -> bool:
