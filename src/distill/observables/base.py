@@ -70,6 +70,7 @@ class Observable(Settings):
         place_unit: of the places of a curve; None of a number.
         place_name: what these are, for the axis of a figure.
         asymptote: what a curve is far away, from which shares of it are counted.
+        needs_velocities: whether the run has to keep velocities with its samples.
     """
 
     level: ClassVar[Literal[4, 5]] = 4
@@ -77,6 +78,7 @@ class Observable(Settings):
     place_unit: ClassVar[str | None] = None
     place_name: ClassVar[str] = ""
     asymptote: ClassVar[float] = 0.0
+    needs_velocities: ClassVar[bool] = False
 
     run: str
     """The simulation of kind dynamics that it is taken from, by its name."""

@@ -73,6 +73,7 @@ class Spectrum(Observable):
     unit: ClassVar[str] = "cm"
     place_unit: ClassVar[str] = "1/cm"
     place_name: ClassVar[str] = "wavenumber"
+    needs_velocities: ClassVar[bool] = True
 
     kind: Literal["spectrum"]
     element: str | None = None

@@ -13,6 +13,7 @@ from pydantic import BaseModel, Field, model_validator
 
 from distill.base.artifact import Labels
 from distill.base.settings import as_data
+from distill.observables import OBSERVABLES
 from distill.stages.base import InputSpecs, Job, Paths, Stage, StageSettings, Summary
 from distill.stages.found import REFERENCE, Found, Who
 from distill.stages.molecular_dynamics import MolecularDynamics
@@ -40,9 +41,12 @@ class Judge(Stage):
 
         @model_validator(mode="after")
         def _runs_exist(self) -> Self:
-            """Refuse an observable of a run that there is not."""
+            """Refuse an observable of a run that there is not, or that does not keep what it needs."""
             names = [run.name for run in self.runs if isinstance(run, MolecularDynamics)]
+            still = [run.name for run in self.runs if isinstance(run, MolecularDynamics) and not run.velocities]
             for name, one in self.observables.items():
+                if one["run"] in still and OBSERVABLES[one["kind"]].needs_velocities:
+                    raise ValueError(f"{name} needs velocities: give the run {one['run']!r} 'velocities: true'")
                 if names and one["run"] not in names:
                     raise ValueError(
                         f"{name} is of the run {one['run']!r}: the simulations of kind dynamics are {names}"

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 class Observe(Stage):
     """All observables of one replica of a run."""
 
+    version: ClassVar[int] = 2
     section: ClassVar[str] = "observe"
     each: ClassVar[str] = "dynamics"
     inputs: ClassVar[InputSpecs] = {"replica": "dynamics.replica"}

@@ -81,6 +81,7 @@ def test_what_says_how_many_and_how_close_runs_no_dynamics_again(tmp_path: Path)
         ([HOT | {"masses": {"Xx": 2.0}}], {}, "Xx: 2 is not the mass of an element"),
         ([HOT | {"name": "a b"}], {}, "'a b' cannot name a simulation"),
         ([HOT], {"g": {"kind": "rdf", "run": "cold"}}, "g is of the run 'cold': the simulations of kind dynamics are"),
+        ([HOT], {"s": {"kind": "spectrum", "run": "hot"}}, "give the run 'hot' 'velocities: true'"),
         ([HOT], {"g": {"kind": "rfd", "run": "hot"}}, "Did you mean 'rdf'"),
         ([HOT], {"g": {"run": "hot"}}, "the kind is missing"),
         ([HOT], {"g": {"kind": "rdf", "run": "hot", "tolerance": "much"}}, "a share as in '5 %'"),
