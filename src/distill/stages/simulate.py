@@ -35,7 +35,7 @@ class Simulate(Stage):
         run: Simulation
         """With its ``kind``."""
 
-    version: ClassVar[int] = 6
+    version: ClassVar[int] = 7
     section: ClassVar[str] = "simulate"
     each: ClassVar[str] = "predict"
     inputs: ClassVar[InputSpecs] = {

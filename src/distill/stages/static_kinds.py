@@ -31,6 +31,8 @@ class Dimers(Settings):
     """Longest distance, Å."""
     points: int = Field(100, ge=10)
     """Distances of each pair."""
+    ripple: float = Field(0.1, gt=0)
+    """Where the energy goes back by less, the force has not changed its sign, eV; 0.1 is kT at 1160 K."""
 
 
 class Gradients(Settings):

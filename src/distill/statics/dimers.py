@@ -7,7 +7,7 @@ from collections.abc import Iterable
 import numpy as np
 from ase.data import chemical_symbols, covalent_radii
 
-from distill.analysis.dimers import dimer_flaws
+from distill.analysis.dimers import RIPPLE, dimer_flaws
 from distill.analysis.quantities import StaticResult
 from distill.base.arrays import Array
 from distill.base.progress import Progress
@@ -22,6 +22,7 @@ def dimers(
     shortest: float = 0.5,
     longest: float = 6.0,
     points: int = 100,
+    ripple: float = RIPPLE,
     progress: Progress = Progress(),
 ) -> StaticResult:
     """Return what a model says of all pairs of atoms, with each curve and what is wrong with it.
@@ -32,6 +33,7 @@ def dimers(
         shortest: shortest distance, Å; half of the sum of the covalent radii where that is shorter (H-H: 0.31 Å).
         longest: longest distance, Å.
         points: distances of each pair, spaced geometrically.
+        ripple: eV; where the energy goes back by less, the force has not changed its sign.
         progress: counts pairs.
     """
     curves, flaws = {}, []
@@ -42,7 +44,7 @@ def dimers(
             distances = np.geomspace(min(shortest, bond / 2), longest, points)
             energies = np.asarray(potential.evaluate(pairs_at([pair], [distances]), stress=False).energy)
             curves[name] = {"distances": distances.tolist(), "energies": _listed(energies)}
-            flaws += dimer_flaws(name, distances, energies, bond)
+            flaws += dimer_flaws(name, distances, energies, bond, ripple)
             phase.advance(1)
     names = ", ".join(curves)
     sound = f"two atoms repel each other more the nearer they are, and have one bond length ({names})"

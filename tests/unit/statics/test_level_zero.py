@@ -38,7 +38,8 @@ def morse(r: np.ndarray, depth: float, width: float, bond: float) -> np.ndarray:
     [
         (zbl(R), []),
         (zbl(R) + morse(R, 3.0, 1.5, 2.3), []),
-        (zbl(R) + 0.02 * np.sin(8 * R), []),  # ripples
+        (zbl(R) + 0.04 * np.sin(8 * R), []),  # ripples
+        (zbl(R) + 0.06 * np.sin(8 * R), ["changes its sign"]),
         (zbl(R) + morse(R, 3.0, 1.5, 2.3) - 0.5 * np.exp(-((R - 4.5) ** 2) / 0.1), ["changes its sign 3 times"]),
         (
             zbl(R) - 200 * np.exp(-((R - 1.0) ** 2) / 0.01),
