@@ -44,8 +44,9 @@ class LennardJones(Calculator):
 
     implemented_properties = ("energy", "free_energy", "forces", "stress")
 
-    def __init__(self) -> None:
+    def __init__(self, sigma: float = SIGMA) -> None:
         super().__init__()
+        self._sigma = sigma
         self._search = NeighbourSearch(CUTOFF + SKIN)
         self._listed: np.ndarray | None = None
 
@@ -65,7 +66,7 @@ class LennardJones(Calculator):
         squares = np.einsum("pk,pk->p", vectors, vectors)
         near = np.flatnonzero(squares < CUTOFF**2)
         i, j, vectors, squares = i[near], j[near], vectors[near], squares[near]
-        sixth = (SIGMA**2 / squares) ** 3
+        sixth = (self._sigma**2 / squares) ** 3
         energy = 4 * EPSILON * float((sixth**2 - sixth).sum())
         pulls = (24 * EPSILON * (sixth - 2 * sixth**2) / squares)[:, None] * vectors  # on the first atom of each pair
         forces = [np.bincount(i, f, len(x)) - np.bincount(j, f, len(x)) for f in pulls.T]

@@ -166,7 +166,8 @@ def _models(data: ReportData, table: ErrorTable) -> list[Model]:
     timed = data.speed.measured if data.speed else ()
     judged = data.physics.judged if data.physics else ()
     entries = (data.parity, data.curves, data.energy_volume, data.statics, data.dynamics, judged, timed)
-    return in_order([*table.models, *[entry.of for part in entries for entry in part]])
+    observed = [model for curve in (data.physics.curves if data.physics else ()) for model, _ in curve.replicas]
+    return in_order([*table.models, *[entry.of for part in entries for entry in part], *observed])
 
 
 def _pictures(data: ReportData, table: ErrorTable) -> list[Picture]:
