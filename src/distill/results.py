@@ -134,6 +134,20 @@ class Run(_Results):
             parts.append(curve)
         return pandas.concat(parts, ignore_index=True) if parts else pandas.DataFrame()
 
+    @cached_property
+    def verdicts(self) -> DataFrame:
+        """The verdict by physics on every student, one row each: ``decision`` and the ``sentence`` that carries it."""
+        import pandas
+
+        columns = ("student", "variant", "seed", "decision", "sentence")
+        students = read_json(self.folder / "verdict.json")["students"]
+        return pandas.DataFrame([{name: one[name] for name in columns} for one in students], columns=list(columns))
+
+    @cached_property
+    def physics(self) -> DataFrame:
+        """What each student was judged by, one row a quantity: ``physics.csv``."""
+        return read_table(self.folder / "physics.csv")
+
     @property
     def figures(self) -> dict[str, Picture]:
         """The figures of the report, by name."""

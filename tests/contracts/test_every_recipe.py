@@ -197,6 +197,14 @@ def test_summary_holds_the_cost_of_every_task(runs: Path) -> None:
 
 
 @pytest.mark.slow
+def test_every_student_has_a_verdict(runs: Path) -> None:
+    run = distill.open_run("quickstart", runs=runs)
+    assert set(run.verdicts.variant) == {"distilled", "refined", "direct"}
+    assert set(run.verdicts.decision) <= {"accept", "reject", "cannot tell"}
+    assert {0, 1, 2} <= set(run.physics.level)
+
+
+@pytest.mark.slow
 def test_status_of_a_finished_run(runs: Path) -> None:
     status = distill_cli("status", str(runs / "quickstart"))
     assert status.returncode == 0
