@@ -9,10 +9,7 @@ Martyna, Tobias and Klein (J. Chem. Phys. 101, 4177, 1994), of the volume alone 
 from __future__ import annotations
 
 import json
-import math
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
-from itertools import pairwise
 from typing import Any, Literal, get_args
 
 import numpy as np
@@ -25,6 +22,7 @@ from ase.md.verlet import VelocityVerlet
 
 from distill.base.arrays import Array
 from distill.base.errors import UserError
+from distill.dynamics.programme import Programme, checked_programme
 
 Kind = Literal["nve", "nvt", "npt"]
 Thermostat = Literal["langevin", "bussi"]
@@ -65,7 +63,7 @@ class Ensemble:
     pressure: float = 0.0
     barostat: Barostat = "isotropic"
     barostat_fs: float = 1000.0
-    programme: tuple[tuple[float, float], ...] = ()
+    programme: Programme = ()
 
     def __post_init__(self) -> None:
         for name, known in (("kind", Kind), ("thermostat", Thermostat), ("barostat", Barostat)):
@@ -77,7 +75,7 @@ class Ensemble:
             value = getattr(self, name)
             if not (np.isfinite(value) and value > 0):
                 raise UserError(f"{name} must be positive, and is {value:g}")
-        object.__setattr__(self, "programme", _checked(self.programme, self.kind))
+        object.__setattr__(self, "programme", checked_programme(self.programme, self.kind))
 
     def temperature_at(self, ps: float) -> float:
         """Return the temperature at a time, K."""
@@ -98,25 +96,6 @@ class Ensemble:
         }[self.kind]
         programme = {"programme": [list(node) for node in self.programme]} if self.programme else {}
         return {name: value for name, value in asdict(self).items() if name in used} | programme
-
-
-def _checked(programme: Sequence[Sequence[float]], kind: Kind) -> tuple[tuple[float, float], ...]:
-    """Return a programme of temperatures as pairs of numbers; raises UserError where it is none."""
-    if programme and kind == "nve":
-        raise UserError("nve has no thermostat that follows a programme of temperatures", remedy="Use nvt or npt")
-    try:
-        nodes = tuple((float(ps), float(kelvin)) for ps, kelvin in programme)
-    except (TypeError, ValueError):
-        nodes = ((math.nan, math.nan),)
-    times = [0.0, *(ps for ps, _ in nodes)]
-    if (
-        not np.isfinite(nodes).all()
-        or any(a > b for a, b in pairwise(times))
-        or any(kelvin <= 0 for _, kelvin in nodes)
-    ):
-        what = f"{programme} is no programme of temperatures"
-        raise UserError(what, remedy="Give pairs of ascending times (ps) and positive temperatures (K)")
-    return nodes
 
 
 def integrator(atoms: Atoms, ensemble: Ensemble, timestep_fs: float, rng: np.random.Generator) -> MolecularDynamics:

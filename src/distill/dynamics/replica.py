@@ -66,7 +66,7 @@ def run_replica(
         ensemble: what is held constant; before NVE it is the temperature, by Langevin's thermostat.
         course: how long, and what is kept.
         folder: where both go.
-        equilibrate_ps: time before the run, ps.
+        equilibrate_ps: time before the run, ps, at the first temperature.
         keep_velocities: begin with the velocities that the atoms have.
         model: what the potential is, so that a run is not continued with another one.
         progress: where to report.
@@ -76,7 +76,9 @@ def run_replica(
     """
     equilibrated = None
     if equilibrate_ps > 0:
-        held = replace(ensemble, kind="nvt", thermostat="langevin") if ensemble.kind == "nve" else ensemble
+        held = replace(ensemble, programme=())
+        if ensemble.kind == "nve":
+            held = replace(held, kind="nvt", thermostat="langevin")
         seed = stream_seed(course.seed, EQUILIBRATION)
         before = replace(course, ps=equilibrate_ps, velocities=False, seed=seed)
         equilibrated = run_md(

@@ -175,6 +175,7 @@ def _ensemble(settings: Dynamics.Settings) -> Ensemble:
         settings.pressure,
         settings.barostat,
         settings.barostat_fs,
+        settings.programme,
     )
 
 

@@ -10,6 +10,7 @@ from pydantic import Field, field_validator, model_validator
 
 from distill.base.errors import UserError
 from distill.base.settings import Settings, refuse_name
+from distill.dynamics.programme import checked_programme
 from distill.stages.base import Compile
 from distill.stages.start import Start
 
@@ -45,6 +46,9 @@ class MolecularDynamics(Settings):
     """Time in which the thermostat acts, fs; the inverse of the friction."""
     temperature: float = Field(300.0, gt=0)
     """K; of nve that of the first velocities."""
+    programme: tuple[tuple[float, float], ...] = ()
+    """Of nvt and npt: times (ps) and temperatures (K) that follow, as in [[10, 600], [60, 300]], which heats in 10 ps
+    and cools in 50: straight lines in between, a step where two have one time."""
     pressure: float = 0.0
     """Of npt, GPa."""
     barostat: Literal["isotropic", "full"] = "isotropic"
@@ -81,6 +85,14 @@ class MolecularDynamics(Settings):
     def _begins_once(self) -> Self:
         if (self.structure is None) == (self.after is None):
             raise ValueError("must have either 'structure' or 'after'")
+        return self
+
+    @model_validator(mode="after")
+    def _has_a_programme(self) -> Self:
+        try:
+            checked_programme(self.programme, self.ensemble)
+        except UserError as error:
+            raise ValueError(f"{error.what}: {error.remedy}") from None
         return self
 
     @field_validator("masses")

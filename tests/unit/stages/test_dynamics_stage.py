@@ -11,7 +11,7 @@ import yaml
 from ase import Atoms
 
 from distill.base.errors import UserError
-from distill.dynamics.replica import PRODUCTION
+from distill.dynamics.replica import EQUILIBRATION, PRODUCTION
 from distill.dynamics.trajectory_files import TrajectoryFolder
 from distill.observables.files import read_measured
 from distill.potentials.interface.potential import Potential
@@ -86,6 +86,12 @@ def test_what_says_how_many_and_how_close_runs_no_dynamics_again(tmp_path: Path)
         ([HOT], {"g": {"run": "hot"}}, "the kind is missing"),
         ([HOT], {"g": {"kind": "rdf", "run": "hot", "tolerance": "much"}}, "a share as in '5 %'"),
         ([HOT], {"g": {"kind": "rdf", "run": "hot", "reference": {"file": "none.csv"}}}, "does not exist"),
+        (
+            [HOT | {"programme": [[5, 400], [2, 300]]}],
+            {},
+            "no programme of temperatures: Give pairs of ascending times",
+        ),
+        ([HOT | {"programme": [[5, 400]], "ensemble": "nve"}], {}, "nve has no thermostat that follows a programme"),
     ],
 )
 def test_bad_input_is_one_sentence(tmp_path: Path, simulate: list[Any], observe: dict[str, Any], said: str) -> None:
@@ -127,6 +133,13 @@ def test_a_longer_run_is_the_same_whether_it_continues_or_not(tmp_path: Path, in
     for name in ("positions", "energy", "temperature"):
         assert (on.column(name) == whole.column(name)).all()
         assert (on.column(name)[:21] == short.column(name)).all()
+
+
+def test_a_programme_of_temperatures_begins_after_equilibration(tmp_path: Path, inputs: dict[str, Any]) -> None:
+    Dynamics().run(inputs, settings(equilibrate_ps=0.01, programme=[[0.02, 600]], ps=0.02), job(tmp_path / "a"))
+    said = [TrajectoryFolder(tmp_path / "a" / REPLICA / name).said() for name in (EQUILIBRATION, PRODUCTION)]
+    programmes = [one["ensemble"].get("programme") for one in said if one is not None]
+    assert programmes == [None, [[0.02, 600.0]]]
 
 
 def test_a_run_goes_on_where_another_ended_with_its_masses(tmp_path: Path, inputs: dict[str, Any]) -> None:
