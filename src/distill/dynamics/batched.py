@@ -21,7 +21,8 @@ from distill.base.errors import UserError, WorkError
 from distill.base.progress import Phase, Progress
 from distill.base.random import stream_seed
 from distill.dynamics.batched_files import BatchedReplica
-from distill.dynamics.batched_steps import BrokenReplica, ReplicaState, ReplicaSteps
+from distill.dynamics.batched_state import BrokenReplica, ReplicaState
+from distill.dynamics.batched_steps import ReplicaSteps
 from distill.dynamics.course import Course, Dynamics
 from distill.dynamics.ensembles import Ensemble
 from distill.dynamics.trajectory_files import TrajectoryFolder

@@ -118,9 +118,11 @@ class BatchedReplica:
         self.step, self.positions, self.velocities = step, positions, velocities
         self._seconds += seconds
         self._add_part()
-        self.trajectory.keep(
-            {"positions": positions, "velocities": velocities, "cell": self.atoms.cell.array.copy()} | self._counted()
-        )
+        state = {"positions": positions, "velocities": velocities, "cell": self.atoms.cell.array.copy()}
+        state["momenta"] = (
+            velocities * self.atoms.get_masses()[:, None]
+        )  # as other engines have it, which go on from here
+        self.trajectory.keep(state | self._counted())
 
     def end(self, step: int, why: str, positions: Array, seconds: float) -> None:
         """Write that the replica broke after the sample of a step, with the structure at which it did."""

@@ -15,7 +15,6 @@ replica decides for it alone.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
@@ -24,6 +23,7 @@ from ase import units
 from torch import Tensor
 
 from distill.base.arrays import Array
+from distill.dynamics.batched_state import BrokenReplica, ReplicaState
 from distill.dynamics.counted_noise import CountedNoise
 from distill.dynamics.ensembles import Ensemble
 from distill.potentials.interface.recorded import Recorded
@@ -38,41 +38,6 @@ DRAWN = 8 * BLOCK
 FASTER = 1.3
 """How much faster than now the fastest atom may become in a block before its list is made too late; then the block is
 done again."""
-
-
-@dataclass(frozen=True)
-class ReplicaState:
-    """Where ``R`` replicas of ``N`` atoms are after a step.
-
-    Attributes:
-        step: how many were made.
-        positions: unwrapped, ``[R, N, 3]`` float64 Å.
-        velocities: ``[R, N, 3]`` float64, ASE's unit.
-        forces: ``[R, N, 3]`` float64 eV/Å.
-        energy: potential energy, ``[R]`` float64 eV.
-        stress: ``[R, 3, 3]`` eV/Å³ where it was asked for, or None.
-    """
-
-    step: int
-    positions: Tensor
-    velocities: Tensor
-    forces: Tensor
-    energy: Tensor
-    stress: Tensor | None = None
-
-
-class BrokenReplica(Exception):
-    """A replica came to an end within a step.
-
-    Args:
-        index: which.
-        what: why, as a part of a sentence.
-        positions: of its atoms, ``[N, 3]`` Å.
-    """
-
-    def __init__(self, index: int, what: str, positions: Array) -> None:
-        super().__init__(what)
-        self.index, self.what, self.positions = index, what, positions
 
 
 class ReplicaSteps:

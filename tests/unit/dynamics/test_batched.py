@@ -28,6 +28,7 @@ from distill.dynamics.counted_noise import WORD, CountedNoise, philox
 from distill.dynamics.course import BROKEN, Course, Dynamics, first_velocities
 from distill.dynamics.ensembles import Ensemble
 from distill.dynamics.md import drift, run_md
+from distill.dynamics.replica import at_the_end
 from distill.dynamics.trajectory_files import TrajectoryFolder
 from distill.potentials import POTENTIALS
 from distill.potentials.interface.batch import Batch, distances, half_neighbour_list
@@ -328,10 +329,7 @@ def test_fixed_components_stay_and_do_not_count(tmp_path: Path) -> None:
 
 def test_velocities_that_are_there_are_kept(tmp_path: Path) -> None:
     (first,) = run(NVE, [tmp_path / "first"], [1])
-    state = TrajectoryFolder(first.folder).state()
-    atoms = copper()
-    atoms.set_velocities(state["velocities"])
-    atoms.positions = state["positions"]
+    atoms = at_the_end(first.trajectory, copper())
     (second,) = run_batch(atoms, painn(), NVE, COURSE, [tmp_path / "second"], keep_velocities=True)
     assert np.isclose(values(second, "kinetic_energy")[0], values(first, "kinetic_energy")[-1], rtol=1e-12)
     atoms.set_velocities(-atoms.get_velocities())

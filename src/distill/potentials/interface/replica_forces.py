@@ -50,7 +50,7 @@ class UnphysicalReplica(Exception):
 
 
 def can_batch(potential: Potential) -> bool:
-    """Return whether replicas can be computed together: the potential is a network, and not in another program."""
+    """Return whether replicas can be computed together: the potential is a network, which takes many structures."""
     return not isinstance(potential, GradientFree)
 
 
