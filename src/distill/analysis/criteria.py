@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from distill.analysis.means import mean, quantile
+from distill.analysis.phonons import frequency_difference, frequency_scale
 from distill.analysis.replicas import Outcome
 from distill.analysis.verdicts import Criterion
 from distill.base.artifact import Artifact
@@ -37,6 +38,24 @@ def static(mine: Sequence[Mapping[str, Any]], teacher: Sequence[Mapping[str, Any
         for quantity in result.get("quantities", ()):
             if quantity["name"] in theirs:
                 yield _static(level, quantity, theirs[quantity["name"]])
+        yield from _spectrum(level, result, teacher)
+
+
+def _spectrum(level: int, mine: Mapping[str, Any], teacher: Sequence[Mapping[str, Any]]) -> Iterator[Criterion]:
+    """Yield how far all frequencies of a crystal are from the teacher's, where both have some."""
+    same = (one for one in teacher if (one["kind"], one["structure"]) == ("phonons", mine["structure"]))
+    theirs = next(same, {})
+    if mine["kind"] != "phonons" or "frequencies" not in mine or "frequencies" not in theirs:
+        return
+    name = f"all frequencies of {mine['structure']}"
+    difference = frequency_difference(mine, theirs)
+    if difference is None:
+        yield Criterion(level, name, "cannot tell", unit="THz", why="the teacher has them at other wave vectors")
+        return
+    tolerance = absolute(mine["quantities"][0]["tolerance"], frequency_scale(theirs))
+    outcome: Outcome = "pass" if difference <= tolerance else "fail"
+    why = "" if outcome == "pass" else f"{difference:.3g} THz from the teacher's, root mean square"
+    yield Criterion(level, name, outcome, difference=difference, tolerance=tolerance, unit="THz", why=why)
 
 
 def _static(level: int, mine: Mapping[str, Any], teacher: Mapping[str, Any]) -> Criterion:

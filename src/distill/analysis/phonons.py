@@ -60,3 +60,19 @@ def frequency_difference(arrays: Mapping[str, Any], reference: Mapping[str, Any]
         return None
     difference = np.sort(arrays["frequencies"], axis=1) - np.sort(reference["frequencies"], axis=1)
     return float(np.sqrt(np.mean(difference**2)))
+
+
+def frequency_scale(arrays: Mapping[str, Any]) -> float:
+    """Return the root mean square of a model's frequencies, THz: what a share of their difference is of."""
+    return float(np.sqrt(np.mean(np.square(arrays["frequencies"]))))
+
+
+def density_difference(arrays: Mapping[str, Any], reference: Mapping[str, Any]) -> float:
+    """Return the share of the modes that lie elsewhere: half the integral of the difference of two densities of states.
+
+    It is 0 for equal and 1 for separate spectra. The arguments are those of :func:`frequency_difference`.
+    """
+    first, second = (one["density_of_states"] for one in (arrays, reference))
+    grid = np.union1d(first["frequencies"], second["frequencies"])
+    a, b = (np.interp(grid, one["frequencies"], one["values"], left=0, right=0) for one in (first, second))
+    return float(np.trapezoid(np.abs(a - b), grid) / (np.trapezoid(a, grid) + np.trapezoid(b, grid)))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Sequence
 
-from distill.analysis.phonons import frequency_difference
+from distill.analysis.phonons import density_difference, frequency_difference
 from distill.analysis.quantities import Quantity, StaticResult
 from distill.base.tolerances import absolute
 from distill.reporting.data import Static, in_order, name_with_seed
@@ -53,7 +53,7 @@ def _spectra(statics: Sequence[Static], columns: Sequence[tuple[Model, int]]) ->
         if teacher is None or "frequencies" not in teacher.arrays:
             continue
         cells = [_spectrum(of.get((model, seed, name)), teacher, model) for model, seed in columns]
-        head = Entry(f"all frequencies of {name} (THz)", "root mean square difference")
+        head = Entry(f"all frequencies of {name} (THz)", "root mean square difference, and modes elsewhere")
         rows.append((head, *cells))
     return rows
 
@@ -62,7 +62,8 @@ def _spectrum(result: StaticResult | None, teacher: StaticResult, of: Model) -> 
     if of == TEACHER or result is None or "frequencies" not in result.arrays:
         return Entry("–")
     difference = frequency_difference(result.arrays, teacher.arrays)
-    return Entry("–", "other wave vectors") if difference is None else Entry(f"{difference:.3f}")
+    elsewhere = f"{100 * density_difference(result.arrays, teacher.arrays):.0f} % of the density of states"
+    return Entry("–", "other wave vectors") if difference is None else Entry(f"{difference:.3f}", elsewhere)
 
 
 def _seeds(statics: Sequence[Static], of: Model) -> list[int]:

@@ -55,6 +55,7 @@ class Judge(Stage):
                     raise ValueError(f"{name} is of the run {one['run']!r}, and nothing is simulated")
             return self
 
+    version: ClassVar[int] = 2
     section: ClassVar[str] = "observe"
     reads: ClassVar[Mapping[str, str]] = {"runs": "simulate"}
     inputs: ClassVar[InputSpecs] = {

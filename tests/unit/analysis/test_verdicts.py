@@ -63,6 +63,18 @@ def test_static_quantities_and_flaws() -> None:
     assert flawed.outcome == "fail" and flawed.why == "its energy falls"
 
 
+def test_all_frequencies_are_compared_at_the_same_wave_vectors() -> None:
+    highest = {"name": "highest frequency", "value": 3.0, "unit": "THz", "tolerance": "10%"}
+    teacher = {"kind": "phonons", "structure": "Cu", "level": 1, "quantities": [highest], "wave_vectors": [[0.5, 0, 0]]}
+    teacher["frequencies"] = [[1.0, 2.0, 3.0]]
+    *_, near = criteria.static([teacher | {"frequencies": [[1.1, 2.1, 3.1]]}], [teacher])
+    *_, far = criteria.static([teacher | {"frequencies": [[1.4, 2.4, 3.4]]}], [teacher])
+    assert (near.quantity, near.outcome, far.outcome) == ("all frequencies of Cu", "pass", "fail")
+    assert far.difference == pytest.approx(0.4) and far.tolerance == pytest.approx(0.1 * math.sqrt(14 / 3))
+    *_, other = criteria.static([teacher | {"wave_vectors": [[0.25, 0, 0]]}], [teacher])
+    assert other.outcome == "cannot tell" and other.why == "the teacher has them at other wave vectors"
+
+
 def test_forces_on_own_structures_are_compared_with_the_test_set() -> None:
     test = {"value": 0.1, "low": 0.095, "high": 0.105}
     outcomes = {

@@ -330,6 +330,8 @@ def test_static_physics_stands_beside_the_teachers():
 def test_spectra_are_compared_where_the_wave_vectors_are_the_same():
     def spectrum(of, shift, zone=0.5):
         arrays = {"wave_vectors": [[0, 0, 0], [zone, 0, 0]], "frequencies": [[0, 0, 0], [1 + shift, 2, 3]]}
+        values = [0, 1.5, 1, 0.5, 0] if shift else [0, 1, 1, 1, 0]
+        arrays["density_of_states"] = {"frequencies": [0, 1, 2, 3, 4], "values": values}
         value = Quantity("highest frequency", 3.0, "THz", "10%")
         return Static(of, StaticResult("phonons", "fcc Cu", 1, [value], arrays=arrays))
 
@@ -337,7 +339,8 @@ def test_spectra_are_compared_where_the_wave_vectors_are_the_same():
     table = static_table([spectrum(teacher, 0), spectrum(STUDENT, 0.6), spectrum(direct, 0, zone=0.25)])
     head, *cells = table.rows[-1]
     assert head.main == "all frequencies of fcc Cu (THz)"
-    assert cells == [("–", ""), (f"{0.6 / np.sqrt(6):.3f}", ""), ("–", "other wave vectors")]
+    far = (f"{0.6 / np.sqrt(6):.3f}", "17 % of the density of states")
+    assert cells == [("–", ""), far, ("–", "other wave vectors")]
 
 
 def test_what_the_direct_student_does_better_is_said():

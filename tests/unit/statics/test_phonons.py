@@ -9,7 +9,7 @@ from ase.build import bulk
 from ase.data import atomic_masses
 from springs import EDGE, LENGTH, STIFFNESS, Springs
 
-from distill.analysis.phonons import density_of_states, frequency_difference
+from distill.analysis.phonons import density_difference, density_of_states, frequency_difference, frequency_scale
 from distill.potentials.workers.calculator_potential import GivenCalculator
 from distill.statics.elastic import elastic
 from distill.statics.phonons import phonons
@@ -72,6 +72,8 @@ def test_a_density_counts_every_band() -> None:
     frequencies, weights = np.random.default_rng(0).uniform(1, 5, (50, 6)), np.ones(50)
     grid, density = density_of_states(frequencies, weights)
     assert np.sum(density) * (grid[1] - grid[0]) == pytest.approx(6)
+    here, there = ({"density_of_states": {"frequencies": grid + by, "values": density}} for by in (0, 20))
+    assert density_difference(here, here) == 0 and density_difference(here, there) == pytest.approx(1)
     assert np.sum(grid * density) / np.sum(density) == pytest.approx(frequencies.mean(), abs=1e-3)
 
 
@@ -85,4 +87,5 @@ def test_other_wave_vectors_are_not_compared() -> None:
     one = {"wave_vectors": [[0, 0, 0], [0.5, 0, 0]], "frequencies": [[0, 0, 0], [1, 2, 3]]}
     other = {"wave_vectors": one["wave_vectors"], "frequencies": [[0, 0, 0], [3, 2, 2]]}
     assert frequency_difference(one, other) == pytest.approx(np.sqrt(1 / 6))
+    assert frequency_scale(one) == pytest.approx(np.sqrt(14 / 6))
     assert frequency_difference(one, {"wave_vectors": [[0, 0, 0]], "frequencies": [[0, 0, 0]]}) is None
