@@ -29,7 +29,7 @@ GAUSSIAN = 0.2
 peak: the atoms that moved are then no longer a few."""
 LATER = 1.5
 """How much later the next line begins that a line is compared with."""
-AGREE = (2.5, 0.02)
+AGREE = (3.0, 0.02)
 """By how much the coefficients of two lines may differ, one of which begins later: standard errors of the difference,
 or this share of the coefficient."""
 SIGMAS = 1.96
@@ -73,7 +73,7 @@ def diffusion(positions: Array, step_fs: float, from_ps: float | None = None) ->
 
     The line through the mean squared displacement begins at the first time from which on its logarithmic slope is
     within 0.9 and 1.1, each taken over a decade or up to the end, or at 1.5, 1.5² ... times that: as soon as all lines
-    that begin still later, two at least, have the same slope within 2.5 standard errors or 2 %. It ends at a quarter of
+    that begin still later, two at least, have the same slope within 3 standard errors or 2 %. It ends at a quarter of
     the run, and has points that are as far apart as its beginning is from zero.
 
     Args:

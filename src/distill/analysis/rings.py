@@ -7,9 +7,8 @@ all such paths are longer than the longest ring that is looked for.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
@@ -87,7 +86,7 @@ def hydrogen_bond_rings(
     return _rings(frames, (_both_ways(one) for one in directed), longest)
 
 
-def _rings(frames: Frames, graphs: Any, longest: int) -> Rings:
+def _rings(frames: Frames, graphs: Iterable[Bonds], longest: int) -> Rings:
     """Return the rings of the network of each structure."""
     if longest < SHORTEST:
         raise UserError(f"rings have at least {SHORTEST} bonds, and the longest is to have {longest}")
