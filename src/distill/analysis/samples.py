@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
-from ase.data import atomic_numbers
+from ase.data import atomic_masses, atomic_numbers
 
 from distill.analysis.displacements import without_drift
 from distill.base.arrays import Array
@@ -43,6 +43,26 @@ class Samples:
     kinetic_energy: Array = field(default_factory=lambda: np.zeros(0))
     pressure: Array | None = None
     velocities: Array | None = None
+
+    @classmethod
+    def of_structures(cls, structures: Frames) -> Samples:
+        """Return structures of the same atoms as samples of no known time.
+
+        Raises:
+            UserError: their atoms differ, or they are not in the same order.
+        """
+        n = int(structures.n_atoms[0])
+        numbers = structures.numbers[:n]
+        if not (structures.n_atoms == n).all() or not (structures.numbers.reshape(-1, n) == numbers).all():
+            raise UserError("structures that stand for a reference must have the same atoms in the same order")
+        return cls(
+            numbers=numbers,
+            masses=atomic_masses[numbers],
+            pbc=structures.pbc[0],
+            positions=structures.positions.reshape(-1, n, 3),
+            cells=structures.cells,
+            step_fs=float("nan"),
+        )
 
     def __len__(self) -> int:
         return len(self.positions)

@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 from abc import abstractmethod
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from distill.base.settings import Settings
 from distill.base.tolerances import Tolerance
@@ -24,6 +24,9 @@ class Reference(Settings):
     """Table of a curve: two columns of numbers, places and values; further columns are left alone."""
     value: float | None = None
     """A number instead, in the quantity's unit."""
+    structures: str | None = None
+    """A file of structures instead, samples of equilibrium in the order of time, of which the quantity is computed: for
+    instance by DFT. They count as four replicas."""
     tolerance: Tolerance = "10 %"
     """How far the model may be from it."""
     name: str = "experiment"
@@ -32,9 +35,9 @@ class Reference(Settings):
     """Whether a model that differs by more is rejected; otherwise it is said alone."""
 
     def model_post_init(self, _: object) -> None:
-        """Refuse none or both."""
-        if (self.file is None) == (self.value is None):
-            raise ValueError("needs either 'file', for a curve, or 'value'")
+        """Refuse none or several."""
+        if sum(one is not None for one in (self.file, self.value, self.structures)) != 1:
+            raise ValueError("needs one of 'file', for a curve, 'value', and 'structures'")
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,6 +92,12 @@ class Observable(Settings):
     it is the root mean square distance, a share is that of the curve's deviation from its value far away."""
     reference: Reference | None = Field(None, exclude=True)
     """What it is by experiment or elsewhere."""
+
+    @model_validator(mode="after")
+    def _structures_tell_it(self) -> Self:
+        if self.level == 5 and self.reference is not None and self.reference.structures is not None:
+            raise ValueError("has structures as its reference, which tell nothing of motion: give 'file' or 'value'")
+        return self
 
     @abstractmethod
     def measure(self, samples: Samples) -> Measured:

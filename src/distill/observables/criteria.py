@@ -34,6 +34,7 @@ class Observed:
         teacher: of each replica; empty where the teacher did not run.
         ps: lengths of the runs, of the student and of the teacher, ps.
         curve: the user's reference, places and values; None without one.
+        sampled: of each block of the user's structures, where these are the reference.
     """
 
     name: str
@@ -42,6 +43,7 @@ class Observed:
     teacher: Sequence[Measured]
     ps: tuple[float, float] = (math.nan, math.nan)
     curve: tuple[Array, Array] | None = None
+    sampled: Sequence[Measured] = ()
 
 
 def compared(one: Observed) -> Criterion | None:
@@ -71,10 +73,23 @@ def known(one: Observed) -> Criterion | None:
     if reference is None:
         return None
     name = f"{one.name} against {reference.name}"
+    if one.sampled:
+        return _against_structures(one, reference, name)
     if len(mine) < LEAST_AGAINST_KNOWN:
         return Criterion(6, name, "cannot tell", why=_too_few(one, len(mine), None), note=not reference.binding)
     found, values, truth = _against(one, reference, np.array(mine))
     return _criterion(one, 6, found, values, truth[None], name, note=not reference.binding)
+
+
+def _against_structures(one: Observed, reference: Reference, name: str) -> Criterion:
+    """Return how a student's quantity compares with that of the user's structures, which have noise too."""
+    mine, theirs = _finite(one.student), _finite(one.sampled)
+    if min(len(mine), len(theirs)) < LEAST_AGAINST_KNOWN or mine[0].shape != theirs[0].shape:
+        return Criterion(6, name, "cannot tell", why=_too_few(one, len(mine), None), note=not reference.binding)
+    a, b = np.array(mine), np.array(theirs)
+    tolerance = absolute(reference.tolerance, _scale(one.observable, b))
+    found = judge_curves(a, b, tolerance) if a.ndim == 2 else judge_scalars(a, b, tolerance)
+    return _criterion(one, 6, found, a, b, name, note=not reference.binding)
 
 
 def _against(one: Observed, reference: Reference, mine: Array) -> tuple[Judgement, Array, Array]:

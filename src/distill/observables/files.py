@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
+from distill.analysis.samples import Samples
 from distill.base.arrays import Array
 from distill.base.errors import UserError
 from distill.base.files import replacing, write_table
 from distill.observables.base import Measured
+from distill.structures.any_format import all_structures
+from distill.structures.frames import Frames
 
 ARRAYS, TABLE = "observables.npz", "observables.csv"
 COLUMNS = ("observable", "place", "value", "why")
@@ -78,3 +82,28 @@ def _numbers(row: list[str]) -> tuple[float, float] | None:
     except (ValueError, IndexError):
         return None
     return (first, second) if math.isfinite(first) and math.isfinite(second) else None
+
+
+BLOCKS = 4
+"""Parts of a user's structures, in the order of time, that count as replicas."""
+
+
+def read_samples(path: Path) -> Samples:
+    """Return the structures of a user's file as samples.
+
+    Raises:
+        UserError: it cannot be read, has fewer than eight structures, or structures of different atoms.
+    """
+    structures = all_structures(path)
+    if len(structures) < 2 * BLOCKS:
+        raise UserError(f"has {len(structures)} structures", str(path), f"A reference needs {2 * BLOCKS} at least")
+    try:
+        return Samples.of_structures(Frames.from_atoms(structures, constraints=False))
+    except UserError as error:
+        raise UserError(error.what, str(path), error.remedy) from None
+
+
+def blocks(samples: Samples) -> list[Samples]:
+    """Return samples in parts of neighbouring ones."""
+    parts = np.array_split(np.arange(len(samples)), BLOCKS)
+    return [replace(samples, positions=samples.positions[part], cells=samples.cells[part]) for part in parts]

@@ -15,11 +15,13 @@ if TYPE_CHECKING:
     from distill.analysis.triangle import Triangle
     from distill.analysis.verdicts import Criterion
     from distill.base.arrays import Array
-    from distill.observables.base import Measured
+    from distill.observables.base import Measured, Observable
     from distill.observables.criteria import Observed
 
 REFERENCE = "reference."
 """What inputs begin with that are curves of the user's."""
+STRUCTURES = "structures."
+"""Likewise of files of structures."""
 
 
 class Who(NamedTuple):
@@ -58,6 +60,11 @@ class Found:
             name.removeprefix(REFERENCE): read_curve(path)
             for name, path in inputs.items()
             if name.startswith(REFERENCE)
+        }
+        self.sampled = {
+            name.removeprefix(STRUCTURES): _sampled(self.observables[name.removeprefix(STRUCTURES)], path)
+            for name, path in inputs.items()
+            if name.startswith(STRUCTURES)
         }
         self.measured: dict[tuple[Who, str], list[Measured]] = {}
         for one in inputs["observe"]:
@@ -138,7 +145,15 @@ class Found:
         run = self.observables[name].run
         lengths = [_length(self.dynamics.get(whose, []), run) for whose in (who, TEACHER)]
         mine, teacher = self.measured[who, name], self.measured.get((TEACHER, name), [])
-        return Observed(name, self.observables[name], mine, teacher, (lengths[0], lengths[1]), self.curves.get(name))
+        return Observed(
+            name,
+            self.observables[name],
+            mine,
+            teacher,
+            (lengths[0], lengths[1]),
+            self.curves.get(name),
+            self.sampled.get(name, ()),
+        )
 
     def _lost(self, who: Who) -> dict[str, int]:
         """Return how many replicas of each run with a student ended with an error."""
@@ -154,6 +169,13 @@ class Found:
             if all(row[name] == value for name, value in wanted.items()) and row["low"]:
                 return {name: float(row[name]) for name in ("value", "low", "high")}
         return None
+
+
+def _sampled(observable: Observable, path: Path) -> list[Measured]:
+    """Return a quantity of each block of a user's structures."""
+    from distill.observables.files import blocks, read_samples
+
+    return [observable.measure(block) for block in blocks(read_samples(path))]
 
 
 def read_rows(path: Path) -> list[dict[str, str]]:

@@ -15,7 +15,7 @@ from distill.base.artifact import Labels
 from distill.base.settings import as_data
 from distill.observables import OBSERVABLES
 from distill.stages.base import InputSpecs, Job, Paths, Stage, StageSettings, Summary
-from distill.stages.found import REFERENCE, Found, Who
+from distill.stages.found import REFERENCE, STRUCTURES, Found, Who
 from distill.stages.molecular_dynamics import MolecularDynamics
 from distill.stages.observed import observables_of
 
@@ -82,19 +82,25 @@ class Judge(Stage):
 
     @classmethod
     def files(cls, section: BaseModel, labels: Labels) -> dict[str, str]:
-        """Return the curves that the recipe names as references."""
-        every = {name: getattr(section, name).reference for name in type(section).model_fields}
-        named = [name for name, reference in every.items() if reference is not None and reference.file is not None]
-        return {REFERENCE + name: f"observe.{name}.reference.file" for name in named}
+        """Return the curves and structures that the recipe names as references."""
+        named = {}
+        for name in type(section).model_fields:
+            reference = getattr(section, name).reference
+            for kind, begins in (("file", REFERENCE), ("structures", STRUCTURES)):
+                if reference is not None and getattr(reference, kind) is not None:
+                    named[begins + name] = f"observe.{name}.reference.{kind}"
+        return named
 
     @classmethod
     def check_files(cls, files: Mapping[str, Path], settings: Any) -> None:
-        """Refuse a reference that is no curve."""
-        from distill.observables.files import read_curve
+        """Refuse a reference that is no curve or has no structures."""
+        from distill.observables.files import read_curve, read_samples
 
         for name, path in files.items():
             if name.startswith(REFERENCE):
                 read_curve(path)
+            elif name.startswith(STRUCTURES):
+                read_samples(path)
 
     def run(self, inputs: Paths, settings: Settings, job: Job) -> Summary:
         """Write ``verdict.json``, ``physics.csv`` and ``curves.npz``."""

@@ -8,12 +8,15 @@ from typing import Any
 
 import numpy as np
 import pytest
+from ase import Atoms
+from ase.build import bulk
+from ase.io import write
 
 from distill.analysis.replicas import judge_known
 from distill.base.errors import UserError
 from distill.observables.base import Measured
 from distill.observables.criteria import Observed, compared, known
-from distill.observables.files import read_curve, read_measured, write_measured
+from distill.observables.files import blocks, read_curve, read_measured, read_samples, write_measured
 from distill.observables.motion import Diffusion
 from distill.observables.structure import RadialDistribution, TetrahedralOrder
 
@@ -112,3 +115,36 @@ def test_measured_is_read_as_it_was_written(tmp_path: Path) -> None:
     found = read_measured(tmp_path / "observables.npz")
     assert (found["g"].values == given["g"].values).all() and found["g"].places is not None
     assert found["D"].most == 0.3 and found["D"].why == "not diffusive" and found["D"].places is None
+
+
+def test_structures_of_a_file_are_a_reference_of_four_replicas(tmp_path: Path) -> None:
+    rng, crystal = np.random.default_rng(0), bulk("Si", cubic=True)
+
+    def frames(spread: float, many: int) -> list[Atoms]:
+        structures = [crystal.copy() for _ in range(many)]
+        for one in structures:
+            one.positions += rng.normal(0, spread, one.positions.shape)
+        return structures
+
+    write(tmp_path / "dft.xyz", frames(0.1, 80))
+    given = {
+        "reference": {"structures": "dft.xyz", "tolerance": "20 %", "name": "DFT"},
+        "range": (2.0, 3.0),
+        "width": 0.1,
+    }
+    reference = [g(**given).measure(block) for block in blocks(read_samples(tmp_path / "dft.xyz"))]
+    assert len(reference) == 4
+
+    def outcome(spread: float) -> str:
+        write(tmp_path / "md.xyz", frames(spread, 80))
+        student = [g(**given).measure(block) for block in blocks(read_samples(tmp_path / "md.xyz"))]
+        found = known(Observed("g", g(**given), student, [], sampled=reference))
+        assert found is not None and found.note and found.quantity == "g against DFT"
+        return found.outcome
+
+    assert (outcome(0.1), outcome(0.2)) == ("pass", "fail")
+    write(tmp_path / "few.xyz", frames(0.1, 7))
+    with pytest.raises(UserError, match=r"few\.xyz: has 7 structures"):
+        read_samples(tmp_path / "few.xyz")
+    with pytest.raises(ValueError, match="tell nothing of motion"):
+        Diffusion.model_validate({"kind": "diffusion", "run": "liquid", "reference": {"structures": "dft.xyz"}})
