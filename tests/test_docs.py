@@ -22,8 +22,10 @@ from typing import Any, get_args
 
 import pytest
 import yaml
+from ase.build import bulk
 from pydantic import BaseModel
 
+from distill.analysis.samples import Samples
 from distill.base.registry import Registry
 from distill.cli import main
 from distill.doctor import missing_packages
@@ -31,6 +33,7 @@ from distill.observables import OBSERVABLES
 from distill.potentials import POTENTIALS
 from distill.stages import STAGES
 from distill.stages.evaluate import COLUMNS
+from distill.structures.frames import Frames
 from distill.workflow.recipe import build_recipe, load_recipe, plurals, recipe_schema
 
 ROOT = Path(__file__).parents[1]
@@ -402,6 +405,10 @@ def test_an_observable_is_added_as_its_page_says(monkeypatch: pytest.MonkeyPatch
     assert len(cases) == 3
     for case in cases:
         tests.test_crystals(*case)
+    ((kind, row),) = line("add-an-observable.md", "OBSERVABLES").items()
+    wanted = Registry("observable", {kind: row})[kind].model_validate({"kind": kind, "run": "solid", "radius": 2.6})
+    samples = Samples.of_structures(Frames.from_atoms([bulk("Si"), bulk("Si")]))
+    assert wanted.measure(samples).values == 4 and wanted.tolerance == "5 %"
 
 
 def test_a_stage_is_added_as_its_page_says(desk: Path, monkeypatch: pytest.MonkeyPatch) -> None:
