@@ -84,7 +84,7 @@ class Simulate(Stage):
             result = langevin(start(run.structure, inputs["frames"], inputs.get("structure")), model, run, job)
         else:
             files = {name: inputs.get(name) for name in ("structure", "file")}
-            found = static_result(run, Given(model, job.progress, inputs["frames"], **files))
+            found = static_result(run, Given(model, job.progress, job.scratch, inputs["frames"], **files))
             if job.labels["student"] != "teacher":  # what is wrong with the teacher is said where it is opened
                 job.warnings += found.flaws
             result = found.as_json()

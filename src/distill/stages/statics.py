@@ -22,10 +22,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Given:
-    """What there is besides the settings: model, training structures, the user's own, and where work is reported."""
+    """What there is besides the settings: model, where work is reported and kept, structures."""
 
     potential: Potential
     progress: Progress
+    work: Path
     frames: Path
     structure: Path | None = None
     file: Path | None = None
@@ -90,7 +91,9 @@ def _elastic(run: Elastic, given: Given) -> StaticResult:
 
     atoms = start(run.structure, given.frames, given.structure)
     plain = run.model_dump(exclude={"kind", "structure", "relax"}) | run.relax.model_dump()
-    return elastic(atoms, given.potential, name=describe(run.structure, atoms), progress=given.progress, **plain)
+    return elastic(
+        atoms, given.potential, name=describe(run.structure, atoms), progress=given.progress, work=given.work, **plain
+    )
 
 
 def _phonons(run: Phonons, given: Given) -> StaticResult:
@@ -98,21 +101,23 @@ def _phonons(run: Phonons, given: Given) -> StaticResult:
 
     atoms = start(run.structure, given.frames, given.structure)
     plain = run.model_dump(exclude={"kind", "structure", "relax"}) | run.relax.model_dump()
-    return phonons(atoms, given.potential, name=describe(run.structure, atoms), progress=given.progress, **plain)
+    return phonons(
+        atoms, given.potential, name=describe(run.structure, atoms), progress=given.progress, work=given.work, **plain
+    )
 
 
 def _barrier(run: Barrier, given: Given) -> StaticResult:
     from distill.statics.barrier import barrier
 
     plain = run.model_dump(exclude={"kind", "file"})
-    return barrier(_own_structures(given.file), given.potential, progress=given.progress, **plain)
+    return barrier(_own_structures(given.file), given.potential, progress=given.progress, work=given.work, **plain)
 
 
 def _formation(run: Formation, given: Given) -> StaticResult:
     from distill.statics.formation import formation
 
     plain = run.model_dump(exclude={"kind", "file", "relax"}) | run.relax.model_dump()
-    return formation(_by_name(given.file), given.potential, progress=given.progress, **plain)
+    return formation(_by_name(given.file), given.potential, progress=given.progress, work=given.work, **plain)
 
 
 def check_file(run: Static, file: Path | None) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 from ase import Atoms
@@ -16,11 +17,14 @@ from distill.base.progress import Progress
 from distill.base.tolerances import Tolerance
 from distill.potentials.interface.potential import Potential
 from distill.potentials.interface.smoothness import in_double
-from distill.statics.relax import relaxed
+from distill.statics.kept import Relaxations, load_band, save_band
 from distill.structures.guard import UnphysicalResult, UnphysicalStructure
 
 SAME = 0.1
 """Å; ends of which no atom is further apart than that are the same."""
+
+KEEP = 10
+"""Steps of the band after which it is kept."""
 
 
 def barrier(
@@ -34,6 +38,7 @@ def barrier(
     fmax: float = 0.02,
     steps: int = 500,
     progress: Progress = Progress(),
+    work: Path | None = None,
 ) -> StaticResult:
     """Return the barrier from the first structure to the last and the difference of their energies, eV.
 
@@ -51,13 +56,15 @@ def barrier(
         fmax: largest force on an image at the end, eV/Å; the ends relax to a tenth of it.
         steps: of each relaxation, at most.
         progress: counts steps of the band.
+        work: a folder from which a killed run goes on; None keeps nothing.
 
     Raises:
         UserError: the structures are not those of one path.
     """
     check_path(path)
     double = in_double(potential)
-    ends = [relaxed(one, double.calculator(), fmax=fmax / 10, steps=steps) for one in (path[0], path[-1])]
+    relax = Relaxations(work)
+    ends = [relax(one, double.calculator(), fmax=fmax / 10, steps=steps) for one in (path[0], path[-1])]
     why = next((f"the {which} is {one.why}" for which, one in zip(("start", "end"), ends, strict=True) if one.why), "")
     moved = ends[1].atoms.positions - ends[0].atoms.positions
     furthest = float(find_mic(moved, path[0].cell, path[0].pbc)[1].max())
@@ -69,9 +76,9 @@ def barrier(
         for one in inner:
             one.calc = double.calculator()
         band = NEB([ends[0].atoms, *inner, ends[1].atoms], k=spring, climb=True, method="improvedtangent")
-        if len(path) == 2:
+        if not load_band(work, band.images) and len(path) == 2:
             band.interpolate("idpp", mic=True)
-        energies, why = _climbed(band, fmax, steps, progress)
+        energies, why = _climbed(band, fmax, steps, progress, work)
     values = (max(energies) - energies[0], energies[-1] - energies[0]) if energies and not why else (None, None)
     names = (f"barrier of {name}", f"energy difference of {name}")
     quantities = [Quantity(what, value, "eV", tolerance, why) for what, value in zip(names, values, strict=True)]
@@ -90,9 +97,10 @@ def check_path(path: Sequence[Atoms]) -> None:
             raise UserError(f"structure {k} has another cell than the first", remedy="Use one cell for the whole path")
 
 
-def _climbed(band: NEB, fmax: float, steps: int, progress: Progress) -> tuple[list[float], str]:
+def _climbed(band: NEB, fmax: float, steps: int, progress: Progress, work: Path | None) -> tuple[list[float], str]:
     """Return the energies along the band after it was relaxed, and why they are no barrier, if so."""
     with progress.phase("elastic band", steps, "step") as phase, FIRE(band, logfile=None) as optimiser:
+        optimiser.attach(lambda: save_band(work, band.images), interval=KEEP)
         optimiser.attach(lambda: phase.update(min(optimiser.nsteps, steps)))
         try:
             converged = optimiser.run(fmax=fmax, steps=steps)

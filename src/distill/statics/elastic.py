@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
 import numpy as np
 from ase import Atoms
 
@@ -11,10 +15,10 @@ from distill.base.arrays import Array
 from distill.base.conventions import EV_PER_A3_IN_GPA
 from distill.base.progress import Phase, Progress
 from distill.base.tolerances import Tolerance
-from distill.potentials.interface.calculator import PotentialCalculator
 from distill.potentials.interface.potential import Potential
 from distill.potentials.interface.smoothness import in_double
-from distill.statics.relax import relaxed
+from distill.statics.kept import Relaxations
+from distill.statics.relax import Relaxed
 
 STEADY = 0.05
 """Change of a constant with half the strain, relative to the largest: smooth energies have some 1e-3."""
@@ -30,6 +34,7 @@ def elastic(
     steps: int = 500,
     tolerance: Tolerance = "15%",
     progress: Progress = Progress(),
+    work: Path | None = None,
 ) -> StaticResult:
     """Return the elastic constants of a crystal at its own equilibrium, GPa.
 
@@ -45,10 +50,13 @@ def elastic(
         steps: of a relaxation, at most.
         tolerance: how far constants and moduli may be from the teacher's.
         progress: counts relaxations.
+        work: a folder from which a killed run goes on; None keeps nothing.
     """
     cubic = is_cubic(atoms)
     with progress.phase("elastic constants", 25, "relaxation") as phase:
-        found = _stiffness(atoms, in_double(potential).calculator(), strain, fmax, steps, phase)
+        double = in_double(potential).calculator()
+        relax = partial(Relaxations(work), calculator=double, steps=steps)
+        found = _stiffness(atoms, relax, strain, fmax, phase)
     if isinstance(found, str):
         constants = [*(("C11", "C12", "C44") if cubic else [f"C{i}{i}" for i in range(1, 7)])]
         names = [*constants, "bulk modulus (elastic constants)", "shear modulus"]
@@ -73,18 +81,18 @@ def elastic(
 
 
 def _stiffness(
-    atoms: Atoms, calculator: PotentialCalculator, strain: float, fmax: float, steps: int, phase: Phase
+    atoms: Atoms, relax: Callable[..., Relaxed], strain: float, fmax: float, phase: Phase
 ) -> Stiffness | str:
     """Return the stiffness in GPa, or why there is none.
 
     It is that of the strain; half of it must give the same, or the energy is not smooth and there is none.
     """
-    start = relaxed(atoms, calculator, cell=True, fmax=fmax / 10, steps=steps)
+    start = relax(atoms, cell=True, fmax=fmax / 10)
     phase.advance(1)
     if start.why:
         return start.why
-    found = _at_strain(start.atoms, calculator, strain, fmax, steps, phase)
-    half = _at_strain(start.atoms, calculator, strain / 2, fmax, steps, phase)
+    found = _at_strain(start.atoms, relax, strain, fmax, phase)
+    half = _at_strain(start.atoms, relax, strain / 2, fmax, phase)
     if isinstance(found, str) or isinstance(half, str):
         return found if isinstance(found, str) else str(half)
     change = float(np.abs(found.matrix - half.matrix).max() / np.abs(found.matrix).max())
@@ -94,14 +102,14 @@ def _stiffness(
 
 
 def _at_strain(
-    start: Atoms, calculator: PotentialCalculator, strain: float, fmax: float, steps: int, phase: Phase
+    start: Atoms, relax: Callable[..., Relaxed], strain: float, fmax: float, phase: Phase
 ) -> Stiffness | str:
     """Return the stiffness at strains of one size, GPa, or why there is none."""
     stresses: list[Array] = []
     for one in strains(strain):
         moved = start.copy()
         moved.set_cell(start.cell.array @ deformation(one), scale_atoms=True)
-        end = relaxed(moved, calculator, fmax=fmax, steps=steps)
+        end = relax(moved, fmax=fmax)
         if end.why:
             return end.why
         stresses.append(end.atoms.get_stress(voigt=True) * EV_PER_A3_IN_GPA)

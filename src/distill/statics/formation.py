@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import numpy as np
 from ase import Atoms
@@ -15,7 +16,8 @@ from distill.base.progress import Progress
 from distill.base.tolerances import Tolerance
 from distill.potentials.interface.potential import Potential
 from distill.potentials.interface.smoothness import in_double
-from distill.statics.relax import Relaxed, relaxed
+from distill.statics.kept import Relaxations
+from distill.statics.relax import Relaxed
 
 
 def formation(
@@ -31,6 +33,7 @@ def formation(
     fmax: float = 0.001,
     steps: int = 500,
     progress: Progress = Progress(),
+    work: Path | None = None,
 ) -> StaticResult:
     """Return energies of formation against a bulk crystal: of defects in eV, of surfaces and boundaries in J/m².
 
@@ -50,6 +53,7 @@ def formation(
         fmax: largest force after a relaxation, eV/Å.
         steps: of a relaxation, at most.
         progress: counts relaxations.
+        work: a folder from which a killed run goes on; None keeps nothing.
 
     Raises:
         UserError: a name that there is not, or atoms that are no sum of the references.
@@ -59,14 +63,15 @@ def formation(
     taken = stoichiometry(structures, references, [one for names in wanted.values() for one in names])
     calculator = in_double(potential).calculator()
     ends: dict[str, Relaxed] = {}
+    relax = Relaxations(work)
     with progress.phase("energies of formation", len(references) + len(taken), "relaxation") as phase:
         for name in references:
             atoms = structures[name]
-            ends[name] = relaxed(atoms, calculator, cell=bool(atoms.pbc.all()), fmax=fmax, steps=steps)
+            ends[name] = relax(atoms, calculator, cell=bool(atoms.pbc.all()), fmax=fmax, steps=steps)
             phase.advance(1)
         strain = np.linalg.solve(structures[bulk].cell.array, ends[bulk].atoms.cell.array)
         for name in taken:
-            ends[name] = relaxed(_strained(structures[name], strain), calculator, fmax=fmax, steps=steps)
+            ends[name] = relax(_strained(structures[name], strain), calculator, fmax=fmax, steps=steps)
             phase.advance(1)
     energies = {name: float(end.atoms.get_potential_energy()) for name, end in ends.items() if not end.why}
     kind_of = {name: kind for kind, names in wanted.items() for name in names}

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -22,7 +23,7 @@ from distill.base.progress import Progress
 from distill.base.tolerances import Tolerance
 from distill.potentials.interface.potential import Potential
 from distill.potentials.interface.smoothness import DISPLACEMENTS, force_constants, in_double, is_smooth
-from distill.statics.relax import relaxed
+from distill.statics.kept import Relaxations
 from distill.statics.supercell import repetitions
 from distill.structures.frames import Frames
 
@@ -47,6 +48,7 @@ def phonons(
     fmax: float = 0.001,
     steps: int = 500,
     progress: Progress = Progress(),
+    work: Path | None = None,
 ) -> StaticResult:
     """Return the phonons of a crystal at its own equilibrium, THz.
 
@@ -66,13 +68,14 @@ def phonons(
         fmax: largest force after the relaxation, eV/Å.
         steps: of the relaxation, at most.
         progress: counts displaced supercells.
+        work: a folder from which a killed run goes on; None keeps nothing.
 
     Raises:
         UserError: phonopy is not installed.
     """
     phonopy_or_refuse()
     double = in_double(potential)
-    rest = relaxed(atoms, double.calculator(), cell=True, fmax=fmax / 10, steps=steps)
+    rest = Relaxations(work)(atoms, double.calculator(), cell=True, fmax=fmax / 10, steps=steps)
     why = rest.why or _not_harmonic(double, rest.atoms)
     if why:
         return StaticResult("phonons", name, 1, [_quantity(what, name, None, tolerance, why) for what in NAMES])
