@@ -28,11 +28,12 @@ def static(mine: Sequence[Mapping[str, Any]], teacher: Sequence[Mapping[str, Any
         teacher: those of the teacher.
     """
     theirs = {quantity["name"]: quantity for result in teacher for quantity in result.get("quantities", ())}
+    unsound = {(result["kind"], result["structure"]) for result in teacher if result.get("flaws")}
     for result in mine:
         level = int(result.get("level", 1))
         what = f"{result['kind'].replace('_', ' ')} of {result['structure']}"
         if flaws := result.get("flaws"):
-            yield Criterion(level, what, "fail", why="; ".join(flaws))
+            yield _flawed(level, what, flaws, shared=level == 1 and (result["kind"], result["structure"]) in unsound)
         elif sound := result.get("sound"):
             yield Criterion(level, what, "pass", why=sound)
         for quantity in result.get("quantities", ()):
@@ -58,13 +59,21 @@ def _spectrum(level: int, mine: Mapping[str, Any], teacher: Sequence[Mapping[str
     yield Criterion(level, name, outcome, difference=difference, tolerance=tolerance, unit="THz", why=why)
 
 
+def _flawed(level: int, what: str, flaws: Sequence[str], shared: bool) -> Criterion:
+    """Return a failure, or where a crystal is flawed with the teacher too, that the student cannot be told by it."""
+    said = "; ".join(flaws)
+    if shared:
+        return Criterion(level, what, "cannot tell", why=f"{said}; the teacher is not sound there either")
+    return Criterion(level, what, "fail", why=said)
+
+
 def _static(level: int, mine: Mapping[str, Any], teacher: Mapping[str, Any]) -> Criterion:
     """Return how a number without noise compares with the teacher's."""
     name, unit = mine["name"], mine["unit"]
     if teacher["value"] is None:
         return Criterion(level, name, "cannot tell", unit=unit, why=f"the teacher has none: {teacher['why']}")
     if mine["value"] is None:
-        return Criterion(level, name, "fail", reference=teacher["value"], unit=unit, why=mine["why"])
+        return Criterion(level, name, "cannot tell", reference=teacher["value"], unit=unit, why=mine["why"])
     tolerance = absolute(mine["tolerance"], teacher["value"])
     off = mine["value"] - teacher["value"]
     outcome: Outcome = "pass" if abs(off) <= tolerance else "fail"

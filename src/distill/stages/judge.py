@@ -55,7 +55,7 @@ class Judge(Stage):
                     raise ValueError(f"{name} is of the run {one['run']!r}, and nothing is simulated")
             return self
 
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 3
     section: ClassVar[str] = "observe"
     reads: ClassVar[Mapping[str, str]] = {"runs": "simulate"}
     inputs: ClassVar[InputSpecs] = {

@@ -5,7 +5,8 @@ Another bin or element computes anew and runs no dynamics again; another toleran
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import BaseModel
@@ -18,7 +19,7 @@ from distill.stages.base import InputSpecs, Job, Paths, Stage, StageSettings, Su
 from distill.stages.observed import kind_of, observables_of, of_run
 
 if TYPE_CHECKING:
-    from distill.dynamics.trajectory_files import TrajectoryFolder
+    from distill.analysis.samples import Samples
     from distill.observables.base import Measured, Observable
 
 
@@ -55,7 +56,7 @@ class Observe(Stage):
 
     def run(self, inputs: Paths, settings: Any, job: Job) -> Summary:
         """Write every quantity, and say of each that is missing why."""
-        from distill.dynamics.replica import PRODUCTION
+        from distill.dynamics.replica import PRODUCTION, samples_of
         from distill.dynamics.trajectory_files import TrajectoryFolder
         from distill.observables.files import write_measured
 
@@ -63,10 +64,11 @@ class Observe(Stage):
         said = trajectory.said()
         broke = said["broke"] if said else "it was never begun"
         found: dict[str, Measured] = {}
+        samples = lru_cache(partial(samples_of, trajectory))  # read once, not for every quantity
         names = list(type(settings).model_fields)
         with job.progress.phase("observing", len(names), "quantity") as phase:
             for name in names:
-                found[name] = _measured(name, getattr(settings, name), trajectory, broke)
+                found[name] = _measured(getattr(settings, name), samples, broke)
                 phase.advance(note=name)
         write_measured(job.out, found)
         missing = {name: one.why for name, one in found.items() if one.why}
@@ -74,14 +76,13 @@ class Observe(Stage):
         return {"broke": broke, "missing": missing, "headline": f"{len(found) - len(missing)} of {len(found)}"}
 
 
-def _measured(name: str, observable: Observable, trajectory: TrajectoryFolder, broke: str) -> Measured:
+def _measured(observable: Observable, samples: Callable[[float], Samples], broke: str) -> Measured:
     """Return a quantity of one replica; where it cannot be computed, why."""
-    from distill.dynamics.replica import samples_of
     from distill.observables.base import Measured
 
     if broke:
         return Measured.number(float("nan"), why=f"the run broke: {broke}")
     try:
-        return observable.measure(samples_of(trajectory, observable.skip_ps))
+        return observable.measure(samples(observable.skip_ps))
     except UserError as error:
         return Measured.number(float("nan"), why=str(error))

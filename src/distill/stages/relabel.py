@@ -63,17 +63,13 @@ class Relabel(Stage):
 
 def _chosen(trajectory: TrajectoryFolder, most: int) -> Frames | None:
     """Return samples evenly over the time of a run, the first left out; None where there is none."""
-    import numpy as np
-
     from distill.structures.frames import Frames
 
     if trajectory.said() is None:
         return None
-    snapshots = list(trajectory.snapshots())[1:]
-    if not snapshots:
-        return None
-    taken = np.unique(np.linspace(0, len(snapshots) - 1, min(most, len(snapshots))).round().astype(int))
-    return Frames.from_atoms([snapshots[k] for k in taken], constraints=False)
+    samples = sum(len(part["step"]) for part in trajectory.parts())
+    chosen = list(trajectory.snapshots(every=max(1, (samples - 1) // most)))[1 : most + 1]
+    return Frames.from_atoms(chosen, constraints=False) if chosen else None
 
 
 def _rows(structures: Frames, truth: Frames, guess: Frames) -> list[dict[str, float]]:
