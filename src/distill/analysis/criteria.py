@@ -9,6 +9,7 @@ from typing import Any
 from distill.analysis.means import mean, quantile
 from distill.analysis.phonons import frequency_difference, frequency_scale
 from distill.analysis.replicas import Outcome
+from distill.analysis.softening import Softening
 from distill.analysis.verdicts import Criterion
 from distill.base.artifact import Artifact
 from distill.base.conventions import CLOSEST_RATIO
@@ -16,6 +17,8 @@ from distill.base.tolerances import absolute
 
 ON_POLICY = 1.5
 """Force error on a student's own structures, over that on the test set, up to which it passes."""
+SOFT = 0.1
+"""How far the slope of forces against the teacher's may be from 1."""
 DRIFT = 1.0
 """Drift of the total energy over the thermal spread of the kinetic energy below which a run passes."""
 
@@ -109,6 +112,29 @@ def runs(replicas: Sequence[Artifact]) -> Iterator[Criterion]:
         outcome: Outcome = "pass" if max(drifts) < DRIFT else "fail"
         why = "" if outcome == "pass" else f"the total energy drifts by {max(drifts):.2g} of its thermal spread"
         yield Criterion(2, f"{name}: energy drift", outcome, max(drifts), tolerance=DRIFT, why=why)
+
+
+def soft(found: Softening) -> Criterion:
+    """Return whether a student's forces are as large as its teacher's far from equilibrium: a slope of 1 ± 0.1."""
+    low, high = found.low - 1, found.high - 1
+    outcome: Outcome = "cannot tell"
+    if low > -SOFT and high < SOFT:
+        outcome = "pass"
+    elif high < -SOFT or low > SOFT:
+        outcome = "fail"
+    why = found.reason or (f"they are {found.slope:.2f} times as large" if outcome != "pass" else "")
+    return Criterion(
+        3,
+        "unseen structures: size of the largest forces",
+        outcome,
+        value=found.slope,
+        reference=1.0,
+        difference=found.slope - 1,
+        low=low,
+        high=high,
+        tolerance=SOFT,
+        why=why,
+    )
 
 
 def lost(run: str, replicas: int) -> Criterion:

@@ -17,7 +17,7 @@ LEVELS = {
     0: "pairs of atoms, and forces as derivatives",
     1: "crystals at rest",
     2: "survival",
-    3: "the teacher on the student's own structures",
+    3: "forces away from equilibrium",
     4: "structure",
     5: "dynamics",
     6: "experiment",

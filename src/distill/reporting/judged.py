@@ -10,7 +10,7 @@ from distill.analysis.verdicts import Criterion
 from distill.reporting.physics import Judged, Physics
 from distill.reporting.tables import Entry, Table
 
-WORDS = {0: "pairs", 1: "crystals", 2: "survival", 3: "own structures", 4: "structure", 5: "dynamics", 6: "experiment"}
+WORDS = {0: "pairs", 1: "crystals", 2: "survival", 3: "forces", 4: "structure", 5: "dynamics", 6: "experiment"}
 """The levels of :data:`distill.analysis.verdicts.LEVELS` in a word."""
 TONES: dict[str, Literal["good", "bad", "note"]] = {"accept": "good", "reject": "bad"}
 

@@ -52,6 +52,7 @@ class Found:
         self.simulated = _by_model(inputs["simulate"])
         self.dynamics = _by_model(inputs["dynamics"])
         self.relabelled = _by_model(inputs["relabel"])
+        self.synthetic, self.unseen = inputs["synthetic"], _by_model(inputs["unseen"])
         self.missing = missing
         self.observables = {
             name: OBSERVABLES[one["kind"]].model_validate(one, strict=False) for name, one in observables.items()
@@ -96,6 +97,8 @@ class Found:
         for run, replicas in _by_run(self.relabelled.get(who, [])).items():
             errors = [one.summary["forces_mae"] for one in replicas if one.summary["forces_mae"] is not None]
             yield criteria.on_policy(run, errors, self._test_error(who))
+        for predicted in self.unseen.get(who, []):
+            yield from softened(predicted.path, self.synthetic)
         for name in self.observables:
             if (who, name) in self.measured:
                 one = self._observed(who, name)
@@ -182,6 +185,23 @@ def read_rows(path: Path) -> list[dict[str, str]]:
     """Return the rows of a CSV file."""
     with path.open(newline="", encoding="utf-8") as file:
         return list(csv.DictReader(file))
+
+
+def softened(guess: Path, synthetic: Path) -> Iterator[Criterion]:
+    """Yield how a student's forces scale with its teacher's on unseen structures, the half with the largest forces."""
+    import numpy as np
+
+    from distill.analysis.criteria import soft
+    from distill.analysis.softening import softening
+    from distill.structures.labels import read_labels
+    from distill.structures.read import read_frames
+
+    truth = read_frames(synthetic)[0]
+    squares = np.add.reduceat(np.square(np.asarray(truth.forces)).sum(axis=1), truth.offsets[:-1]) / truth.n_atoms
+    far = np.flatnonzero((truth.n_atoms > 2) & (squares >= np.median(squares)))  # dimers are judged by themselves
+    mine = read_labels(guess, truth)[far]
+    if len(far) and np.isfinite(np.asarray(mine.forces)).all() and squares[far].sum() > 0:
+        yield soft(softening(np.asarray(mine.forces), np.asarray(truth[far].forces), mine.n_atoms))
 
 
 def _by_model(sources: Iterable[Artifact]) -> dict[Who, list[Artifact]]:

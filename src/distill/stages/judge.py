@@ -55,18 +55,20 @@ class Judge(Stage):
                     raise ValueError(f"{name} is of the run {one['run']!r}, and nothing is simulated")
             return self
 
-    version: ClassVar[int] = 3
+    version: ClassVar[int] = 4
     section: ClassVar[str] = "observe"
     reads: ClassVar[Mapping[str, str]] = {"runs": "simulate"}
     inputs: ClassVar[InputSpecs] = {
         "metrics": "evaluate.metrics",
         "members": "finetune",
+        "synthetic": "label.valid",
+        "unseen": "unseen.labels",
         "simulate": "simulate",
         "dynamics": "dynamics",
         "observe": "observe.arrays",
         "relabel": "relabel",
     }
-    tolerates: ClassVar[tuple[str, ...]] = ("members", "simulate", "dynamics", "observe", "relabel")
+    tolerates: ClassVar[tuple[str, ...]] = ("members", "unseen", "simulate", "dynamics", "observe", "relabel")
     outputs: ClassVar[dict[str, str]] = {"verdict": "verdict.json", "table": "physics.csv", "curves": "curves.npz"}
     publish: ClassVar[dict[str, str]] = {"verdict": "verdict.json", "table": "physics.csv"}
 

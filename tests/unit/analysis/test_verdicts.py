@@ -6,9 +6,11 @@ import json
 import math
 from typing import Any
 
+import numpy as np
 import pytest
 
 from distill.analysis import criteria
+from distill.analysis.softening import softening
 from distill.analysis.triangle import triangle
 from distill.analysis.verdicts import Criterion, Verdict
 
@@ -85,6 +87,17 @@ def test_forces_on_own_structures_are_compared_with_the_test_set() -> None:
     }
     assert outcomes == {1: "pass", 1.5: "cannot tell", 3: "fail"}
     assert criteria.on_policy("run", [], test).outcome == "cannot tell"
+
+
+def test_forces_that_are_too_small_are_soft() -> None:
+    rng = np.random.default_rng(0)
+    truth, noise = rng.normal(size=(2, 400, 3))
+    outcomes = [
+        criteria.soft(softening(slope * truth + 0.05 * noise, truth, np.full(40, 10))).outcome
+        for slope in (1, 0.7, 1.4)
+    ]
+    assert outcomes == ["pass", "fail", "fail"]
+    assert criteria.soft(softening(truth[:40], truth[:40], np.full(4, 10))).outcome == "cannot tell"
 
 
 def rows(teacher: float, between: float, student: float) -> list[dict[str, str]]:
