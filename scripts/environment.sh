@@ -45,6 +45,7 @@ make_environment() {
     if [ -e "$stamp" ]; then return; fi
     need_venv
     echo "Installing into .venv (a few minutes the first time)"
+    export PIP_NO_COMPILE=1 # of 25 000 modules a few thousand are ever imported: Python compiles these when they are
     "$PYTHON" -m venv .venv
     .venv/bin/python -c 'import torch' >/dev/null 2>&1 || install_torch
     extras=${EXTRAS:-}
