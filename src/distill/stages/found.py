@@ -140,7 +140,11 @@ class Found:
             arrays["/".join([name, *map(str, who)])] = np.array([one.values for one in whole])
             if whole[0].places is not None:
                 arrays[f"{name}/places"] = whole[0].places
-        return arrays | {f"{name}/reference": np.array(curve) for name, curve in self.curves.items()}
+        references = {name: np.array(curve) for name, curve in self.curves.items()}
+        for name, blocks in self.sampled.items():
+            if blocks[0].places is not None:
+                references[name] = np.array([blocks[0].places, np.mean([one.values for one in blocks], axis=0)])
+        return arrays | {f"{name}/reference": curve for name, curve in references.items()}
 
     def _observed(self, who: Who, name: str) -> Observed:
         from distill.observables.criteria import Observed
