@@ -7,7 +7,8 @@ import pytest
 from ase import Atoms
 from ase.build import bulk, molecule
 
-from distill.sampling.compressions import compressed, compressions, lowest_structures, molecule_centres, repelling
+from distill.sampling.compressions import compressions, repelling
+from distill.structures.compression import compressed, lowest_structures, molecule_centres
 from distill.structures.frames import Frames
 
 

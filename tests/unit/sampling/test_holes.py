@@ -10,8 +10,9 @@ from ase.build import bulk, molecule
 from ase.data import covalent_radii
 
 from distill.analysis.geometry import closest_pairs
+from distill.analysis.random_cells import APART, CELLS
 from distill.base.progress import Progress
-from distill.sampling.holes import APART, CELLS, RATIOS, Ground, Holes, bend_of, compare, cost, find_holes, make_ground
+from distill.sampling.holes import RATIOS, Ground, Holes, bend_of, compare, cost, find_holes, make_ground
 from distill.structures.frames import Frames
 from distill.structures.neighbours import NeighbourSearch
 
