@@ -30,6 +30,7 @@ MAY_IMPORT = {
     "statics": {"statics", "potentials", "structures", "analysis", "base"},
     "sampling": {"sampling", "potentials", "structures", "analysis", "base"},
     "training": {"training", "potentials", "structures", "analysis", "base"},
+    "exporting": {"exporting", "dynamics", "statics", "potentials", "structures", "analysis", "base"},
     "reporting": {"reporting", "analysis", "structures", "base"},
     "studies": {"studies", "reporting", "analysis", "structures", "base"},
     "stages": {

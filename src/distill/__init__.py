@@ -19,6 +19,7 @@ _PUBLIC = {
     "sweep": "distill.api:sweep",
     "md": "distill.simulation:md",
     "md_replicas": "distill.simulation:md_replicas",
+    "gate": "distill.gating:gate",
     "search": "distill.api:search",
     "open_run": "distill.opening:open_run",
     "studies": "distill.studies",

@@ -45,7 +45,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if output.error is None or isinstance(output.error, BrokenPipeError):
             return status
         print(f"distill: the output cannot be written: {output.error}", file=sys.stderr)
-        return status if options.verb in (_run, _sweep, _search, _evaluate, _md) else status or EXIT_FAILED
+        return status if options.verb in (_run, _sweep, _search, _evaluate, _md, _gate) else status or EXIT_FAILED
 
 
 def _status_of(options: argparse.Namespace, is_program: bool) -> int:
@@ -143,6 +143,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     evaluate.add_argument("--json", action="store_true", help="print the errors as JSON and nothing else")
     _add_dynamics(verb)
+    _add_gate(verb)
     status = verb("status", _status, "Show how far a run is")
     status.add_argument("run", metavar="RUN", help="the run's folder, or its name")
     status.add_argument("--runs", default="runs", metavar="DIR", help="folder of the runs (default: runs)")
@@ -202,6 +203,27 @@ def _add_dynamics(verb: Callable[..., argparse.ArgumentParser]) -> None:
     trajectory.add_argument("folder", metavar="FOLDER", help="of distill md")
     trajectory.add_argument("file", metavar="FILE", help="named .xyz (extended XYZ) or .traj, or as ASE knows others")
     trajectory.add_argument("--every", type=int, default=1, metavar="N", help="take every N-th sample (default: 1)")
+
+
+def _add_gate(verb: Callable[..., argparse.ArgumentParser]) -> None:
+    """Add the command that looks for holes in a saved potential."""
+    gate = verb("gate", _gate, "Look whether a saved potential is safe to be simulated with", _device_options())
+    gate.set_defaults(interrupted="Interrupted. No file is left half written.")
+    gate.add_argument("model", metavar="MODEL", help="folder of a model, e.g. runs/quickstart/models/painn")
+    gate.add_argument(
+        "--structures", required=True, metavar="XYZ", help="what it was fitted to, or the crystals that it is meant for"
+    )
+    gate.add_argument("--teacher", metavar="MODEL", help="folder of its teacher, which is asked where the model fails")
+    gate.add_argument(
+        "--temperature", type=float, default=300.0, metavar="K", help="the highest of your simulations (default: 300)"
+    )
+    gate.add_argument("--ps", type=float, default=10.0, help="length of the dynamics (default: 10)")
+    gate.add_argument(
+        "--seconds", type=float, default=6.0, help="time that the dynamics may take, which shortens it (default: 6)"
+    )
+    gate.add_argument("--out", metavar="FOLDER", help="where gate.json goes (default: nothing is written)")
+    gate.add_argument("--trust-code", action="store_true", help="run the code that the models' folders name")
+    gate.add_argument("--environment", metavar="PYTHON", help="Python interpreter that the model runs in")
 
 
 _SET: dict[str, Any] = {
@@ -499,6 +521,19 @@ def _md(options: argparse.Namespace) -> int:
             time = "nothing to do" if one.ms_per_step is None else f"{one.ms_per_step:.3g} ms a step"
             print(f"{one.steps} steps, {time}.\n  {one.folder}")
     return EXIT_FAILED if any(one.broke for one in done) else EXIT_OK
+
+
+def _gate(options: argparse.Namespace) -> int:
+    from distill.bar import Bar
+    from distill.gating import gate
+
+    how = ("structures", "teacher", "temperature", "ps", "seconds", "out", "device", "trust_code", "environment")
+    with Bar() as bar:
+        found = gate(options.model, progress=bar, **{name: getattr(options, name) for name in how})
+    for row in found.rows:
+        print(f"{'ok' if row.passed else 'warning' if row.warns else 'FAILED':8}{row.sentence}")
+    print(f"{found.sentence}.")
+    return EXIT_OK if found.passed else EXIT_FAILED
 
 
 def _trajectory(options: argparse.Namespace) -> int:

@@ -31,7 +31,7 @@ def dimer_flaws(pair: str, distances: Array, energies: Array, bond: float, rippl
     if not np.isfinite(energies).all():
         return [f"the energy of {pair} is not finite at {distances[~np.isfinite(energies)][0]:.2f} Å"]
     flaws = []
-    if (fall := _falls(distances, energies, WALL * equilibrium(distances, energies, bond))) is not None:
+    if (fall := falls_below(distances, energies, WALL * equilibrium(distances, energies, bond))) is not None:
         flaws.append(f"the energy of {pair} falls when the atoms come nearer than {fall:.2f} Å")
     turns = turning_points(distances, energies, ripple)
     if len(turns) > 1:
@@ -69,8 +69,8 @@ def turning_points(distances: Array, energies: Array, ripple: float) -> list[flo
     return turns
 
 
-def _falls(distances: Array, energies: Array, below: float) -> float | None:
-    """Return the largest distance below ``below`` at which the energy is not above that of all larger ones there."""
+def falls_below(distances: Array, energies: Array, below: float) -> float | None:
+    """Return the largest distance up to ``below``, Å, at which the energy is not above that of all larger ones."""
     inside = distances <= below
     near, values = distances[inside][::-1], energies[inside][::-1]
     falls = np.flatnonzero(values[1:] <= np.maximum.accumulate(values)[:-1])

@@ -22,7 +22,14 @@ COARSE_STEP, COARSE = 0.01, 0.05
 """Step and relative error where the precision is that of another program: single precision and third derivatives."""
 
 
-def gradients(frames: Frames, potential: Potential, *, name: str, progress: Progress = Progress()) -> StaticResult:
+def gradients(
+    frames: Frames,
+    potential: Potential,
+    *,
+    name: str,
+    coarse_step: float = COARSE_STEP,
+    progress: Progress = Progress(),
+) -> StaticResult:
     """Return how far forces and stress are from central differences of the energy, in one random direction each.
 
     Networks are computed in double precision; for what runs in another program steps and allowance are larger.
@@ -31,9 +38,10 @@ def gradients(frames: Frames, potential: Potential, *, name: str, progress: Prog
         frames: structures; the stress of those that are periodic in three directions is looked at.
         potential: the model.
         name: what the structures are called.
+        coarse_step: Å and strain, of what runs in another program.
         progress: counts structures.
     """
-    step, allowed = (STEP, ALLOWED) if _has_double(potential) else (COARSE_STEP, COARSE)
+    step, allowed = (STEP, ALLOWED) if has_double(potential) else (coarse_step, COARSE)
     double, rng = in_double(potential), stream(0, "gradients")
     slopes: dict[str, list[Slope]] = {"forces": [], "stress": []}
     with progress.phase("derivatives", len(frames), "structure") as phase:
@@ -49,10 +57,10 @@ def gradients(frames: Frames, potential: Potential, *, name: str, progress: Prog
     return StaticResult("gradients", name, 0, flaws=flaws, sound="" if flaws else sound, arrays=arrays)
 
 
-def _has_double(potential: Potential) -> bool:
+def has_double(potential: Potential) -> bool:
     """Return whether all networks of a potential can be computed in double precision here."""
     if isinstance(potential, Ensemble):
-        return all(map(_has_double, potential.members.values()))
+        return all(map(has_double, potential.members.values()))
     return not isinstance(potential, GradientFree)
 
 
