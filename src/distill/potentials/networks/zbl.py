@@ -75,10 +75,19 @@ class ZBLRepulsion(nn.Module):
 
 def zbl_energy(numbers_i: Tensor, numbers_j: Tensor, distances: Tensor) -> Tensor:
     """Return the universal screened Coulomb energy of nuclei at the given distances (Å), in eV."""
-    length = SCREENING_LENGTH / (numbers_i**0.23 + numbers_j**0.23)
-    x = distances / length
+    x = distances / pair_lengths(numbers_i, numbers_j)
     screening = sum(a * torch.exp(-b * x) for a, b in zip(AMPLITUDES, EXPONENTS, strict=True))
-    return COULOMB * numbers_i * numbers_j / distances * screening
+    return pair_strengths(numbers_i, numbers_j) / distances * screening
+
+
+def pair_lengths(numbers_i: Tensor, numbers_j: Tensor) -> Tensor:
+    """Return the screening lengths of pairs of elements, Å."""
+    return SCREENING_LENGTH / (numbers_i**0.23 + numbers_j**0.23)
+
+
+def pair_strengths(numbers_i: Tensor, numbers_j: Tensor) -> Tensor:
+    """Return the Coulomb energies of bare nuclei at 1 Å, eV."""
+    return COULOMB * numbers_i * numbers_j
 
 
 def switch(reduced: Tensor, limits: Tensor) -> Tensor:
