@@ -23,6 +23,7 @@ from distill.exporting import gate_checks
 from distill.exporting.references import References, references
 from distill.potentials.interface.potential import Potential
 from distill.structures.frames import Frames
+from distill.structures.guard import UnphysicalResult
 
 FILE = "gate.json"
 UNSAFE = "UNSAFE"
@@ -138,17 +139,19 @@ def run_gate(
         progress: counts checks.
 
     Raises:
-        UserError: structures that the model cannot describe, or a length or temperature that is none.
+        UserError: structures that the model or its teacher cannot describe, or a length or temperature that is none.
     """
     for name, value in (("temperature", temperature), ("ps", ps), ("seconds", seconds)):
         if not value > 0:
             raise UserError(f"{name} is {value:g}", where="gate", remedy="Give a number above 0")
+    if teacher is not None:
+        teacher.check(structures)
     begin, of = time.perf_counter(), references(structures, potential)
     rows: list[GateRow] = []
     checks = _checks(of)
     with progress.phase("safety gate", len(checks) + 1, "check") as phase:
-        for check, compared in checks:
-            rows += _judged(check, potential, teacher if compared else None)
+        for name, check, compared in checks:
+            rows += _judged(name, check, potential, teacher if compared else None)
             phase.advance(1)
         rows += gate_checks.dynamics_rows(of, potential, teacher, temperature, ps, seconds)
         phase.advance(1)
@@ -156,23 +159,32 @@ def run_gate(
     return Gate(model, tuple(rows), of.names, of.left_out, temperature, teacher_name, round(took, 1))
 
 
-def _checks(of: References) -> list[tuple[Check, bool]]:
-    """Return the checks, cheapest first, and whether the teacher may have the same flaw."""
+def _checks(of: References) -> list[tuple[str, Check, bool]]:
+    """Return the checks, cheapest first: what is looked at, how, and whether the teacher may have the same flaw."""
     elements = of.structures.elements
     return [
-        (partial(gate_checks.dimer_rows, elements), True),
-        (partial(gate_checks.splice_rows, elements), False),
-        (partial(gate_checks.gradient_rows, of), False),
-        (partial(gate_checks.compression_rows, of), True),
-        (partial(gate_checks.shear_rows, of), True),
-        (partial(gate_checks.sphere_rows, of), True),
+        ("two atoms", partial(gate_checks.dimer_rows, elements), True),
+        ("joint of the repulsion", partial(gate_checks.splice_rows, elements), False),
+        ("F = -dE/dx", partial(gate_checks.gradient_rows, of), False),
+        ("compressed crystals", partial(gate_checks.compression_rows, of), True),
+        ("sheared crystals", partial(gate_checks.shear_rows, of), True),
+        ("hard spheres relaxed", partial(gate_checks.sphere_rows, of), True),
     ]
 
 
-def _judged(check: Check, potential: Potential, teacher: Potential | None) -> list[GateRow]:
+def _judged(name: str, check: Check, potential: Potential, teacher: Potential | None) -> list[GateRow]:
     """Return the rows of a check; where one is not passed, the teacher goes through the same and is compared."""
-    rows = check(potential)
+    rows = _rows(name, check, potential)
     if teacher is None or all(row.passed for row in rows):
         return rows
-    same = {row.name: row.passed for row in check(teacher)}
-    return [row.blamed("student" if same[row.name] else "teacher") for row in rows]
+    same = {row.name: row.passed for row in _rows(name, check, teacher)}
+    sound = all(same.values())
+    return [row.blamed("student" if same.get(row.name, sound) else "teacher") for row in rows]
+
+
+def _rows(name: str, check: Check, potential: Potential) -> list[GateRow]:
+    """Return the rows of a check; one that is not passed where a calculator's numbers are not finite, which ends it."""
+    try:
+        return check(potential)
+    except UnphysicalResult as error:
+        return [GateRow(name, False, None, None, "", f"{name}: {error.what}")]

@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
+from ase import Atoms
 from ase.data import chemical_symbols, covalent_radii
 
 from distill.analysis.gate import (
@@ -33,6 +34,7 @@ from distill.statics.gradients import ALLOWED, COARSE, gradients, has_double
 from distill.statics.relax import relaxed
 from distill.structures.compression import compressed
 from distill.structures.frames import Frames, concatenate
+from distill.structures.guard import UnphysicalStructure
 from distill.structures.pairs import pairs_at, pairs_of
 
 COPIES, LARGER_RATTLE = 24, 0.15
@@ -149,7 +151,7 @@ def dynamics_rows(
     """
     one, name = (of.repeated[0], of.names[0]) if len(of.repeated) else (of.structures[0], "the first structure")
     atoms = replace(one, fixed=None).to_atoms()[0]
-    start = relaxed(atoms, potential.calculator(), fmax=0.05, steps=20).atoms
+    start = _rested(atoms, potential)
     timestep = 0.5 if min(atoms.numbers) <= LIGHT else 1.0
     how: dict[str, Any] = {"temperature": 2 * temperature, "friction_per_ps": 10.0, "sample_every": 10}
     how["timestep_fs"] = timestep
@@ -170,6 +172,16 @@ def dynamics_rows(
         wanted_ps=ps,
     )
     return [row if row.passed or teacher is None else row.blamed(_blame(run, teacher))]
+
+
+def _rested(atoms: Atoms, potential: Potential) -> Atoms:
+    """Return a structure that has gone a little downhill; as it was where that ends in none that can be evaluated."""
+    rested = relaxed(atoms, potential.calculator(), fmax=0.05, steps=20).atoms
+    try:
+        potential.check(Frames.from_atoms([rested]))
+    except UnphysicalStructure:
+        return atoms
+    return rested
 
 
 def _blame(run: JudgedRun, teacher: Potential) -> Whose:

@@ -98,6 +98,24 @@ def test_forces_that_are_no_derivative_fail_and_nobody_else_is_blamed() -> None:
     assert require(found, force=True).startswith("UNSAFE: ")
 
 
+class Broken(Morse):
+    """Has no energy where two atoms are within 0.4 Å."""
+
+    def pair(self, r: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        energy, slope = super().pair(r)
+        return np.where(r < 0.4, np.nan, energy), slope
+
+
+def test_numbers_that_are_not_finite_fail_a_check_and_do_not_end_the_others(painn: Potential) -> None:
+    found = look(Broken(), teacher=GivenCalculator(Morse()))
+    assert [(row.name, row.whose) for row in found.failures] == [("two atoms", "student")]
+    assert "is not finite" in found.sentence
+    for weights in painn.parameters():
+        weights.data.fill_(np.nan)
+    found = run_gate(painn, copper(), model="it", ps=0.05)
+    assert not any(row.passed for row in found.rows)
+
+
 def test_a_well_in_compressed_matter_is_the_students_or_the_teachers() -> None:
     deep = Morse(well=3.0)
     found = look(deep, teacher=GivenCalculator(Morse()))
