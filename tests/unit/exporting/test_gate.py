@@ -15,7 +15,7 @@ from ase.data import covalent_radii
 from ase.stress import full_3x3_to_voigt_6_stress
 
 import distill
-from distill.analysis.gate import VOLUMES, judge_compression, judge_dimer, judge_dynamics, judge_splice
+from distill.analysis.gate import VOLUMES, GateRow, judge_compression, judge_dimer, judge_dynamics, judge_splice
 from distill.base.errors import UserError, WorkError
 from distill.cli import main
 from distill.exporting.gate import Gate, require, run_gate
@@ -216,3 +216,19 @@ def test_repulsion_alone_passes_and_a_student_without_it_fails(
     with pytest.raises(UserError, match="temperature is -5"):
         distill.gate(tmp_path / "good", tmp_path / "cu.xyz", temperature=-5)
     assert main(["gate", str(tmp_path / "good"), "--structures", str(tmp_path / "none.xyz")]) == 2
+
+
+def test_an_export_that_fails_is_refused_or_says_unsafe(
+    painn: Potential, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    painn.elements = (29,)
+    save(painn, tmp_path / "good", {})
+    refused = Gate("bad", (GateRow("X", False, 1.0, 2.0, "eV", "X falls"),), ("X",), 0, 300.0, "", 1.0)
+    with pytest.raises(WorkError, match="safety gate: bad fails 1 of 1 checks: X falls"):
+        distill.export(tmp_path / "good", out=tmp_path / "out", gate=refused)
+    assert not (tmp_path / "out").exists()
+    monkeypatch.setattr("distill.exporting.lammps.certificate.certify", lambda *_: {"verdict": "not run: not here"})
+    done = distill.export(tmp_path / "good", out=tmp_path / "out", gate=refused, force=True)
+    for name in ("README.md", "in.example"):
+        assert "UNSAFE: X falls" in (tmp_path / "out" / "lammps" / name).read_text()
+    assert done.safety == "UNSAFE: X falls" and not json.loads((tmp_path / "out" / "gate.json").read_text())["passed"]

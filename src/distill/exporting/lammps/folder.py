@@ -17,7 +17,7 @@ MODEL, INPUT, DATA, README = "model.distill", "in.example", "structure.data", "R
 
 
 def write_folder(
-    potential: Potential, folder: Path, precision: Precision, structure: Atoms | None = None
+    potential: Potential, folder: Path, precision: Precision, structure: Atoms | None, safety: str
 ) -> list[Path]:
     """Write what LAMMPS needs for a student, and return the files.
 
@@ -26,6 +26,7 @@ def write_folder(
         folder: where; made if need be.
         precision: in which LAMMPS computes the network.
         structure: what ``in.example`` begins from; written as ``structure.data`` if given.
+        safety: what the input and the README say of the student's safety, one line.
 
     Raises:
         UserError: the pair style does not compute the student, or it does not know an element of the structure.
@@ -40,17 +41,18 @@ def write_folder(
         with replacing(folder / DATA) as temporary:
             write(temporary, structure, format="lammps-data", specorder=symbols, atom_style="atomic", units="metal")
     write_model_file(potential, folder / MODEL, precision)
-    write_text(folder / INPUT, input_text(symbols))
-    write_text(folder / README, readme_text(symbols, precision))
+    write_text(folder / INPUT, input_text(symbols, safety))
+    write_text(folder / README, readme_text(symbols, precision, safety))
     return files
 
 
-def input_text(symbols: list[str]) -> str:
+def input_text(symbols: list[str], safety: str) -> str:
     """Return an input of LAMMPS for atom types that are the given elements: 1 000 steps at 300 K."""
     masses = "\n".join(
         f"mass {k} {atomic_masses[atomic_numbers[symbol]]:.6g}  # {symbol}" for k, symbol in enumerate(symbols, 1)
     )
     return f"""# Dynamics with a student of distill; see README.md.
+# {safety}
 units metal
 atom_style atomic
 newton on
@@ -67,7 +69,7 @@ run 1000
 """
 
 
-def readme_text(symbols: list[str], precision: Precision) -> str:
+def readme_text(symbols: list[str], precision: Precision, safety: str) -> str:
     """Return what a user reads who has this folder alone."""
     order = ", ".join(f"'{symbol}'" for symbol in symbols)
     written = (
@@ -76,6 +78,8 @@ def readme_text(symbols: list[str], precision: Precision) -> str:
         f"specorder=[{order}], atom_style='atomic', units='metal')\""
     )
     return f"""# A student of distill for LAMMPS
+
+{safety}
 
 `{MODEL}` holds the network for the pair style `distill`, which computes it in {precision} precision. Its elements, in
 the order of the atom types of `{INPUT}`: {" ".join(symbols)}. Only those of your structure have to be named, one for
