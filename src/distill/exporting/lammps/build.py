@@ -142,7 +142,7 @@ def compiler_of(lammps: Lammps) -> str:
 
 
 def build_plugin(lammps: Lammps) -> Path:
-    """Return the plugin for a LAMMPS; compiled in about ten seconds the first time, and kept in the cache folder.
+    """Return the plugin for a LAMMPS; compiled within a minute the first time, and kept in the cache folder.
 
     Raises:
         UserError: there is no compiler.

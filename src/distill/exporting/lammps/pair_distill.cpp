@@ -1,6 +1,7 @@
 #include "pair_distill.h"
 
 #include "distill_painn.h"
+#include "distill_tensornet.h"
 
 #include "atom.h"
 #include "comm.h"
@@ -34,6 +35,7 @@ template <typename Real> std::unique_ptr<Network> make_network(const ModelFile &
 {
   const std::string &architecture = file.word("architecture");
   if (architecture == "painn") return std::make_unique<PaiNN<Real>>(file);
+  if (architecture == "tensornet") return std::make_unique<TensorNet<Real>>(file);
   throw ModelError("it is of the architecture " + architecture + ", which this pair style does not know");
 }
 
