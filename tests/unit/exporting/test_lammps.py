@@ -35,9 +35,9 @@ needs_lammps = pytest.mark.skipif(
 ELEMENTS = (1, 8, 14)
 
 
-def untrained(architecture: type[Architecture], layers: int) -> Potential:
-    """An untrained student with numbers of every kind that a trained one has; its channels fill no whole vector."""
-    sizes = {"channels": 10, "layers": layers, "radial_features": 6, "cutoff": 4.0}
+def untrained(architecture: type[Architecture], layers: int, channels: int = 10) -> Potential:
+    """An untrained student with numbers of every kind that a trained one has; ten channels fill no whole vector."""
+    sizes = {"channels": channels, "layers": layers, "radial_features": 6, "cutoff": 4.0}
     built = architecture.build(architecture.Settings(**sizes), seed=1)
     built.elements = ELEMENTS
     with torch.no_grad():
@@ -71,12 +71,14 @@ def setting(student: Potential, tmp_path: Path, plugin_cache: None) -> Setting:
 
 @needs_lammps
 @pytest.mark.slow
-@pytest.mark.parametrize(("architecture", "layers", "precision"), [(PaiNN, 3, "double"), (TensorNet, 2, "single")])
+@pytest.mark.parametrize(
+    ("architecture", "layers", "channels", "precision"), [(PaiNN, 3, 32, "double"), (TensorNet, 2, 10, "single")]
+)
 def test_the_certificate_shows_agreement(
-    architecture: type[Architecture], layers: int, precision: Precision, plugin_cache: None
+    architecture: type[Architecture], layers: int, channels: int, precision: Precision, plugin_cache: None
 ) -> None:
     """Frames, ranks of which some are empty, numerical derivative and dynamics, by limits of the certificate itself."""
-    certificate = certify(untrained(architecture, layers), precision)
+    certificate = certify(untrained(architecture, layers, channels), precision)
     failed = {name: check for name, check in certificate["checks"].items() if check["passed"] is False}
     assert not failed
     assert sum(name.startswith("frame: ") for name in certificate["checks"]) == 12

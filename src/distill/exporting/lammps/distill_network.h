@@ -36,6 +36,20 @@ class Exchange {
   ~Exchange() = default;
 };
 
+// The number of channels: what the compiler was told, or where that is 0 what is known at run time.
+template <int N> struct Channels {
+  explicit Channels(int) {}
+  constexpr operator int() const { return N; }
+};
+
+template <> struct Channels<0> {
+  explicit Channels(int number) : n(number) {}
+  operator int() const { return n; }
+
+ private:
+  const int n;
+};
+
 class Network {
  public:
   virtual ~Network() = default;

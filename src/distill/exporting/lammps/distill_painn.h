@@ -17,7 +17,7 @@
 
 namespace distill {
 
-template <typename Real> class PaiNN : public Network {
+template <typename Real, int CHANNELS = 0> class PaiNN : public Network {
  public:
   explicit PaiNN(const ModelFile &file) :
       C(file.integer("channels")), knots(file.number("cutoff")), embedding(file.values<Real>("embedding")), scales(file.values<double>("scales")),
@@ -89,7 +89,7 @@ template <typename Real> class PaiNN : public Network {
     }
   };
 
-  const int C;
+  const Channels<CHANNELS> C;
   const Knots knots;
   const Array embedding;
   const std::vector<double> scales, offsets;
@@ -169,11 +169,11 @@ template <typename Real> class PaiNN : public Network {
       for (size_t e = near.start[i]; e < near.start[i + 1]; e++) {
         const Edge &edge = near.edges[e];
         const Real *x = &layer.sent[(size_t) edge.sender * 6 * C + c];
-        s += load<Real>(x) * layer.filter.values(places[e], c);
-        const Vector b = load<Real>(x + C) * layer.filter.values(places[e], C + c);
+        s += load<Real>(x) * layer.filter.values(places[e], c, 3 * C);
+        const Vector b = load<Real>(x + C) * layer.filter.values(places[e], C + c, 3 * C);
         for (int k = 0; k < 3; k++) v[k] += b * Real(edge.direction[k]);
         if (FIRST) continue;
-        const Vector q = load<Real>(x + 2 * C) * layer.filter.values(places[e], 2 * C + c);
+        const Vector q = load<Real>(x + 2 * C) * layer.filter.values(places[e], 2 * C + c, 3 * C);
         for (int k = 0; k < 3; k++) v[k] += q * load<Real>(x + (3 + k) * C);
       }
       store<Real>(s, &layer.mixed_scalars[(size_t) i * C + c]);
@@ -184,7 +184,6 @@ template <typename Real> class PaiNN : public Network {
   // Scalars and vectors of an atom change each other (figure 2c of the paper).
   void update(Layer &layer, int first, int rows, Real *next, Array *next_sent) const
   {
-    const int C = this->C;
     Real both[BLOCK * 2 * C];
     layer.uv.apply(&layer.mixed_vectors[(size_t) first * 3 * C], 3 * rows, &layer.products[(size_t) first * 6 * C]);
     scalars_and_lengths(layer, first, rows, both);
@@ -251,7 +250,6 @@ template <typename Real> class PaiNN : public Network {
 
   void update_back(const Layer &layer, int first, int rows)
   {
-    const int C = this->C;
     Real by_factors[BLOCK * 3 * C], both[BLOCK * 2 * C], by_both[BLOCK * 2 * C], by_products[BLOCK * 6 * C],
         by_mixed[BLOCK * 3 * C];
     for (int r = 0; r < rows; r++) {
@@ -298,15 +296,15 @@ template <typename Real> class PaiNN : public Network {
         const Real *x = &layer.sent[(size_t) edge.sender * 6 * C + c];
         const Vector g0 = load<Real>(gs + c), g[3] = {load<Real>(gv + c), load<Real>(gv + C + c), load<Real>(gv + 2 * C + c)};
         const Vector along = g[0] * u[0] + g[1] * u[1] + g[2] * u[2];
-        const Vector x0 = load<Real>(x), x1 = load<Real>(x + C), f1 = layer.filter.values(place, C + c), b = x1 * f1;
-        by_distance += g0 * x0 * layer.filter.slopes(place, c) + along * x1 * layer.filter.slopes(place, C + c);
+        const Vector x0 = load<Real>(x), x1 = load<Real>(x + C), f1 = layer.filter.values(place, C + c, 3 * C), b = x1 * f1;
+        by_distance += g0 * x0 * layer.filter.slopes(place, c, 3 * C) + along * x1 * layer.filter.slopes(place, C + c, 3 * C);
         for (int k = 0; k < 3; k++) by_direction[k] += b * g[k];
         if (FIRST) continue;
-        const Vector x2 = load<Real>(x + 2 * C), f2 = layer.filter.values(place, 2 * C + c), q = x2 * f2;
+        const Vector x2 = load<Real>(x + 2 * C), f2 = layer.filter.values(place, 2 * C + c, 3 * C), q = x2 * f2;
         const Vector dot = g[0] * load<Real>(x + 3 * C) + g[1] * load<Real>(x + 4 * C) + g[2] * load<Real>(x + 5 * C);
-        by_distance += dot * x2 * layer.filter.slopes(place, 2 * C + c);
+        by_distance += dot * x2 * layer.filter.slopes(place, 2 * C + c, 3 * C);
         Real *to = &by_sent[(size_t) edge.sender * 6 * C + c];
-        store<Real>(load<Real>(to) + g0 * layer.filter.values(place, c), to);
+        store<Real>(load<Real>(to) + g0 * layer.filter.values(place, c, 3 * C), to);
         store<Real>(load<Real>(to + C) + along * f1, to + C);
         store<Real>(load<Real>(to + 2 * C) + dot * f2, to + 2 * C);
         for (int k = 0; k < 3; k++) store<Real>(load<Real>(to + (3 + k) * C) + q * g[k], to + (3 + k) * C);

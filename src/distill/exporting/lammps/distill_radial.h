@@ -100,11 +100,11 @@ template <typename Real> class Spline {
     }
   }
 
-  // The functions from number c on.
-  Vector values(const Place<Real> &place, int c) const { return sum(place, place.values, c); }
+  // The functions from number c on; `stride` is the number of all, which the compiler may know.
+  Vector values(const Place<Real> &place, int c, int stride) const { return sum(place, place.values, c, stride); }
 
   // Their derivatives (1/Å).
-  Vector slopes(const Place<Real> &place, int c) const { return sum(place, place.slopes, c); }
+  Vector slopes(const Place<Real> &place, int c, int stride) const { return sum(place, place.slopes, c, stride); }
 
  private:
   static constexpr double NEAREST = 1e-3;    // Å; the functions are evaluated no nearer to zero
@@ -112,11 +112,11 @@ template <typename Real> class Spline {
   int n;
   std::vector<Real> table;    // [knot][value, first, second derivative][n]
 
-  Vector sum(const Place<Real> &place, const Real *factors, int c) const
+  Vector sum(const Place<Real> &place, const Real *factors, int c, int stride) const
   {
-    const Real *p = &table[(size_t) place.knot * 3 * n + c];
+    const Real *p = &table[(size_t) place.knot * 3 * stride + c];
     Vector result = factors[0] * load<Real>(p);
-    for (int k = 1; k < 6; k++) result += factors[k] * load<Real>(p + k * n);
+    for (int k = 1; k < 6; k++) result += factors[k] * load<Real>(p + k * stride);
     return result;
   }
 };

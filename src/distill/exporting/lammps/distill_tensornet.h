@@ -252,7 +252,7 @@ template <typename Real> class TensorNet : public Network {
         shape_of(near.edges[e].direction, shape);
         const Vector z = species(near, i, near.edges[e].sender, c);
         Vector factors[3];
-        for (int part = 0; part < 3; part++) factors[part] = z * embedding_filter.values(places[e], part * C + c);
+        for (int part = 0; part < 3; part++) factors[part] = z * embedding_filter.values(places[e], part * C + c, 3 * C);
         for (int k = 0; k < 9; k++) sums[k] += factors[PART[k]] * shape[k];
       }
       for (int k = 0; k < 9; k++) store<Real>(sums[k], &embedded[((size_t) i * 9 + k) * C + c]);
@@ -270,8 +270,8 @@ template <typename Real> class TensorNet : public Network {
         const Vector z = species(near, i, edge.sender, c);
         Vector factors[3], slopes[3];
         for (int part = 0; part < 3; part++) {
-          factors[part] = z * embedding_filter.values(places[e], part * C + c);
-          slopes[part] = z * embedding_filter.slopes(places[e], part * C + c);
+          factors[part] = z * embedding_filter.values(places[e], part * C + c, 3 * C);
+          slopes[part] = z * embedding_filter.slopes(places[e], part * C + c, 3 * C);
         }
         for (int k = 0; k < 9; k++) {
           const Vector g = load<Real>(&gradient[((size_t) i * 9 + k) * C + c]);
@@ -396,7 +396,7 @@ template <typename Real> class TensorNet : public Network {
       for (size_t e = near.start[i]; e < near.start[i + 1]; e++) {
         const Real *x = &layer.sent[(size_t) near.edges[e].sender * 9 * C + c];
         Vector factors[3];
-        for (int part = 0; part < 3; part++) factors[part] = layer.filter.values(places[e], part * C + c);
+        for (int part = 0; part < 3; part++) factors[part] = layer.filter.values(places[e], part * C + c, 3 * C);
         for (int k = 0; k < 9; k++) sums[k] += factors[PART[k]] * load<Real>(x + k * C);
       }
       for (int k = 0; k < 9; k++) store<Real>(sums[k], &layer.received[((size_t) i * 9 + k) * C + c]);
@@ -487,14 +487,14 @@ template <typename Real> class TensorNet : public Network {
         const Real *x = &layer.sent[(size_t) edge.sender * 9 * C + c];
         Real *to = &by_sent[(size_t) edge.sender * 9 * C + c];
         for (int part = 0; part < 3; part++) {
-          const Vector factor = layer.filter.values(places[e], part * C + c);
+          const Vector factor = layer.filter.values(places[e], part * C + c, 3 * C);
           Vector dot = {};
           for (int k = FIRST[part]; k < FIRST[part + 1]; k++) {
             const Vector g = load<Real>(by_received + k * C + c);
             dot += g * load<Real>(x + k * C);
             store<Real>(load<Real>(to + k * C) + factor * g, to + k * C);
           }
-          by_distance += dot * layer.filter.slopes(places[e], part * C + c);
+          by_distance += dot * layer.filter.slopes(places[e], part * C + c, 3 * C);
         }
       }
       const double slope = sum_of<Real>(by_distance);

@@ -34,6 +34,7 @@ bool is_finite(double x)
 template <typename Real> std::unique_ptr<Network> make_network(const ModelFile &file)
 {
   const std::string &architecture = file.word("architecture");
+  if (architecture == "painn" && file.integer("channels") == 32) return std::make_unique<PaiNN<Real, 32>>(file);
   if (architecture == "painn") return std::make_unique<PaiNN<Real>>(file);
   if (architecture == "tensornet") return std::make_unique<TensorNet<Real>>(file);
   throw ModelError("it is of the architecture " + architecture + ", which this pair style does not know");
