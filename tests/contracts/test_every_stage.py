@@ -62,6 +62,12 @@ PASSED_ON: dict[str, str] = {
     "distill.stages.generate:Generate.Settings": "distill.sampling.rules:GrowthRules",
     "distill.stages.check:Keys": "distill.structures.read:LabelKeys",
     "distill.stages.start:Crystal": "ase.build:bulk",
+    "distill.stages.static_kinds:Dimers": "distill.statics.dimers:dimers",
+    "distill.stages.static_kinds:Elastic": "distill.statics.elastic:elastic",
+    "distill.stages.static_kinds:Phonons": "distill.statics.phonons:phonons",
+    "distill.stages.static_kinds:Barrier": "distill.statics.barrier:barrier",
+    "distill.stages.static_kinds:Formation": "distill.statics.formation:formation",
+    "distill.stages.static_kinds:Relaxation": "distill.statics.elastic:elastic",
     "distill.training.refinement:RefineByGradients": "distill.training.gradient.fit:fit",
     "distill.training.refinement:RefineInBatches": "distill.training.ace.settings:Batches",
 }
@@ -71,6 +77,7 @@ READERS = {
     "distill.training.ace.settings": ("distill.training.ace.fit",),
     "distill.stages.train": ("distill.stages.fitting", "distill.stages.students"),
     "distill.stages.students": ("distill.stages.fitting",),
+    "distill.stages.static_kinds": ("distill.stages.statics",),
     "distill.stages.teacher": ("distill.stages.tuning", "distill.stages.members"),
 }
 """Modules of settings that lie beside the code that reads them."""

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Self
 
-from pydantic import BaseModel, Field, model_validator
+from pydantic import BaseModel, BeforeValidator, Field, model_validator
 
 from distill.base.artifact import Labels
 from distill.base.settings import as_data
@@ -28,6 +28,13 @@ COLUMNS = (
 )
 
 
+def _kept(runs: Any) -> Any:
+    """Return the names of runs of dynamics, and whether they keep velocities."""
+    if isinstance(runs, Mapping):  # it arrives so where the task is done
+        return runs
+    return {run.name: run.velocities for run in runs if isinstance(run, MolecularDynamics)}
+
+
 class Judge(Stage):
     """The verdict on every student, and the curves that it was judged by."""
 
@@ -36,23 +43,23 @@ class Judge(Stage):
 
         observables: dict[str, Any]
         """By name, as the recipe has them."""
-        runs: tuple[Any, ...] = Field((), exclude=True)
-        """The recipe's ``simulate`` section: what is judged of it is in the results."""
+        runs: Annotated[dict[str, bool], BeforeValidator(_kept)] = Field({}, exclude=True)
+        """The runs of dynamics of the recipe's ``simulate`` section, and whether they keep velocities."""
 
         @model_validator(mode="after")
         def _runs_exist(self) -> Self:
             """Refuse an observable of a run that there is not, or that does not keep what it needs."""
-            names = [run.name for run in self.runs if isinstance(run, MolecularDynamics)]
-            still = [run.name for run in self.runs if isinstance(run, MolecularDynamics) and not run.velocities]
             for name, one in self.observables.items():
-                if one["run"] in still and OBSERVABLES[one["kind"]].needs_velocities:
-                    raise ValueError(f"{name} needs velocities: give the run {one['run']!r} 'velocities: true'")
-                if names and one["run"] not in names:
-                    raise ValueError(
-                        f"{name} is of the run {one['run']!r}: the simulations of kind dynamics are {names}"
+                run = one["run"]
+                if run not in self.runs:
+                    there = (
+                        f"the simulations of kind dynamics are {list(self.runs)}"
+                        if self.runs
+                        else "there is no dynamics"
                     )
-                if not names and not self.runs:
-                    raise ValueError(f"{name} is of the run {one['run']!r}, and nothing is simulated")
+                    raise ValueError(f"{name} is of the run {run!r}: {there}")
+                if OBSERVABLES[one["kind"]].needs_velocities and not self.runs[run]:
+                    raise ValueError(f"{name} needs velocities: give the run {run!r} 'velocities: true'")
             return self
 
     version: ClassVar[int] = 4

@@ -128,7 +128,7 @@ def test_changed_code_runs_exactly_what_it_touches(project: Path) -> None:
     (project / "deep_a.py").write_text("changed = True\n")
     again = ran_again(before, hashes(distill.plan(path, "cpu")))
     mine = {one for one in before if "[mine" in one}
-    assert mine and again == mine | {"evaluate", "benchmark", "report"}
+    assert mine and again == mine | {"evaluate", "judge", "benchmark", "report"}
 
 
 def test_the_plan_says_which_code_changed(project: Path, tmp_path: Path) -> None:
