@@ -10,6 +10,7 @@ from distill.analysis.means import mean, quantile
 from distill.analysis.phonons import frequency_difference, frequency_scale
 from distill.analysis.replicas import Outcome
 from distill.analysis.softening import Softening
+from distill.analysis.triangle import Side
 from distill.analysis.verdicts import Criterion
 from distill.base.artifact import Artifact
 from distill.base.conventions import CLOSEST_RATIO
@@ -143,7 +144,7 @@ def lost(run: str, replicas: int) -> Criterion:
     return Criterion(2, f"{run}: all replicas", "cannot tell", why=why)
 
 
-def on_policy(run: str, errors: Sequence[float], test: Mapping[str, float] | None) -> Criterion:
+def on_policy(run: str, errors: Sequence[float], test: Side | None) -> Criterion:
     """Return how the force error on a student's own structures compares with that on the test set.
 
     Both are against the teacher. The interval is that of the ratio, on a logarithmic scale: that of the replicas'
@@ -152,19 +153,19 @@ def on_policy(run: str, errors: Sequence[float], test: Mapping[str, float] | Non
     Args:
         run: its name.
         errors: mean absolute force error of each replica, eV/Å.
-        test: ``value``, ``low`` and ``high`` of the test set, eV/Å; None where they are not known.
+        test: that of the test set, eV/Å; None where it is not known.
     """
     name = f"{run}: force error on its own structures"
     found = mean([error for error in errors if math.isfinite(error)])
-    if test is None or not found.value > 0 or not test["value"] > 0:
+    if test is None or math.isnan(test.low) or not found.value > 0 or not test.value > 0:
         return Criterion(3, name, "cannot tell", unit="eV/Å", why="there is nothing to compare")
-    ratio = found.value / test["value"]
+    ratio = found.value / test.value
     known = (
         found.deviation / math.sqrt(found.n) / found.value * quantile(max(1, found.n - 1)) if found.n > 1 else math.nan
     )
-    spread = math.log(test["high"] / test["low"]) / 2 if test["low"] > 0 else math.nan
+    spread = math.log(test.high / test.low) / 2 if test.low > 0 else math.nan
     half = math.hypot(known, spread)
     low, high = ratio * math.exp(-half), ratio * math.exp(half)
     outcome: Outcome = "pass" if high < ON_POLICY else "fail" if low > ON_POLICY else "cannot tell"
     why = f"{ratio:.2f} times that of the test set" if outcome != "pass" else ""
-    return Criterion(3, name, outcome, found.value, test["value"], ratio, low, high, ON_POLICY, "eV/Å", why)
+    return Criterion(3, name, outcome, found.value, test.value, ratio, low, high, ON_POLICY, "eV/Å", why)

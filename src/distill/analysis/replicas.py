@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations
 from typing import Literal
 
@@ -64,14 +64,7 @@ def judge_scalars(values: Sequence[float] | Array, reference: Sequence[float] | 
         tolerance: largest difference that passes, in their unit.
     """
     _positive(tolerance)
-    found: Mean = difference(values, reference)
-    half = found.high - found.value
-    room = abs(tolerance - abs(found.value))
-    if math.isnan(half):
-        return Judgement("cannot tell", found.value, found.low, found.high, tolerance, math.nan)
-    outcome = _outcome(max(found.low, -found.high, 0.0), max(found.high, -found.low), tolerance)
-    longer = 1.0 if outcome != "cannot tell" else (half / room) ** 2 if room > 0 else math.inf
-    return Judgement(outcome, found.value, found.low, found.high, tolerance, longer)
+    return _judged(difference(values, reference), tolerance)
 
 
 def judge_curves(curves: Array, reference: Array, tolerance: float) -> Judgement:
@@ -91,13 +84,10 @@ def judge_curves(curves: Array, reference: Array, tolerance: float) -> Judgement
     _positive(tolerance)
     found = squared_distance(curves, reference)
     p = permutation_test(curves, reference)
-    low, high = (math.sqrt(max(0.0, x)) if not math.isnan(x) else math.nan for x in (found.low, found.high))
-    value = math.sqrt(max(0.0, found.value))
-    if math.isnan(high):
-        return Judgement("cannot tell", value, low, high, tolerance, math.nan, p)
-    outcome = _outcome(low, high, tolerance)
-    longer = 1.0 if outcome != "cannot tell" else found.longer(abs(tolerance**2 - max(0.0, found.value)))
-    return Judgement(outcome, value, low, high, tolerance, longer, p)
+    judged = _judged(found.root, tolerance)
+    if judged.outcome != "cannot tell" or math.isnan(judged.longer):
+        return replace(judged, p=p)
+    return replace(judged, longer=found.longer(abs(tolerance**2 - max(0.0, found.value))), p=p)
 
 
 def judge_known(values: Array, truth: Array, tolerance: float) -> Judgement:
@@ -111,23 +101,30 @@ def judge_known(values: Array, truth: Array, tolerance: float) -> Judgement:
     _positive(tolerance)
     mine, known = np.asarray(values, dtype=float), np.asarray(truth, dtype=float)
     if mine.ndim == 1:
-        found = mean(mine - known)
-        outer, inner = max(found.high, -found.low), max(found.low, -found.high, 0.0)
-        return _judged(found.value, found.low, found.high, inner, outer, tolerance)
+        return _judged(mean(mine - known), tolerance)
     if mine.shape[1:] != known.shape or not known.size:
         raise UserError(f"curves of replicas are {mine.shape}, and what they are compared with {known.shape}")
-    apart = squared_distance(mine, known[None], exact=True)
-    low, high = (math.sqrt(max(0.0, x)) if not math.isnan(x) else math.nan for x in (apart.low, apart.high))
-    return _judged(math.sqrt(max(0.0, apart.value)), low, high, low, high, tolerance)
+    return _judged(squared_distance(mine, known[None], exact=True).root, tolerance)
 
 
-def _judged(value: float, low: float, high: float, inner: float, outer: float, tolerance: float) -> Judgement:
-    """Return a judgement by the least and the largest distance; noise falls as the square root of the length."""
-    if math.isnan(outer):
+def _judged(found: Mean | Root, tolerance: float) -> Judgement:
+    """Return a judgement of a difference, whose noise falls as the square root of the length."""
+    value, low, high = found.value, found.low, found.high
+    if math.isnan(high):
         return Judgement("cannot tell", value, low, high, tolerance, math.nan)
-    outcome, room = _outcome(inner, outer, tolerance), abs(tolerance - abs(value))
-    longer = 1.0 if outcome != "cannot tell" else ((high - low) / 2 / room) ** 2 if room > 0 else math.inf
+    outcome = _outcome(max(low, -high, 0.0), max(high, -low), tolerance)
+    room, half = abs(tolerance - abs(value)), (high - low) / 2
+    longer = 1.0 if outcome != "cannot tell" else (half / room) ** 2 if room > 0 else math.inf
     return Judgement(outcome, value, low, high, tolerance, longer)
+
+
+@dataclass(frozen=True)
+class Root:
+    """A root mean square distance, 0 where its square is not positive, with its 95 % interval."""
+
+    value: float
+    low: float
+    high: float
 
 
 @dataclass(frozen=True)
@@ -149,6 +146,12 @@ class SquaredDistance:
     linear: float
     quadratic: float
     quantile: float
+
+    @property
+    def root(self) -> Root:
+        """The distance."""
+        low, high = (x if math.isnan(x) else math.sqrt(max(0.0, x)) for x in (self.low, self.high))
+        return Root(math.sqrt(max(0.0, self.value)), low, high)
 
     def longer(self, half: float) -> float:
         """Return how many times as long replicas have to be for an interval of half the width ``half``."""

@@ -12,7 +12,7 @@ OVERFITTED = 0.5
 
 @dataclass(frozen=True)
 class Side:
-    """A root mean square error with its 95 % interval."""
+    """An error with its 95 % interval."""
 
     value: float
     low: float
@@ -53,8 +53,8 @@ def triangle(
         seed: which of several seeds.
         overfit: loss of the teacher on its training structures over that on validation, or None.
     """
-    teacher = _side(rows, "teacher", "finetuned", 0, "dft")
-    between, student = (_side(rows, model, variant, seed, reference) for reference in ("teacher", "dft"))
+    teacher = side(rows, "teacher", "finetuned", 0, "dft")
+    between, student = (side(rows, model, variant, seed, reference) for reference in ("teacher", "dft"))
     if teacher is None or between is None or student is None:
         return None
     limit, why = _limit(teacher, between, overfit)
@@ -68,9 +68,21 @@ def triangle(
     return Triangle(teacher, between, student, uncorrelated, limit, sentence)
 
 
-def _side(rows: Sequence[Mapping[str, str]], model: str, variant: str, seed: int, reference: str) -> Side | None:
+def side(
+    rows: Sequence[Mapping[str, str]], model: str, variant: str, seed: int, reference: str, statistic: str = "rmse"
+) -> Side | None:
+    """Return an error of the forces on the whole test set; None where it is missing or not finite.
+
+    Args:
+        rows: of ``metrics.csv``.
+        model: the student's name, or ``teacher``.
+        variant: how it came to be.
+        seed: which of several seeds.
+        reference: ``dft`` or ``teacher``.
+        statistic: ``rmse`` or ``mae``.
+    """
     wanted = {"model": model, "variant": variant, "seed": str(seed), "split": "test", "reference": reference}
-    wanted |= {"config_type": "all", "quantity": "forces", "statistic": "rmse"}
+    wanted |= {"config_type": "all", "quantity": "forces", "statistic": statistic}
     for row in rows:
         if all(row[name] == value for name, value in wanted.items()):
             numbers = [float(row[name]) if row[name] else math.nan for name in ("value", "low", "high")]
@@ -93,6 +105,6 @@ def _limit(teacher: Side, between: Side, overfit: float | None) -> tuple[str, st
     return "the teacher", f"a perfect student would still have {1000 * teacher.value:.0f} meV/Å"
 
 
-def _said(side: Side) -> str:
-    interval = f" [{1000 * side.low:.0f}–{1000 * side.high:.0f}]" if math.isfinite(side.low) else ""
-    return f"{1000 * side.value:.0f}{interval}"
+def _said(one: Side) -> str:
+    interval = f" [{1000 * one.low:.0f}–{1000 * one.high:.0f}]" if math.isfinite(one.low) else ""
+    return f"{1000 * one.value:.0f}{interval}"

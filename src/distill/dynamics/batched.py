@@ -158,7 +158,7 @@ class _Runner:
                         done + sum(one.step for one in group if one.broke) + len(leg.active) * leg.step, leg.text
                     )
             except BrokenReplica as error:
-                leg.lose(error.index, f"after {group[0].time(leg.step)} {error.what}", error.positions)
+                leg.lose(error.index, f"after {self.course.time(leg.step)} {error.what}", error.positions)
         leg.keep()
 
     def _steps_of(self, group: list[BatchedReplica]) -> ReplicaSteps:
@@ -204,7 +204,7 @@ class _Leg:
     @property
     def text(self) -> str:
         """What a progress bar says of them: the time, and how many there are."""
-        return f"{len(self.active)} at {self.active[0].time(self.step)}" if self.active else ""
+        return f"{len(self.active)} at {self.active[0].course.time(self.step)}" if self.active else ""
 
     def arrive(self, steps: ReplicaSteps, state: ReplicaState) -> bool:
         """Note a sample of each, unless that was done; return whether one is given up because it is too hot."""

@@ -142,15 +142,11 @@ class BatchedReplica:
             self.trajectory.path, self.step, self.broke, 1000 * self._seconds / steps if steps > 0 else None
         )
 
-    def time(self, step: int) -> str:
-        """Return the time of a step, in words."""
-        return f"{step * self.course.timestep_fs / 1000:.3f} ps"
-
     def exploded(self, step: int, temperature: float) -> str:
         """Return why the replica is given up where its temperature is too high, nothing where it is not."""
         if temperature < EXPLODED * self.ensemble.hottest:
             return ""
-        return f"at {self.time(step)} the temperature was {temperature:.0f} K"
+        return f"at {self.course.time(step)} the temperature was {temperature:.0f} K"
 
     def _add_part(self) -> None:
         if self._rows:

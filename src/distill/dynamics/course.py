@@ -58,6 +58,10 @@ class Course:
         """Steps between two samples."""
         return max(1, round(self.save_every_fs / self.timestep_fs))
 
+    def time(self, step: int) -> str:
+        """Return the time of a step in words, e.g. ``0.250 ps``."""
+        return f"{step * self.timestep_fs / 1000:.3f} ps"
+
     @property
     def checkpoint(self) -> int:
         """Steps between two checkpoints: a whole number of samples."""

@@ -193,10 +193,10 @@ class _Run:
                 self._note(samples)
                 temperature = samples.rows[-1]["temperature"]
                 if not temperature < EXPLODED * self.ensemble.hottest:
-                    return f"at {self._time()} the temperature was {temperature:.0f} K"
+                    return f"at {self.course.time(self.step)} the temperature was {temperature:.0f} K"
                 phase.update(self.step, f"{temperature:.0f} K")
         except (UnphysicalStructure, UnphysicalResult) as error:
-            return f"after {self._time()} {error.what}"
+            return f"after {self.course.time(self.step)} {error.what}"
         return ""
 
     def _follow_programme(self) -> None:
@@ -209,9 +209,6 @@ class _Run:
         moving = self.ensemble.kind == "npt"
         stressed = bool(self.atoms.pbc.all()) and "stress" in self.calculator.implemented_properties
         samples.add(self.step, self.atoms, self.course, moving, stressed)
-
-    def _time(self) -> str:
-        return f"{self.step * self.course.timestep_fs / 1000:.3f} ps"
 
 
 def drift(total_energy: Array, kinetic_energy: Array, time_fs: Array) -> float:

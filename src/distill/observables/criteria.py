@@ -58,12 +58,10 @@ def compared(one: Observed) -> Criterion | None:
         return _untold(one, _too_few(one, len(mine), len(theirs)))
     if any(values.shape != mine[0].shape for values in (*mine, *theirs)):
         return _untold(one, "replicas have curves at different places")
-    a, b = np.array(mine), np.array(theirs)
-    tolerance = absolute(one.observable.tolerance, _scale(one.observable, b))
+    tolerance = absolute(one.observable.tolerance, _scale(one.observable, np.array(theirs)))
     if not tolerance > 0:
         return _untold(one, "a share of nothing is no tolerance: give a number")
-    found = judge_curves(a, b, tolerance) if a.ndim == 2 else judge_scalars(a, b, tolerance)
-    return _criterion(one, one.observable.level, found, a, b)
+    return _of_replicas(one, one.observable.level, np.array(mine), np.array(theirs), tolerance)
 
 
 def known(one: Observed) -> Criterion | None:
@@ -86,10 +84,16 @@ def _against_structures(one: Observed, reference: Reference, name: str) -> Crite
     mine, theirs = _finite(one.student), _finite(one.sampled)
     if min(len(mine), len(theirs)) < LEAST_AGAINST_KNOWN or mine[0].shape != theirs[0].shape:
         return Criterion(6, name, "cannot tell", why=_too_few(one, len(mine), None), note=not reference.binding)
-    a, b = np.array(mine), np.array(theirs)
-    tolerance = absolute(reference.tolerance, _scale(one.observable, b))
-    found = judge_curves(a, b, tolerance) if a.ndim == 2 else judge_scalars(a, b, tolerance)
-    return _criterion(one, 6, found, a, b, name, note=not reference.binding)
+    tolerance = absolute(reference.tolerance, _scale(one.observable, np.array(theirs)))
+    return _of_replicas(one, 6, np.array(mine), np.array(theirs), tolerance, name, note=not reference.binding)
+
+
+def _of_replicas(
+    one: Observed, level: int, mine: Array, theirs: Array, tolerance: float, name: str = "", note: bool = False
+) -> Criterion:
+    """Return how numbers, ``[S]`` and ``[R]``, or curves, ``[S, P]`` and ``[R, P]``, of replicas compare."""
+    judge = judge_curves if mine.ndim == 2 else judge_scalars
+    return _criterion(one, level, judge(mine, theirs, tolerance), mine, theirs, name, note)
 
 
 def _against(one: Observed, reference: Reference, mine: Array) -> tuple[Judgement, Array, Array]:

@@ -15,7 +15,7 @@ from distill.analysis.quantities import StaticResult
 from distill.analysis.stability import Verdict
 from distill.base.arrays import Array
 from distill.reporting.models import VARIANTS, Model
-from distill.reporting.physics import Physics
+from distill.reporting.physics import Judged, Physics
 from distill.reporting.teachers import Teachers
 
 
@@ -299,7 +299,7 @@ class ReportData:
     created: str = ""
 
 
-Entry = TypeVar("Entry", Curve, EnergyVolume, Static, Dynamics)
+Entry = TypeVar("Entry", Curve, EnergyVolume, Static, Dynamics, Judged)
 
 
 def name_with_seed(entry: Entry, among: Sequence[Entry]) -> str:

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 
 from distill.analysis.means import quantile
 from distill.analysis.verdicts import Criterion
-from distill.reporting.judged import named
+from distill.reporting.data import name_with_seed
 from distill.reporting.models import Model
 from distill.reporting.physics import ObservedCurve, Physics
 from distill.reporting.style import GREY, Look, grid, new_figure, styled
@@ -34,7 +34,7 @@ def differences(found: Physics | None, look_of: Mapping[Model, Look]) -> Figure 
     axes.axvspan(-1, 1, color="#e9e9e9", zorder=0)
     for k, judged in enumerate(found.judged):
         style, shift = look_of[judged.of], 0.5 * (k + 0.5) / len(found.judged) - 0.25
-        label = named(judged, found.judged)
+        label = name_with_seed(judged, found.judged)
         for one in (one for one in judged.verdict.counted if _drawn(one)):
             _difference(axes, one, places[_label(one)] - shift, style, label)
             label = ""

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from distill.analysis.errors import Difference
 from distill.base.artifact import Artifact, Labels, Summary
+from distill.base.files import read_table
 from distill.reporting.data import ReportData, StageCost
 from distill.reporting.physics import physics
 from distill.reporting.sources import (
@@ -20,7 +21,6 @@ from distill.reporting.sources import (
     growth,
     parity,
     phase_sentences,
-    read_table,
     speed_sentences,
     speeds,
     statics,

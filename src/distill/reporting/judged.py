@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Literal
 
 from distill.analysis.verdicts import Criterion
-from distill.reporting.physics import Judged, Physics
+from distill.reporting.data import name_with_seed
+from distill.reporting.physics import Physics
 from distill.reporting.tables import Entry, Table
 
 WORDS = {0: "pairs", 1: "crystals", 2: "survival", 3: "forces", 4: "structure", 5: "dynamics", 6: "experiment"}
@@ -15,22 +16,16 @@ WORDS = {0: "pairs", 1: "crystals", 2: "survival", 3: "forces", 4: "structure", 
 TONES: dict[str, Literal["good", "bad", "note"]] = {"accept": "good", "reject": "bad"}
 
 
-def named(one: Judged, among: Sequence[Judged]) -> str:
-    """Return the label of a student, with its seed where there are several."""
-    several = len({other.seed for other in among if other.of == one.of}) > 1
-    return f"{one.of.label}, seed {one.seed}" if several else one.of.label
-
-
 def verdict_sentences(found: Physics | None) -> Iterator[tuple[Literal["good", "bad", "note"], str]]:
     """Yield the verdict on each student that was judged, and what limits those that were distilled."""
-    for one in found.judged if found else ():
-        decision = one.verdict.decision
-        tone = TONES.get(decision, "note")
+    judged = found.judged if found else ()
+    for one in judged:
+        name, decision = name_with_seed(one, judged), one.verdict.decision
         if decision != "not judged":  # a direct student is the baseline: its failure speaks for distillation
-            text = f"{named(one, found.judged if found else ())} is {one.verdict.sentence}."
-            yield ("note" if one.of.variant == "direct" else tone), text.replace(" is cannot tell", ": cannot tell")
+            tone = "note" if one.of.variant == "direct" else TONES.get(decision, "note")
+            yield tone, f"{name}{': ' if decision == 'cannot tell' else ' is '}{one.verdict.sentence}."
         if one.triangle and one.of.variant != "direct":
-            yield "note", f"{named(one, found.judged if found else ())}: {one.triangle}"
+            yield "note", f"{name}: {one.triangle}"
 
 
 def levels_table(found: Physics | None) -> Table | None:
@@ -43,14 +38,14 @@ def levels_table(found: Physics | None) -> Table | None:
     for one in judged:
         levels = one.verdict.levels
         cells = [Entry("–" if levels[level] == "not judged" else levels[level]) for level in WORDS]
-        rows.append((Entry(named(one, judged)), *cells, Entry(one.verdict.decision)))
+        rows.append((Entry(name_with_seed(one, judged)), *cells, Entry(one.verdict.decision)))
     return Table("The verdict by physics", header, tuple(rows))
 
 
 def criteria_table(found: Physics | None) -> Table | None:
     """Return every row of ``physics.csv``."""
     rows = [
-        (Entry(named(one, found.judged)), *_cells(criterion))
+        (Entry(name_with_seed(one, found.judged)), *_cells(criterion))
         for one in (found.judged if found else ())
         for criterion in one.verdict.criteria
         if found is not None

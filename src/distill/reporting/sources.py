@@ -5,7 +5,6 @@ Each function reads what one stage left behind and computes nothing new.
 
 from __future__ import annotations
 
-import csv
 import math
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
@@ -18,7 +17,7 @@ from distill.analysis.quantities import StaticResult
 from distill.analysis.stability import Verdict
 from distill.base.arrays import Array
 from distill.base.artifact import Artifact, Labels, Summary
-from distill.base.files import read_json
+from distill.base.files import read_json, read_table
 from distill.reporting.data import (
     Curve,
     Dynamics,
@@ -34,12 +33,6 @@ from distill.reporting.data import (
 from distill.reporting.models import Model
 from distill.structures.labels import read_labels
 from distill.structures.read import read_frames
-
-
-def read_table(path: Path) -> list[dict[str, str]]:
-    """Return the rows of a CSV file."""
-    with path.open(newline="", encoding="utf-8") as file:
-        return list(csv.DictReader(file))
 
 
 def parity(predicted: Iterable[Artifact], truth: Path, students: Mapping[str, Any]) -> Iterator[Parity]:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import csv
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from distill.base.artifact import Artifact, Labels
+from distill.base.files import read_table
 from distill.stages.base import Paths
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ class Found:
         from distill.observables import OBSERVABLES
         from distill.observables.files import read_curve, read_measured
 
-        self.metrics = read_rows(inputs["metrics"])
+        self.metrics = read_table(inputs["metrics"])
         self.overfit = _overfit(inputs["members"])
         self.simulated = _by_model(inputs["simulate"])
         self.dynamics = _by_model(inputs["dynamics"])
@@ -80,6 +80,7 @@ class Found:
     def criteria(self, who: Who) -> Iterator[Criterion]:
         """Yield everything that a student is judged by."""
         from distill.analysis import criteria
+        from distill.analysis.triangle import side
         from distill.base.files import read_json
         from distill.observables.criteria import compared, known
 
@@ -94,9 +95,10 @@ class Found:
             yield from criteria.runs(replicas)
         for run, lost in self._lost(who).items():
             yield criteria.lost(run, lost)
+        test = side(self.metrics, *who, reference="teacher", statistic="mae")
         for run, replicas in _by_run(self.relabelled.get(who, [])).items():
             errors = [one.summary["forces_mae"] for one in replicas if one.summary["forces_mae"] is not None]
-            yield criteria.on_policy(run, errors, self._test_error(who))
+            yield criteria.on_policy(run, errors, test)
         for predicted in self.unseen.get(who, []):
             yield from softened(predicted.path, self.synthetic)
         for name in self.observables:
@@ -167,28 +169,12 @@ class Found:
         lost = [str(labels["run"]) for labels in self.missing.get("dynamics", ()) if Who.of(labels) == who]
         return {run: lost.count(run) for run in lost}
 
-    def _test_error(self, who: Who) -> dict[str, float] | None:
-        """Return the force error of a student against its teacher on the test set, with its interval."""
-        wanted = dict(zip(("model", "variant", "seed"), map(str, who), strict=True))
-        wanted |= {"split": "test", "reference": "teacher", "config_type": "all"}
-        wanted |= {"quantity": "forces", "statistic": "mae"}
-        for row in self.metrics:
-            if all(row[name] == value for name, value in wanted.items()) and row["low"]:
-                return {name: float(row[name]) for name in ("value", "low", "high")}
-        return None
-
 
 def _sampled(observable: Observable, path: Path) -> list[Measured]:
     """Return a quantity of each block of a user's structures."""
     from distill.observables.files import blocks, read_samples
 
     return [observable.measure(block) for block in blocks(read_samples(path))]
-
-
-def read_rows(path: Path) -> list[dict[str, str]]:
-    """Return the rows of a CSV file."""
-    with path.open(newline="", encoding="utf-8") as file:
-        return list(csv.DictReader(file))
 
 
 def softened(guess: Path, synthetic: Path) -> Iterator[Criterion]:
@@ -231,7 +217,7 @@ def _length(sources: Iterable[Artifact], run: str) -> float:
 
 def _overfit(members: Sequence[Artifact]) -> float | None:
     """Return the loss of the first teacher on its training structures over that on validation, at the step kept."""
-    rows = read_rows(members[0].path / "curve.csv")
+    rows = read_table(members[0].path / "curve.csv")
     best = members[0].summary.get("best_step")
     kept = [row for row in rows if best is not None and float(row["step"]) == best]
     losses = [float(kept[0][name]) for name in ("train_loss", "valid_loss") if kept and kept[0][name]]

@@ -6,13 +6,12 @@ them: where no task that it comes from reads the key, or variants with different
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from distill.base.artifact import Manifest
+from distill.base.files import read_table
 from distill.workflow.dependence import dependence
 from distill.workflow.merge import MergedPlan
 from distill.workflow.plan import Plan
@@ -154,7 +153,7 @@ def _metrics(plan: MergedPlan, state: State, store: Store, models: Mapping[str, 
         for evaluated in member.of_stage("evaluate"):
             if plan.ids[name, evaluated.id] in state.done:
                 who = _Judged(plan, name, member, models)
-                for row in _read(store.artifact(evaluated) / evaluated.outputs["metrics"]):
+                for row in read_table(store.artifact(evaluated) / evaluated.outputs["metrics"]):
                     yield who.found(row)
 
 
@@ -189,11 +188,6 @@ class _Judged:
         if model is None and self._teacher is not None and row["model"] == TEACHER:
             own["model_hash"] = self._teacher.hash
         return _Found(self._name, row | own, tasks)
-
-
-def _read(path: Path) -> list[Row]:
-    with path.open(newline="", encoding="utf-8") as file:
-        return list(csv.DictReader(file))
 
 
 def _failures(plan: MergedPlan, state: State, models: Mapping[str, Row], metrics: Sequence[_Found]) -> Iterator[_Found]:

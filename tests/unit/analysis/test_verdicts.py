@@ -11,7 +11,7 @@ import pytest
 
 from distill.analysis import criteria
 from distill.analysis.softening import softening
-from distill.analysis.triangle import triangle
+from distill.analysis.triangle import Side, triangle
 from distill.analysis.verdicts import Criterion, Verdict
 
 
@@ -80,7 +80,7 @@ def test_all_frequencies_are_compared_at_the_same_wave_vectors() -> None:
 
 
 def test_forces_on_own_structures_are_compared_with_the_test_set() -> None:
-    test = {"value": 0.1, "low": 0.095, "high": 0.105}
+    test = Side(0.1, 0.095, 0.105)
     outcomes = {
         scale: criteria.on_policy("run", [0.1 * scale, 0.11 * scale, 0.09 * scale], test).outcome
         for scale in (1, 1.5, 3)
