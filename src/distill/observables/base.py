@@ -38,6 +38,8 @@ class Reference(Settings):
         """Refuse none or several."""
         if sum(one is not None for one in (self.file, self.value, self.structures)) != 1:
             raise ValueError("needs one of 'file', for a curve, 'value', and 'structures'")
+        if self.value == 0 and isinstance(self.tolerance, str):
+            raise ValueError("has value 0, of which a share is no tolerance: give the tolerance as a number")
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,6 +94,14 @@ class Observable(Settings):
     it is the root mean square distance, a share is that of the curve's deviation from its value far away."""
     reference: Reference | None = Field(None, exclude=True)
     """What it is by experiment or elsewhere."""
+
+    @model_validator(mode="after")
+    def _reference_is_of_its_kind(self) -> Self:
+        curve = self.place_unit is not None
+        if self.reference is not None and getattr(self.reference, "value" if curve else "file") is not None:
+            this, wanted = ("curve", "file") if curve else ("number", "value")
+            raise ValueError(f"is a {this}: give its reference as '{wanted}' or 'structures'")
+        return self
 
     @model_validator(mode="after")
     def _structures_tell_it(self) -> Self:

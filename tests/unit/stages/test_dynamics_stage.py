@@ -86,6 +86,9 @@ def test_what_says_how_many_and_how_close_runs_no_dynamics_again(tmp_path: Path)
         ([HOT], {"g": {"run": "hot"}}, "the kind is missing"),
         ([HOT], {"g": {"kind": "rdf", "run": "hot", "tolerance": "much"}}, "a share as in '5 %'"),
         ([HOT], {"g": {"kind": "rdf", "run": "hot", "reference": {"file": "none.csv"}}}, "does not exist"),
+        ([HOT], {"g": {"kind": "rdf", "run": "hot", "reference": {"value": 1.0}}}, "is a curve: give its reference as"),
+        ([HOT], {"E": {"kind": "energy", "run": "hot", "reference": {"file": "r.xyz"}}}, "is a number: give its ref"),
+        ([HOT], {"p": {"kind": "pressure", "run": "hot", "reference": {"value": 0.0}}}, "is no tolerance"),
         (
             [HOT | {"programme": [[5, 400], [2, 300]]}],
             {},
