@@ -47,6 +47,7 @@ WINGS = {
     "settings": {"settings"},
     "interface": {"interface", "settings", "table"},
     "networks": {"networks", "interface", "settings"},
+    "native": {"native", "networks", "interface"},
     "published": {"published", "networks", "interface", "settings", "base"},
     "workers": {"workers", "interface", "settings", "base", "table"},
     "students": {"students", "networks", "workers", "interface", "settings", "base"},

@@ -92,7 +92,7 @@ def checked(
     check_model(model)
     atoms = _structure(structure)
     potential = open_model(model, "cpu", False, None)
-    from distill.exporting.lammps.model_file import exportable
+    from distill.potentials.native.model_file import exportable
 
     exportable(potential)
     return potential, atoms

@@ -28,10 +28,10 @@ from scipy.stats import t as student_t
 from distill.dynamics.speed import describe_machine
 from distill.exporting.lammps.build import build_plugin, find_lammps
 from distill.exporting.lammps.compare import Setting, setup, write_data
-from distill.exporting.lammps.model_file import write_model_file
 from distill.exporting.lammps.run import run_lammps
 from distill.potentials.interface.potential import Potential
 from distill.potentials.interface.saving import load
+from distill.potentials.native.model_file import write_model_file
 from distill.potentials.students.painn import PaiNN
 from distill.potentials.students.tensornet import TensorNet
 

@@ -20,11 +20,11 @@ from distill.exporting.lammps.build import build_plugin, find_lammps
 from distill.exporting.lammps.certificate import certify
 from distill.exporting.lammps.compare import Setting, evaluate, setup, write_data
 from distill.exporting.lammps.frames import certificate_frames
-from distill.exporting.lammps.model_file import Precision, write_model_file
 from distill.exporting.lammps.run import run_lammps
 from distill.potentials.base import Architecture
 from distill.potentials.interface.potential import Potential
 from distill.potentials.interface.saving import save
+from distill.potentials.native.model_file import Precision, write_model_file
 from distill.potentials.students.painn import PaiNN
 from distill.potentials.students.tensornet import TensorNet
 from distill.potentials.workers.calculator_potential import GivenCalculator

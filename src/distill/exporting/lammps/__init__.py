@@ -1,5 +1,5 @@
-"""The pair style ``distill`` of LAMMPS: its sources, the file of a student that it reads, and how both are made.
+"""The pair style ``distill`` of LAMMPS: its sources, how it is built and run, and the certificate of what it computes.
 
-The C++ in this folder needs nothing but LAMMPS' own headers and MPI's. It is built as a plugin against a LAMMPS that is
-there, or dropped into LAMMPS' ``src/``.
+The networks are in ``potentials/native``. All C++ needs nothing but LAMMPS' own headers and MPI's: it is built as a
+plugin against a LAMMPS that is there, or dropped into LAMMPS' ``src/``.
 """

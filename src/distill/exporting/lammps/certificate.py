@@ -21,12 +21,13 @@ from ase import Atoms
 from distill.base.arrays import Array
 from distill.base.errors import DistillError
 from distill.base.files import hash_file
-from distill.exporting.lammps.build import FLAGS, build_plugin, compiler_of, find_lammps
+from distill.exporting.lammps.build import build_plugin, compiler_of, find_lammps
 from distill.exporting.lammps.compare import Evaluated, Setting, evaluate, setup, write_data
 from distill.exporting.lammps.frames import SEED, certificate_frames
-from distill.exporting.lammps.model_file import Precision, exportable, write_model_file
 from distill.exporting.lammps.run import run_lammps
 from distill.potentials.interface.potential import Potential
+from distill.potentials.native.build import FLAGS
+from distill.potentials.native.model_file import Precision, exportable, write_model_file
 
 LIMITS = {
     "double": {"energy": 1e-6, "forces": 1e-6, "forces_relative": 1e-7, "stress": 1e-8, "ranks": 1e-9},

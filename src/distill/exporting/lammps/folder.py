@@ -10,8 +10,8 @@ from ase.io import write
 
 from distill.base.errors import UserError
 from distill.base.files import replacing, write_text
-from distill.exporting.lammps.model_file import Precision, exportable, symbols_of, write_model_file
 from distill.potentials.interface.potential import Potential
+from distill.potentials.native.model_file import Precision, exportable, symbols_of, write_model_file
 
 MODEL, INPUT, DATA, README = "model.distill", "in.example", "structure.data", "README.md"
 

@@ -18,8 +18,8 @@ from ase.data import chemical_symbols
 from distill.base.arrays import Array
 from distill.base.errors import UserError
 from distill.base.files import replacing
-from distill.exporting.lammps.arrays import Network, array_of, network_of
 from distill.potentials.interface.potential import Potential
+from distill.potentials.native.arrays import Network, array_of, network_of
 from distill.potentials.networks.student import Student
 from distill.potentials.networks.zbl import AMPLITUDES, EXPONENTS, ZBLRepulsion, pair_lengths, pair_strengths
 

@@ -1,0 +1,102 @@
+"""Shared libraries compiled from the C++ of this package, once for each compiler, processor and source."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import platform
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+from distill.base.errors import UserError, WorkError
+from distill.base.files import cache_folder, replacing
+
+HEADERS = Path(__file__).parent
+"""Where the headers of the networks are."""
+
+FLAGS = ("-O3", "-march=native", "-ffast-math", "-fPIC", "-std=c++17", "-Wno-psabi")
+
+
+def find_compiler(otherwise: str) -> str:
+    """Return the C++ compiler: ``$CXX``, or the one named.
+
+    Raises:
+        UserError: there is none.
+    """
+    wanted = os.environ.get("CXX") or otherwise
+    found = shutil.which(wanted)
+    if found is None:
+        raise UserError(f"there is no compiler {wanted}", remedy="Install it (apt install g++), or name one in $CXX")
+    return found
+
+
+def shared_library(
+    name: str, what: str, folder: Path, compiler: str, includes: Sequence[Path] = (), depends_on: Sequence[str] = ()
+) -> Path:
+    """Return a shared library; compiled the first time, and kept in the cache folder.
+
+    Args:
+        name: of the file, in a folder of its own.
+        what: it is, for messages.
+        folder: of its sources, all ``.cpp`` files there, which include our headers.
+        compiler: as :func:`find_compiler` returns it.
+        includes: folders of others' headers.
+        depends_on: what it depends on besides, such as the version of those.
+
+    Raises:
+        UserError: the compiler does not run.
+        WorkError: the compiler failed; says its first error.
+    """
+    sources = sorted(folder.glob("*.cpp"))
+    files = [*sources, *sorted(folder.glob("*.h")), *sorted(HEADERS.glob("*.h"))]
+    made = cache_folder() / what.replace(" ", "-") / _hash(files, compiler, [*map(str, includes), *depends_on]) / name
+    if made.is_file():
+        return made
+    options = [*FLAGS, f"-I{HEADERS}", *(part for path in includes for part in ("-isystem", str(path)))]
+    with tempfile.TemporaryDirectory() as scratch, replacing(made) as temporary:
+        objects = []
+        for source in sources:
+            objects.append(str(Path(scratch) / f"{source.stem}.o"))
+            _compile([compiler, *options, "-c", str(source), "-o", objects[-1]], what)
+        # Linked without -ffast-math, with which the whole program would treat small numbers as zero.
+        _compile([compiler, "-shared", *objects, "-lm", "-o", str(temporary)], what)
+    return made
+
+
+def output_of(command: Sequence[str], where: Path, environment: dict[str, str] | None = None) -> str:
+    """Return what a program prints; raises :class:`UserError` where it does not run."""
+    try:
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60)
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise UserError(f"it cannot be run ({error})", str(where)) from error
+    if done.returncode:
+        raise UserError(f"it does not run: {(done.stderr or done.stdout).strip()[-300:]}", str(where))
+    return done.stdout
+
+
+def _compile(command: list[str], what: str) -> None:
+    done = subprocess.run(command, capture_output=True, text=True)
+    if done.returncode:
+        errors = [line for line in done.stderr.splitlines() if "error" in line] or done.stderr.splitlines()
+        raise WorkError(f"the {what} does not compile: {errors[0] if errors else 'no message'}", command[0])
+
+
+def _hash(files: Sequence[Path], compiler: str, depends_on: Sequence[str]) -> str:
+    """Return what a library depends on, as 16 digits."""
+    parts = [path.name.encode() + path.read_bytes() for path in files]
+    made_with = [compiler, output_of([compiler, "--version"], Path(compiler)), *FLAGS, *depends_on]
+    machine = [platform.machine(), _processor(), sys.platform]
+    return hashlib.sha256(b"\0".join([*parts, *(text.encode() for text in made_with + machine)])).hexdigest()[:16]
+
+
+def _processor() -> str:
+    """Return what the processor can do, for which libraries are compiled."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor()
+    return next((line for line in lines if line.startswith(("flags", "Features"))), platform.processor())
