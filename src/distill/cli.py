@@ -233,7 +233,13 @@ def _add_exports(verb: Callable[..., argparse.ArgumentParser]) -> None:
     export = verb("export", _export, "Write a student for another program, and certify that both say the same")
     export.set_defaults(interrupted="Interrupted. No file is left half written.")
     export.add_argument("model", metavar="MODEL", help="folder of a model, e.g. runs/quickstart/models/painn")
-    export.add_argument("--to", default="lammps", metavar="PROGRAM", help="lammps (the default)")
+    export.add_argument(
+        "--to",
+        type=lambda text: text.split(","),
+        default=["lammps"],
+        metavar="PROGRAM[,PROGRAM]",
+        help="lammps (the default)",
+    )
     export.add_argument("--out", metavar="FOLDER", help="of the export (default: exports/ and the name of the model)")
     export.add_argument(
         "--precision", default="double", choices=("double", "single"), help="of the network (default: double)"
@@ -573,7 +579,8 @@ def _export(options: argparse.Namespace) -> int:
     names = ("to", "out", "precision", "structure", "lammps", "force")
     done = export(options.model, gate=_gate_of(options), **{name: getattr(options, name) for name in names})
     print(done.safety)
-    print(f"Certificate: {done.certificate['verdict']}.")
+    for program, certificate in done.certificate["programs"].items():
+        print(f"Certificate of {program}: {certificate['verdict']}.")
     for path in done.files:
         print(f"  {path}")
     return EXIT_FAILED if done.passed is False else EXIT_OK

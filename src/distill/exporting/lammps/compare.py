@@ -13,25 +13,13 @@ from ase.calculators.lammps import Prism
 from ase.data import chemical_symbols
 from ase.io import write
 
-from distill.base.arrays import Array
 from distill.base.errors import WorkError
+from distill.exporting.certificate import Evaluated
 from distill.exporting.lammps.build import Lammps
 from distill.exporting.lammps.run import run_lammps
 
 BAR = 1 / 1.6021765e6
 """One bar in eV/Å³, with the number that LAMMPS' units metal have for it."""
-
-
-@dataclass(frozen=True)
-class Evaluated:
-    """What LAMMPS says of one structure."""
-
-    energy: float
-    """eV."""
-    forces: Array
-    """``[N, 3]`` eV/Å."""
-    stress: Array
-    """``[3, 3]`` eV/Å³ with ASE's sign; of no meaning without a periodic cell."""
 
 
 @dataclass(frozen=True)

@@ -8,10 +8,10 @@ from ase import Atoms
 from ase.data import atomic_masses, atomic_numbers
 from ase.io import write
 
-from distill.base.errors import UserError
+from distill.base.conventions import Precision
 from distill.base.files import replacing, write_text
 from distill.potentials.interface.potential import Potential
-from distill.potentials.native.model_file import Precision, exportable, symbols_of, write_model_file
+from distill.potentials.native.model_file import exportable, symbols_of, write_model_file
 
 MODEL, INPUT, DATA, README = "model.distill", "in.example", "structure.data", "README.md"
 
@@ -29,13 +29,11 @@ def write_folder(
         safety: what the input and the README say of the student's safety, one line.
 
     Raises:
-        UserError: the pair style does not compute the student, or it does not know an element of the structure.
+        UserError: the pair style does not compute the student.
     """
     symbols = symbols_of(exportable(potential))
     files = [folder / MODEL, folder / INPUT, folder / README]
     if structure is not None:
-        if unknown := sorted(set(structure.get_chemical_symbols()) - set(symbols)):
-            raise UserError(f"the student does not know {', '.join(unknown)}", "the structure")
         files.append(folder / DATA)
         symbols = [symbol for symbol in symbols if symbol in structure.get_chemical_symbols()]
         with replacing(folder / DATA) as temporary:

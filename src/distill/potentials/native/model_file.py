@@ -9,21 +9,19 @@ from __future__ import annotations
 import zlib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 import torch
 from ase.data import chemical_symbols
 
 from distill.base.arrays import Array
+from distill.base.conventions import Precision
 from distill.base.errors import UserError
 from distill.base.files import replacing
 from distill.potentials.interface.potential import Potential
 from distill.potentials.native.arrays import Network, array_of, network_of
 from distill.potentials.networks.student import Student
 from distill.potentials.networks.zbl import AMPLITUDES, EXPONENTS, ZBLRepulsion, pair_lengths, pair_strengths
-
-Precision = Literal["double", "single"]
 
 VERSION = 1
 
