@@ -14,7 +14,7 @@ VERBS = ["run", "plan", "check", "evaluate", "status", "models", "doctor"]
 
 
 def distill(*arguments: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "distill.cli", *arguments]
+    command = [sys.executable, "-m", "distill", *arguments]
     return subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=60)
 
 
