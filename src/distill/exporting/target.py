@@ -1,18 +1,25 @@
-"""What a program is that students are exported to: it looks at a student, writes it, and certifies what it wrote."""
+"""What a program is that students are exported to: it looks at a student, writes it, and certifies what it wrote.
+
+Modules of programs import at their top what is light, and torch, ASE and the like inside methods: a recipe that names
+them is planned at once.
+"""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 from distill.base.conventions import Precision
+from distill.base.errors import UserError
 
 if TYPE_CHECKING:
     from ase import Atoms
 
     from distill.exporting.certificate import Certificate
+    from distill.potentials.base import Architecture
     from distill.potentials.interface.potential import Potential
 
 
@@ -38,13 +45,39 @@ class Target(ABC):
 
     Class attributes:
         title: what the program calls itself.
+        architectures: rows of the table of potentials whose students it takes; all if empty.
+        requires: distributions without which nothing can be written for it.
+        install: the command that installs them.
+        engines: distributions that its certificate is made with; where one is absent, that is not run.
+        usage: the commands that use what was written, in the program's folder, as a block of Markdown.
     """
 
     title: ClassVar[str]
+    architectures: ClassVar[tuple[str, ...]] = ()
+    requires: ClassVar[tuple[str, ...]] = ()
+    install: ClassVar[str] = ""
+    engines: ClassVar[tuple[str, ...]] = ()
+    usage: ClassVar[str] = ""
+
+    @classmethod
+    def check_row(cls, row: type[Architecture]) -> None:
+        """Raise :class:`UserError` where no student of a row can be written here, before there is one."""
+        if cls.architectures and row.name not in cls.architectures:
+            taken = " and ".join(cls.architectures)
+            raise UserError(f"{cls.title} takes {taken}, and not {row.name}", remedy="Leave this student out of it")
+        for distribution in cls.requires:
+            if not _version(distribution):
+                what = f"the package {distribution!r} is not installed, which exports to {cls.title} need"
+                raise UserError(what, remedy=f"Run: {cls.install}")
+
+    @classmethod
+    def versions(cls) -> dict[str, str]:
+        """Return the versions of what its certificate is made with, empty for what is not here; nothing is imported."""
+        return {distribution: _version(distribution) for distribution in cls.engines}
 
     @abstractmethod
     def check(self, potential: Potential, wanted: Wanted) -> None:
-        """Raise :class:`~distill.base.errors.UserError` if the potential cannot be written for this program."""
+        """Raise :class:`UserError` if the potential cannot be written for this program."""
 
     @abstractmethod
     def write(self, potential: Potential, folder: Path, wanted: Wanted) -> list[Path]:
@@ -57,3 +90,11 @@ class Target(ABC):
         Its ``verdict`` begins with ``passed`` or ``failed``, or is ``not run: ...`` with the reason where the program
         is not here; nothing of that is an error.
         """
+
+
+def _version(distribution: str) -> str:
+    """Return the version of a distribution; empty where it is not installed."""
+    try:
+        return version(distribution)
+    except PackageNotFoundError:
+        return ""
