@@ -51,7 +51,7 @@ WINGS = {
     "native": {"native", "networks", "interface"},
     "published": {"published", "networks", "interface", "settings", "base"},
     "workers": {"workers", "interface", "settings", "base", "table"},
-    "students": {"students", "networks", "workers", "interface", "settings", "base"},
+    "students": {"students", "native", "networks", "workers", "interface", "settings", "base"},
     "teachers": {"teachers", "published", "networks", "workers", "interface", "settings", "base", "table"},
     "base": {"base", "interface", "settings", "table"},
     "table": set[str](),

@@ -197,7 +197,7 @@ def _add_dynamics(verb: Callable[..., argparse.ArgumentParser]) -> None:
     md.add_argument("--together", type=int, metavar="N", help="replicas in one pass (default: all on a GPU, else 1)")
     md.add_argument("--repeat", type=int, nargs=3, default=(1, 1, 1), metavar="N", help="repetitions of the cell")
     md.add_argument("--velocities", action="store_true", help="keep velocities with the samples")
-    md.add_argument("--compiled", action="store_true", help="compile the network first: a minute, then twice the speed")
+    md.add_argument("--compiled", action="store_true", help="have torch compile the network, on a GPU")
     md.add_argument("--out", metavar="FOLDER", help="of the run (default: after structure, model and temperature)")
     md.add_argument("--trust-code", action="store_true", help="run the code that the model's folder names")
     md.add_argument("--environment", metavar="PYTHON", help="Python interpreter that the model runs in")

@@ -71,7 +71,7 @@ def md(
         seed: of the first velocities and the thermostat.
         out: the folder of the run; named after structure, model, ensemble and temperature if None.
         device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
-        compiled: compile the network first where that can be done.
+        compiled: have torch compile a network that is not computed in C++, where that can be done.
         progress: where to report.
         trust_code: run what the folder names; see :func:`distill.load_potential`.
         environment: the Python interpreter that the potential runs in, where that is another one.
@@ -80,6 +80,7 @@ def md(
         UserError: what is wrong with the model, the structure or the ensemble, before anything is run.
     """
     from distill.dynamics.course import Course
+    from distill.dynamics.engines import calculator_for
     from distill.dynamics.ensembles import Ensemble
     from distill.dynamics.md import run_md
 
@@ -89,7 +90,7 @@ def md(
     atoms, name = _structure(structure, repeat)
     potential = _opened(model, ensemble, device, trust_code, environment)
     folder = Path(out) if out is not None else Path(f"md-{name}-{model_name(model)}-{ensemble}-{temperature:g}K")
-    calculator = potential.calculator(compiled=compiled and potential.can_compile)
+    calculator = calculator_for(potential, compiled, [folder])
     return run_md(atoms, calculator, held, course, folder, model=_identity(model), progress=progress)
 
 
@@ -144,6 +145,7 @@ def md_replicas(
     """
     from distill.dynamics.batched import run_batch
     from distill.dynamics.course import Course
+    from distill.dynamics.engines import calculator_for
     from distill.dynamics.ensembles import Ensemble
     from distill.dynamics.md import run_one_by_one
     from distill.potentials.interface.replica_forces import can_batch
@@ -162,7 +164,7 @@ def md_replicas(
         if together is not None:
             what = "replicas of npt, and of what is no network, run one by one, and together says otherwise"
             raise UserError(what, remedy="Leave it out")
-        calculator = potential.calculator(compiled=compiled and potential.can_compile)
+        calculator = calculator_for(potential, compiled, folders)
         courses = [replace(course, seed=own) for own in seeds]
         return run_one_by_one(atoms, calculator, held, courses, folders, model=_identity(model), progress=progress)
     if compiled and potential.can_compile:

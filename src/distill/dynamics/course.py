@@ -15,6 +15,7 @@ from ase.md.velocitydistribution import MaxwellBoltzmannDistribution, Stationary
 from distill.base.errors import UserError
 from distill.dynamics.ensembles import Ensemble
 from distill.dynamics.trajectory_files import TrajectoryFolder
+from distill.potentials.interface.calculator import PYTHON
 from distill.structures.write import write_frames
 
 EXPLODED = 20.0
@@ -111,10 +112,16 @@ def first_velocities(atoms: Atoms, temperature: float, rng: np.random.Generator)
         Stationary(atoms)
 
 
-def description(atoms: Atoms, ensemble: Ensemble, course: Course, model: str, engine: str = "ase") -> dict[str, Any]:
-    """Return what a run is, JSON-able; ``engine`` is what makes the steps, and the random numbers, of it."""
+def description(
+    atoms: Atoms, ensemble: Ensemble, course: Course, model: str, engine: str = "ase", computed_by: str = PYTHON
+) -> dict[str, Any]:
+    """Return what a run is, JSON-able.
+
+    ``engine`` is what makes the steps, and the random numbers, of it; ``computed_by`` what computes the forces.
+    """
     return {
         "engine": engine,
+        "computed_by": computed_by,
         "model": model,
         "formula": atoms.get_chemical_formula(),
         "numbers": atoms.numbers.tolist(),
@@ -133,7 +140,7 @@ def description(atoms: Atoms, ensemble: Ensemble, course: Course, model: str, en
 
 def refuse_other(earlier: Mapping[str, Any], said: Mapping[str, Any], folder: Path) -> None:
     """Refuse to continue a run of something else."""
-    earlier = {"engine": "ase"} | dict(earlier)  # of runs that were begun when there was no other
+    earlier = {"engine": "ase", "computed_by": PYTHON} | dict(earlier)  # of runs from when there was no other
     changed = [name for name, value in said.items() if earlier.get(name) != value]
     if changed:
         shown = ", ".join(f"{name} {earlier.get(name)!s:.40} -> {said[name]!s:.40}" for name in changed[:3])

@@ -24,6 +24,7 @@ from distill.base.random import stream
 from distill.dynamics.course import EXPLODED, Course, Dynamics, description, first_velocities, refuse_other, show_break
 from distill.dynamics.ensembles import Ensemble, integrator, put_back, put_back_hidden, retargeted, state_of
 from distill.dynamics.trajectory_files import TrajectoryFolder
+from distill.potentials.interface.calculator import PYTHON
 from distill.structures.guard import UnphysicalResult, UnphysicalStructure
 
 
@@ -88,7 +89,7 @@ def run_md(
         UserError: the folder has a run of something else, every atom is fixed, or the ensemble does not suit.
     """
     trajectory = TrajectoryFolder(Path(folder))
-    said = description(atoms, ensemble, course, model)
+    said = description(atoms, ensemble, course, model, computed_by=computed_by(calculator))
     if keep_velocities:
         said["momenta"] = atoms.get_momenta().tolist()
     earlier = trajectory.said()
@@ -125,8 +126,14 @@ def run_one_by_one(
     runs = list(zip(ensembles, courses, folders, strict=True))
     for ensemble, course, folder in runs:
         if (earlier := TrajectoryFolder(folder).said()) is not None:
-            refuse_other(earlier, description(atoms, ensemble, course, model), folder)
+            said = description(atoms, ensemble, course, model, computed_by=computed_by(calculator))
+            refuse_other(earlier, said, folder)
     return [run_md(atoms, calculator, *one, model=model, progress=progress) for one in runs]
+
+
+def computed_by(calculator: Calculator) -> str:
+    """Return what does the arithmetic of a calculator, C++ or whatever is called from Python."""
+    return str(getattr(calculator, "computed_by", PYTHON))
 
 
 class _Run:

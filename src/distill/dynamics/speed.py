@@ -21,7 +21,9 @@ from ase.md.velocitydistribution import MaxwellBoltzmannDistribution, Stationary
 from ase.md.verlet import VelocityVerlet
 
 from distill.base.processor import processor, seconds_in_queue
+from distill.dynamics.engines import calculator_for
 from distill.potentials.interface.batch_size import out_of_memory
+from distill.potentials.interface.calculator import CPP
 from distill.structures.guard import UnphysicalResult, UnphysicalStructure
 from distill.structures.read import read_frames
 
@@ -106,11 +108,11 @@ def measure(
         timestep_fs: fs.
         rng: random stream of the velocities.
         report: called after each size.
-        compiled: compile the potential first where that can be done; this takes none of the time.
+        compiled: have torch compile a network that is not computed in C++; compiling takes none of the time.
     """
-    if compiled and potential.can_compile:
-        first = structure.copy()
-        first.calc = potential.calculator(compiled=True)
+    first = structure.copy()
+    first.calc = calculator_for(potential, compiled)
+    if compiled or first.calc.computed_by == CPP:
         with suppress(UnphysicalResult):  # the steps below will see it too
             first.get_forces()
     begin, timings = time.perf_counter(), list[Timing]()
@@ -189,7 +191,7 @@ def time_steps(
     seconds: float,
 ) -> Timing:
     """Time steps of one structure for about so many seconds, between :data:`FEWEST` and :data:`MOST` of them."""
-    atoms.calc = calculator = potential.calculator()
+    atoms.calc = calculator = calculator_for(potential)
     MaxwellBoltzmannDistribution(atoms, temperature_K=temperature, rng=rng)
     if len(atoms) > 1:  # a single atom would be left without motion
         Stationary(atoms)

@@ -16,6 +16,7 @@ from distill.analysis.geometry import closest_pairs
 from distill.analysis.stability import Verdict, judge
 from distill.base.arrays import Array
 from distill.base.progress import Progress
+from distill.dynamics.engines import calculator_for
 from distill.dynamics.langevin import Trajectory, run_langevin
 from distill.potentials.interface.potential import Potential
 from distill.structures.frames import Frames
@@ -30,11 +31,13 @@ class JudgedRun:
         series: ``[T]`` each: ``time_fs`` (fs), ``temperature`` (K), ``potential_energy`` (eV), ``min_distance`` (Å),
             ``min_ratio`` (of the covalent distance) and, where the potential has one, ``grade``.
         verdict: whether the potential survived.
+        computed_by: what computed it, C++ or whatever is called from Python.
     """
 
     trajectory: Trajectory
     series: dict[str, Array]
     verdict: Verdict
+    computed_by: str
 
 
 def judged_langevin(
@@ -63,14 +66,15 @@ def judged_langevin(
         sample_every: steps between samples.
         rng: random stream of velocities and noise.
         max_grade: extrapolation grade above which the run ends and the potential has failed; None: any.
-        compiled: compile the network first where that can be done.
+        compiled: have torch compile a network that is not computed in C++, where that can be done.
         progress: where to report.
     """
+    calculator = calculator_for(potential, compiled)
     steps, most = round(ps * 1000 / timestep_fs), max_grade or math.inf
     with (progress or Progress()).phase(f"dynamics at {temperature:g} K", steps, "step") as phase:
         trajectory = run_langevin(
             atoms,
-            potential.calculator(compiled=compiled and potential.can_compile),
+            calculator,
             temperature=temperature,
             steps=steps,
             timestep_fs=timestep_fs,
@@ -107,7 +111,7 @@ def judged_langevin(
         if trajectory.grade[-1] > most:
             why = f"the extrapolation grade reached {trajectory.grade[-1]:.1f}, more than {most:g}"
             verdict = replace(verdict, survived=False, reasons=(why, *verdict.reasons))
-    return JudgedRun(trajectory, series, verdict)
+    return JudgedRun(trajectory, series, verdict, calculator.computed_by)
 
 
 def grader(potential: Potential) -> Callable[[Atoms], float | None]:

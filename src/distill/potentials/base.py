@@ -17,6 +17,7 @@ from distill.potentials import POTENTIALS, names
 from distill.potentials.settings import OfElements, PotentialSettings
 
 if TYPE_CHECKING:
+    from distill.potentials.interface.calculator import PotentialCalculator
     from distill.potentials.interface.potential import Potential
 MATERIALS_PROJECT = (*range(1, 84), *range(89, 95))
 """Atomic numbers that occur in the relaxations of the Materials Project: no Po, At, Rn, Fr, Ra, none beyond Pu."""
@@ -118,6 +119,11 @@ class Architecture:
         if isinstance(settings, OfElements) and settings.elements is None:
             return settings.model_copy(update={"elements": symbols})
         return settings
+
+    @classmethod
+    def native_calculator(cls, potential: Potential) -> PotentialCalculator | None:
+        """Return an ASE calculator of the potential that computes in C++; None where there is none."""
+        return None
 
     @classmethod
     def open(cls, source: TeacherSource, seed: int) -> Potential:

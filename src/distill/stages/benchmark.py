@@ -65,11 +65,11 @@ class Benchmark(Stage):
         timestep_fs: float = Field(1.0, gt=0)
         """Time step, fs; as for the temperature."""
         compile: Compile = False
-        """Compile networks first where that can be done (painn, tensornet); the time that it takes is not counted."""
+        """Have torch compile painn and tensornet where they are not computed in C++: on a GPU; that is not timed."""
         timings: Timings | None = None
         """Timings of your own, drawn beside ours."""
 
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 3
     section: ClassVar[str] = "benchmark"
     timed: ClassVar[bool] = True
     inputs: ClassVar[InputSpecs] = {

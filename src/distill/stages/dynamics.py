@@ -37,6 +37,7 @@ class Dynamics(Stage):
     class Settings(StageSettings, MolecularDynamics):
         """The run."""
 
+    version: ClassVar[int] = 2
     section: ClassVar[str] = "simulate"
     each: ClassVar[str] = "predict"
     inputs: ClassVar[InputSpecs] = {
@@ -95,7 +96,8 @@ class Dynamics(Stage):
 
     def run(self, inputs: Paths, settings: Settings, job: Job) -> Summary:
         """Write the trajectory and say how the run ended."""
-        from distill.dynamics.replica import run_replica
+        from distill.dynamics.engines import calculator_for
+        from distill.dynamics.replica import EQUILIBRATION, PRODUCTION, run_replica
         from distill.potentials.interface.saving import open_saved
 
         if (broken := _broken_before(inputs["before"])) is not None:
@@ -106,9 +108,11 @@ class Dynamics(Stage):
         _refuse_pressure(model, settings)
         course = _course(settings, job)
         _take_over(job, course)
+        folders = [job.out / REPLICA / name for name in (EQUILIBRATION, PRODUCTION)]
+        calculator = calculator_for(model, settings.compile, folders)
         replica = run_replica(
             atoms,
-            model.calculator(compiled=settings.compile and model.can_compile),
+            calculator,
             _ensemble(settings),
             course,
             job.out / REPLICA,
@@ -117,7 +121,7 @@ class Dynamics(Stage):
             model=f"{job.labels['student']} {job.labels['variant']}",
             progress=job.progress,
         )
-        return _summary(settings, replica, len(atoms))
+        return _summary(settings, replica, len(atoms)) | {"computed_by": calculator.computed_by}
 
 
 def _named(section: Sequence[Run], labels: Labels) -> MolecularDynamics:

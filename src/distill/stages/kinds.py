@@ -32,7 +32,7 @@ class Langevin(Settings):
     max_grade: float | None = Field(None, gt=0)
     """Extrapolation grade of an atom above which the run ends (students that have one: ACE; 1 is the training data)."""
     compile: Compile = False
-    """Compile networks first where that can be done (painn, tensornet): a minute, then steps take half the time."""
+    """Have torch compile painn and tensornet where they are not computed in C++: on a GPU."""
 
 
 Simulation = Annotated[Langevin | Static, Field(discriminator="kind")]

@@ -79,7 +79,7 @@ class MolecularDynamics(Settings):
     seeds: int | None = Field(None, ge=1, exclude=True)
     """Of how many of its seeds a student runs; of all if absent."""
     compile: Compile = False
-    """Compile networks first where that can be done (painn, tensornet)."""
+    """Have torch compile painn and tensornet where they are not computed in C++: on a GPU."""
 
     @model_validator(mode="after")
     def _begins_once(self) -> Self:

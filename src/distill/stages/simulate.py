@@ -35,7 +35,7 @@ class Simulate(Stage):
         run: Simulation
         """With its ``kind``."""
 
-    version: ClassVar[int] = 7
+    version: ClassVar[int] = 8
     section: ClassVar[str] = "simulate"
     each: ClassVar[str] = "predict"
     inputs: ClassVar[InputSpecs] = {
@@ -119,6 +119,7 @@ def langevin(atoms: Atoms, student: Potential, run: Langevin, job: Job) -> dict[
         "temperature": run.temperature,
         "atoms": len(atoms),
         "ms_per_step": done.trajectory.ms_per_step,
+        "computed_by": done.computed_by,
         "max_grade": None if grade is None else float(grade.max()),
         "series": {name: [x if math.isfinite(x) else None for x in of.tolist()] for name, of in done.series.items()},
         "verdict": asdict(done.verdict),

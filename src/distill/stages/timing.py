@@ -35,6 +35,7 @@ class Timing(Stage):
         timestep_fs: float
         """Time step, fs."""
 
+    version: ClassVar[int] = 2
     section: ClassVar[str] = "benchmark"
     reads: ClassVar[dict[str, str]] = {
         "temperature": "benchmark.temperature",

@@ -128,4 +128,6 @@ def build_plugin(lammps: Lammps) -> Path:
         WorkError: the compiler failed; says its first error.
     """
     includes = [lammps.headers, *([lammps.mpi_headers] if lammps.mpi_headers is not None else [])]
-    return shared_library(PLUGIN, "pair style", SOURCES, compiler_of(lammps), includes, [lammps.version])
+    return shared_library(
+        PLUGIN, "pair style", SOURCES, compiler_of(lammps), includes=includes, depends_on=[lammps.version]
+    )

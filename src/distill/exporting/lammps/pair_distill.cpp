@@ -1,8 +1,5 @@
 #include "pair_distill.h"
 
-#include "distill_painn.h"
-#include "distill_tensornet.h"
-
 #include "atom.h"
 #include "comm.h"
 #include "error.h"
@@ -14,39 +11,11 @@
 #include "utils.h"
 
 #include <cmath>
-#include <cstdint>
 #include <cstdio>
 #include <cstring>
 
 using namespace LAMMPS_NS;
 using namespace distill;
-
-namespace {
-
-// Whether a number is one; by its bits, since compilers may assume that all are.
-bool is_finite(double x)
-{
-  uint64_t bits;
-  std::memcpy(&bits, &x, sizeof bits);
-  return (bits >> 52 & 0x7FF) != 0x7FF;
-}
-
-template <typename Real> std::unique_ptr<Network> make_network(const ModelFile &file)
-{
-  const std::string &architecture = file.word("architecture");
-  if (architecture == "painn" && file.integer("channels") == 32) return std::make_unique<PaiNN<Real, 32>>(file);
-  if (architecture == "painn") return std::make_unique<PaiNN<Real>>(file);
-  if (architecture == "tensornet") return std::make_unique<TensorNet<Real>>(file);
-  throw ModelError("it is of the architecture " + architecture + ", which this pair style does not know");
-}
-
-template <typename Real> void add_rows(Real *to, const double *from, int n)
-{
-  const Real *rows = reinterpret_cast<const Real *>(from);
-  for (int k = 0; k < n; k++) to[k] += rows[k];
-}
-
-}    // namespace
 
 PairDistill::PairDistill(LAMMPS *lmp) : Pair(lmp)
 {
@@ -88,8 +57,8 @@ void PairDistill::coeff(int narg, char **arg)
   if (!allocated) allocate();
   map_element2type(narg - 3, arg + 3);
   try {
-    const ModelFile file(read(arg[2]));
-    const auto &known = file.words("elements");
+    student = std::make_unique<Student>(read(arg[2]));
+    const auto &known = student->elements;
     element_of_type.assign(atom->ntypes + 1, 0);
     for (int type = 1; type <= atom->ntypes; type++) {
       const std::string name = arg[2 + type];
@@ -98,13 +67,10 @@ void PairDistill::coeff(int narg, char **arg)
       if (k == known.size()) throw ModelError("it does not know the element " + name + " of atom type " + std::to_string(type));
       element_of_type[type] = k;
     }
-    cutoff = file.number("cutoff");
-    repulsion = file.has("zbl_range") ? ZBL(file) : ZBL();
-    network = file.word("precision") == "single" ? make_network<float>(file) : make_network<double>(file);
   } catch (const std::exception &problem) {
     error->all(FLERR, "{}: {}", arg[2], problem.what());
   }
-  comm_forward = comm_reverse = (network->exchanged_bytes() + 7) / 8;
+  comm_forward = (student->exchanged_bytes() + 7) / 8;
 }
 
 // The content of a file, read once and sent to all ranks.
@@ -137,7 +103,7 @@ void PairDistill::init_style()
 double PairDistill::init_one(int i, int j)
 {
   if (!setflag[i][j]) error->all(FLERR, "pair_style distill: pair_coeff * * is missing");
-  return cutoff;
+  return student->cutoff;
 }
 
 void PairDistill::compute(int eflag, int vflag)
@@ -147,8 +113,7 @@ void PairDistill::compute(int eflag, int vflag)
   find_edges();
   energies.resize(near.own);
   gradients.resize(3 * near.edges.size());
-  network->evaluate(near, *this, energies.data(), gradients.data());
-  add_repulsion();
+  student->evaluate(near, *this, energies.data(), gradients.data());
   tally_atoms(eflag);
   tally_edges();
   if (vflag_fdotr) virial_fdotr_compute();
@@ -164,7 +129,7 @@ void PairDistill::find_owners()
   near.rows = all;
   if (comm->nprocs > 1) return;
   std::vector<double> rows(owner.begin(), owner.end());
-  exchange_rows(rows.data(), 1, sizeof(double), true);
+  exchange_rows(rows.data(), 1, sizeof(double));
   for (int i = 0; i < all; i++) owner[i] = (int) rows[i];
   near.rows = atom->nlocal;
 }
@@ -172,7 +137,7 @@ void PairDistill::find_owners()
 void PairDistill::find_edges()
 {
   double **x = atom->x;
-  const double cutoff_squared = cutoff * cutoff;
+  const double cutoff_squared = student->cutoff * student->cutoff;
   element_of_row.resize(near.rows);
   for (int i = 0; i < near.rows; i++) element_of_row[i] = element_of_type[atom->type[i]];
   near.element = element_of_row.data();
@@ -192,20 +157,6 @@ void PairDistill::find_edges()
     }
     near.start[i + 1] = near.edges.size();
   }
-}
-
-// Each atom of a pair has half of its energy, and each of the pair's two edges half of the force.
-void PairDistill::add_repulsion()
-{
-  for (int i = 0; i < near.own; i++)
-    for (size_t e = near.start[i]; e < near.start[i + 1]; e++) {
-      const Edge &edge = near.edges[e];
-      double slope;
-      const double energy = repulsion.pair(near.element[i], near.element[edge.sender], edge.distance, slope);
-      if (energy == 0) continue;
-      energies[i] += energy / 2;
-      for (int k = 0; k < 3; k++) gradients[3 * e + k] += slope / 2 * edge.direction[k];
-    }
 }
 
 // Energies of atoms; refuses numbers that are none.
@@ -246,32 +197,22 @@ void PairDistill::tally_edges()
     }
 }
 
-void PairDistill::exchange_rows(void *rows, int numbers, int size, bool forward)
+void PairDistill::exchange_rows(void *rows, int numbers, int size)
 {
   exchanged = static_cast<char *>(rows);
   exchanged_numbers = numbers;
   exchanged_size = size;
-  forward ? comm->forward_comm(this) : comm->reverse_comm(this);
+  comm->forward_comm(this);
 }
 
 void PairDistill::to_ghosts(float *rows, int width)
 {
-  if (comm->nprocs > 1) exchange_rows(rows, width, sizeof(float), true);
+  if (comm->nprocs > 1) exchange_rows(rows, width, sizeof(float));
 }
 
 void PairDistill::to_ghosts(double *rows, int width)
 {
-  if (comm->nprocs > 1) exchange_rows(rows, width, sizeof(double), true);
-}
-
-void PairDistill::from_ghosts(float *rows, int width)
-{
-  if (comm->nprocs > 1) exchange_rows(rows, width, sizeof(float), false);
-}
-
-void PairDistill::from_ghosts(double *rows, int width)
-{
-  if (comm->nprocs > 1) exchange_rows(rows, width, sizeof(double), false);
+  if (comm->nprocs > 1) exchange_rows(rows, width, sizeof(double));
 }
 
 int PairDistill::pack_forward_comm(int n, int *atoms, double *buffer, int, int *)
@@ -287,27 +228,8 @@ void PairDistill::unpack_forward_comm(int n, int first, double *buffer)
   for (int k = 0; k < n; k++) std::memcpy(exchanged + (first + k) * bytes, buffer + k * step, bytes);
 }
 
-int PairDistill::pack_reverse_comm(int n, int first, double *buffer)
-{
-  const size_t bytes = (size_t) exchanged_numbers * exchanged_size, step = doubles_of_row();
-  for (int k = 0; k < n; k++) std::memcpy(buffer + k * step, exchanged + (first + k) * bytes, bytes);
-  return n * step;
-}
-
-void PairDistill::unpack_reverse_comm(int n, int *atoms, double *buffer)
-{
-  const size_t bytes = (size_t) exchanged_numbers * exchanged_size, step = doubles_of_row();
-  for (int k = 0; k < n; k++) {
-    char *row = exchanged + atoms[k] * bytes;
-    if (exchanged_size == sizeof(float))
-      add_rows(reinterpret_cast<float *>(row), buffer + k * step, exchanged_numbers);
-    else
-      add_rows(reinterpret_cast<double *>(row), buffer + k * step, exchanged_numbers);
-  }
-}
-
 double PairDistill::memory_usage()
 {
   return Pair::memory_usage() + near.edges.capacity() * (sizeof(Edge) + sizeof(int) + 3 * sizeof(double)) +
-      energies.capacity() * sizeof(double) + (network ? network->memory_usage() : 0);
+      energies.capacity() * sizeof(double) + (student ? student->memory_usage() : 0);
 }

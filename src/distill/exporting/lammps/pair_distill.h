@@ -11,8 +11,7 @@ PairStyle(distill,PairDistill);
 
 #include "pair.h"
 
-#include "distill_network.h"
-#include "distill_zbl.h"
+#include "distill_student.h"
 
 #include <memory>
 #include <string>
@@ -32,13 +31,9 @@ class PairDistill : public Pair, private distill::Exchange {
   double memory_usage() override;
   int pack_forward_comm(int, int *, double *, int, int *) override;
   void unpack_forward_comm(int, int, double *) override;
-  int pack_reverse_comm(int, int, double *) override;
-  void unpack_reverse_comm(int, int *, double *) override;
 
  private:
-  double cutoff = 0;
-  distill::ZBL repulsion;
-  std::unique_ptr<distill::Network> network;
+  std::unique_ptr<distill::Student> student;
   distill::Neighbourhood near;
   std::vector<int> element_of_type, element_of_row;
   std::vector<int> atom_of_edge;    // index of the neighbour, a ghost where it is one
@@ -53,15 +48,12 @@ class PairDistill : public Pair, private distill::Exchange {
   void allocate();
   void find_owners();
   void find_edges();
-  void add_repulsion();
   void tally_atoms(int);
   void tally_edges();
-  void exchange_rows(void *, int, int, bool);
+  void exchange_rows(void *, int, int);
   size_t doubles_of_row() const { return ((size_t) exchanged_numbers * exchanged_size + 7) / 8; }
   void to_ghosts(float *, int) override;
   void to_ghosts(double *, int) override;
-  void from_ghosts(float *, int) override;
-  void from_ghosts(double *, int) override;
 };
 
 }    // namespace LAMMPS_NS

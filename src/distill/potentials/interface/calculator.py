@@ -24,6 +24,9 @@ from distill.structures.neighbours import not_finite
 SKIN = 0.5
 """Å; at room temperature a list of this skin holds for tens of steps and has a third more edges at 5 Å."""
 
+PYTHON, CPP = "Python", "C++"
+"""What computes: whatever is called from Python, such as torch, or our own C++."""
+
 
 class Predictor(Protocol):
     """What the calculator needs of a potential."""
@@ -65,7 +68,12 @@ class PotentialCalculator(Calculator):
     Args:
         potential: in evaluation mode, on the device to use.
         skin: how much further than the cutoff edges are listed, Å; with 0 the list is rebuilt at each step.
+
+    Attributes:
+        computed_by: what does the arithmetic, :data:`PYTHON` or :data:`CPP`.
     """
+
+    computed_by = PYTHON
 
     def __init__(self, potential: Predictor, skin: float = SKIN) -> None:
         super().__init__()
@@ -138,6 +146,13 @@ class PotentialCalculator(Calculator):
             self.atoms = atoms.copy()
         self.results = {}
         frames = Frames.from_atoms([self.atoms], constraints=False)
+        results = self._computed(frames)
+        if not all(np.isfinite(value).all() for value in results.values()):
+            raise not_finite(frames, f"potential {self.potential.architecture}")
+        self.results = results
+
+    def _computed(self, frames: Frames) -> dict[str, float | Array]:
+        """Return all properties of one structure that there are."""
         (energy, forces, stress), of_atoms = self._predict(frames)
         results: dict[str, float | Array] = {
             "energy": float(energy[0]),
@@ -148,9 +163,7 @@ class PotentialCalculator(Calculator):
             results["stress"] = full_3x3_to_voigt_6_stress(stress[0].cpu().numpy().astype(np.float64))
         if of_atoms is not None:
             results["energies"] = of_atoms.detach().cpu().numpy()
-        if not all(np.isfinite(value).all() for value in results.values()):
-            raise not_finite(frames, f"potential {self.potential.architecture}")
-        self.results = results
+        return results
 
     def _predict(self, frames: Frames) -> tuple[Prediction, Tensor | None]:
         """Return the numbers of one structure, the stress only where it is periodic, and energies of atoms if any."""

@@ -383,11 +383,21 @@ class Potential(nn.Module):
         """Return an ASE calculator of this potential, which is put into evaluation mode.
 
         Args:
-            compiled: compile the network first; steps of small cells then take a third of the time on a CPU.
+            compiled: compute with compiled code: on a processor in C++ with the present weights (PaiNN, TensorNet;
+                compiled within a minute, once), otherwise by what torch compiles.
         """
         if compiled:
+            if (native := self.native_calculator()) is not None:
+                return native
             self.compile_for("use")
         return self.eval()._calculator()
+
+    def native_calculator(self) -> PotentialCalculator | None:
+        """Return an ASE calculator in C++, or None: on a GPU, for most architectures, or without a compiler."""
+        if self.architecture not in POTENTIALS:
+            return None
+        made: PotentialCalculator | None = POTENTIALS[self.architecture].native_calculator(self.eval())
+        return made
 
     def _calculator(self) -> PotentialCalculator:
         """Return the calculator for the present mode."""

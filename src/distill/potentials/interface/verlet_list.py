@@ -68,6 +68,11 @@ class VerletList:
         self._listed = frames
         self.rebuilt += 1
 
+    @property
+    def pairs(self) -> tuple[Tensor, Tensor]:
+        """What is listed: atoms i and j ``[2, P]``, and what is added to the position of j, ``[P, 3]`` float64 Å."""
+        return self._edges, self._translations
+
     def within_cutoff(self, frames: Frames) -> tuple[Tensor, Tensor]:
         """Return the edges within the cutoff, atoms i and j ``[2, P]``, and the lattice translations of j, ``[P, 3]``.
 

@@ -1,4 +1,4 @@
-"""The numbers of each architecture that LAMMPS computes, by the names that the C++ knows them by."""
+"""The numbers of each architecture that the C++ computes, by the names that it knows them by."""
 
 from __future__ import annotations
 
@@ -46,9 +46,6 @@ TENSORNET: Blocks = {
     **{f"{name}.{part}": (1, 1) for name in ("linear", "before", "after") for part in range(3)},
 }
 
-NEGLIGIBLE = 1e-7
-"""Entries of the table of products of tensors below this are rounding."""
-
 
 @dataclass(frozen=True)
 class Network:
@@ -89,7 +86,7 @@ def _blocks(name: str, table: Blocks) -> tuple[int, ...]:
 
 @torch.no_grad()
 def network_of(student: Student) -> Network | None:
-    """Return what LAMMPS needs of a student's network; None for one that the pair style does not compute."""
+    """Return what the C++ needs of a student's network; None for one that it does not compute."""
     numbers = list(student.elements or ())
     if isinstance(student, PaiNNPotential):
         channels, layers = student.embedding.weight.shape[1], len(student.interactions)
@@ -119,7 +116,7 @@ def _of_painn(student: PaiNNPotential, numbers: list[int]) -> dict[str, Array]:
 def _of_tensornet(student: TensorNetPotential, numbers: list[int]) -> dict[str, Array]:
     z = student.embedding.elements.weight[numbers]
     own, other = student.embedding.pair_of_elements.weight.split(z.shape[1], dim=1)
-    arrays = {"own": array_of(z @ own.T), "other": array_of(z @ other.T), "product": _products(student)}
+    arrays = {"own": array_of(z @ own.T), "other": array_of(z @ other.T)}
     for name, value in student.state_dict().items():
         short = name.replace("mapping.layers", "layers").replace(".maps", "")
         short = short.replace("layers.0", "first").replace("layers.1", "second")
@@ -127,12 +124,3 @@ def _of_tensornet(student: TensorNetPotential, numbers: list[int]) -> dict[str, 
         if module in ("interactions", "embedding", "norm", "read_out"):
             arrays[short.removeprefix("interactions.")] = array_of(value)
     return arrays
-
-
-def _products(student: TensorNetPotential) -> Array:
-    """Return the components of X Y + Y X for components a of X and b of Y, ``[9, 9, 9]``."""
-    basis = array_of(student.product.basis).reshape(3, 3, 9)
-    one_way = np.einsum("ika,kjb->ijab", basis, basis)
-    both = one_way + np.einsum("ikb,kja->ijab", basis, basis)
-    table = np.einsum("cm,mab->cab", array_of(student.product.inverse), both.reshape(9, 9, 9))
-    return np.where(np.abs(table) > NEGLIGIBLE, table, 0.0)

@@ -35,7 +35,14 @@ def find_compiler(otherwise: str) -> str:
 
 
 def shared_library(
-    name: str, what: str, folder: Path, compiler: str, includes: Sequence[Path] = (), depends_on: Sequence[str] = ()
+    name: str,
+    what: str,
+    folder: Path,
+    compiler: str,
+    *,
+    includes: Sequence[Path] = (),
+    depends_on: Sequence[str] = (),
+    if_known: Sequence[str] = (),
 ) -> Path:
     """Return a shared library; compiled the first time, and kept in the cache folder.
 
@@ -46,6 +53,7 @@ def shared_library(
         compiler: as :func:`find_compiler` returns it.
         includes: folders of others' headers.
         depends_on: what it depends on besides, such as the version of those.
+        if_known: options for a compiler that knows them.
 
     Raises:
         UserError: the compiler does not run.
@@ -53,17 +61,19 @@ def shared_library(
     """
     sources = sorted(folder.glob("*.cpp"))
     files = [*sources, *sorted(folder.glob("*.h")), *sorted(HEADERS.glob("*.h"))]
-    made = cache_folder() / what.replace(" ", "-") / _hash(files, compiler, [*map(str, includes), *depends_on]) / name
+    parts = _hash(files, compiler, [*map(str, includes), *depends_on, *if_known])
+    made = cache_folder() / what.replace(" ", "-") / parts / name
     if made.is_file():
         return made
-    options = [*FLAGS, f"-I{HEADERS}", *(part for path in includes for part in ("-isystem", str(path)))]
+    known = list(if_known) if _knows(compiler, if_known) else []
+    options = [*FLAGS, *known, f"-I{HEADERS}", *(part for path in includes for part in ("-isystem", str(path)))]
     with tempfile.TemporaryDirectory() as scratch, replacing(made) as temporary:
         objects = []
         for source in sources:
             objects.append(str(Path(scratch) / f"{source.stem}.o"))
             _compile([compiler, *options, "-c", str(source), "-o", objects[-1]], what)
         # Linked without -ffast-math, with which the whole program would treat small numbers as zero.
-        _compile([compiler, "-shared", *objects, "-lm", "-o", str(temporary)], what)
+        _compile([compiler, "-shared", *objects, *known, "-lm", "-o", str(temporary)], what)
     return made
 
 
@@ -76,6 +86,15 @@ def output_of(command: Sequence[str], where: Path, environment: dict[str, str] |
     if done.returncode:
         raise UserError(f"it does not run: {(done.stderr or done.stdout).strip()[-300:]}", str(where))
     return done.stdout
+
+
+def _knows(compiler: str, options: Sequence[str]) -> bool:
+    """Whether a library can be made with these options."""
+    with tempfile.TemporaryDirectory() as scratch:
+        source = Path(scratch) / "empty.cpp"
+        source.touch()
+        command = [compiler, *options, "-shared", "-fPIC", str(source), "-o", f"{scratch}/empty.so"]
+        return subprocess.run(command, capture_output=True).returncode == 0
 
 
 def _compile(command: list[str], what: str) -> None:

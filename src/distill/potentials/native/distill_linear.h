@@ -4,6 +4,7 @@
 #define DISTILL_LINEAR_H
 
 #include "distill_model_file.h"
+#include "distill_network.h"
 
 #include <algorithm>
 #include <cmath>
@@ -12,9 +13,6 @@
 #include <vector>
 
 namespace distill {
-
-// Atoms whose networks are evaluated together.
-constexpr int BLOCK = 16;
 
 template <typename Real> struct Vectors {
   typedef Real type __attribute__((vector_size(32), aligned(sizeof(Real)), may_alias));
@@ -133,30 +131,30 @@ template <typename Real> inline void silu_back(const Real *__restrict x, int n, 
   }
 }
 
-// Two linear maps with silu between them, for up to `rows` rows at a time.
+// Two linear maps with silu between them, for a block of atoms.
 template <typename Real> struct Perceptron {
   Linear<Real> first, second;
-  mutable std::vector<Real> hidden;
 
   Perceptron() = default;
-  Perceptron(const ModelFile &file, const std::string &name, int rows = BLOCK) :
-      first(file, name + ".first"), second(file, name + ".second"), hidden(rows * first.outputs)
+  Perceptron(const ModelFile &file, const std::string &name) : first(file, name + ".first"), second(file, name + ".second")
   {
   }
 
   // `before` receives the hidden values before silu, which back() needs.
   void apply(const Real *x, int rows, Real *before, Real *y) const
   {
+    Real hidden[BLOCK * first.outputs];
     first.apply(x, rows, before);
-    silu(before, rows * first.outputs, hidden.data());
-    second.apply(hidden.data(), rows, y);
+    silu(before, rows * first.outputs, hidden);
+    second.apply(hidden, rows, y);
   }
 
   void back(const Real *before, const Real *gradient, int rows, Real *x) const
   {
-    second.back(gradient, rows, hidden.data());
-    silu_back(before, rows * first.outputs, hidden.data());
-    first.back(hidden.data(), rows, x);
+    Real hidden[BLOCK * first.outputs];
+    second.back(gradient, rows, hidden);
+    silu_back(before, rows * first.outputs, hidden);
+    first.back(hidden, rows, x);
   }
 };
 

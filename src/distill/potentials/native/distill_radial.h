@@ -1,4 +1,4 @@
-// Functions of a distance: computed once with their derivatives, and from then on read from a spline.
+// Functions of a distance: computed once at knots, and from then on read from a spline.
 
 #ifndef DISTILL_RADIAL_H
 #define DISTILL_RADIAL_H
@@ -12,114 +12,156 @@
 
 namespace distill {
 
-// A function of one variable with its first and second derivative.
-struct Jet {
-  double value, first, second;
-  Jet(double v = 0, double d = 0, double dd = 0) : value(v), first(d), second(dd) {}
-};
-inline Jet operator+(Jet a, Jet b) { return {a.value + b.value, a.first + b.first, a.second + b.second}; }
-inline Jet operator-(Jet a, Jet b) { return {a.value - b.value, a.first - b.first, a.second - b.second}; }
-inline Jet operator*(Jet a, Jet b)
-{
-  return {a.value * b.value, a.first * b.value + a.value * b.first,
-          a.second * b.value + 2 * a.first * b.first + a.value * b.second};
-}
-// f(a) from the value and the derivatives of f at a.
-inline Jet compose(double f, double df, double ddf, Jet a)
-{
-  return {f, df * a.first, ddf * a.first * a.first + df * a.second};
-}
-inline Jet sin(Jet a) { return compose(std::sin(a.value), std::cos(a.value), -std::sin(a.value), a); }
-inline Jet cos(Jet a) { return compose(std::cos(a.value), -std::sin(a.value), -std::cos(a.value), a); }
-inline Jet exp(Jet a) { const double e = std::exp(a.value); return compose(e, e, e, a); }
-inline Jet inverse(Jet a) { const double i = 1 / a.value; return compose(i, -i * i, 2 * i * i * i, a); }
-inline Jet silu(Jet a)
-{
-  const double x = a.value, s = 1 / (1 + std::exp(-x)), r = 1 - s;
-  return compose(x * s, s * (1 + x * r), s * r * (2 + x * (r - s)), a);
-}
-
-// Where a distance is among the knots, and what the two around it count for values and for derivatives.
-template <typename Real> struct Place {
-  int knot;
-  Real values[6], slopes[6];    // of value, first and second derivative at the left knot and at the right one
+// An edge as the networks read it: where its distance is among the knots, what the six knots around it count for values
+// and for derivatives (1/Å), and its geometry.
+template <typename Real> struct Link {
+  int sender, knot;
+  Real values[6], slopes[6], direction[3], inverse_distance;
 };
 
-// Equidistant knots on [0, cutoff], the same for all functions of a network.
+// Equidistant knots, the same for all functions of a network.
 class Knots {
  public:
-  static constexpr double PER_ANGSTROM = 100;    // errors of PaiNN's filters are then below 1e-9 of their size
-
-  explicit Knots(double cutoff) :
-      intervals((int) std::ceil(cutoff * PER_ANGSTROM)), spacing(cutoff / intervals), per_distance(intervals / cutoff)
+  // Errors of PaiNN's filters are then below 1e-9 of their size in double precision, and below rounding in single.
+  Knots(double cutoff, size_t size_of_real) :
+      intervals((int) std::ceil(cutoff * (size_of_real == sizeof(double) ? 100 : 50))), spacing(cutoff / intervals),
+      per_distance(intervals / cutoff)
   {
   }
 
   const int intervals;
   const double spacing;
 
-  // Quintic Hermite interpolation: twice differentiable, as what it stands for.
-  template <typename Real> void find(double distance, Place<Real> &place) const
+  // The weights of B-splines of degree five, which are four times differentiable.
+  template <typename Real> void find(const Edge &edge, Link<Real> &link) const
   {
-    const double x = distance * per_distance;
-    place.knot = std::max(0, std::min((int) x, intervals - 1));
-    const double t = x - place.knot, t2 = t * t, t3 = t2 * t, u = 1 - t, u2 = u * u, s = per_distance;
-    const double rise = t3 * (10 - 15 * t + 6 * t2), steepness = 30 * t2 * u2 * s;
-    const double values[6] = {1 - rise, t * u2 * u * (1 + 3 * t), 0.5 * t2 * u2 * u, rise, -t3 * u * (4 - 3 * t), 0.5 * t3 * u2};
-    const double slopes[6] = {-steepness, u2 * (1 + 2 * t - 15 * t2) * s, 0.5 * t * u2 * (2 - 5 * t) * s,
-                              steepness, -t2 * (12 - 28 * t + 15 * t2) * s, 0.5 * t2 * u * (3 - 5 * t) * s};
+    const double x = edge.distance * per_distance;
+    link.knot = std::max(0, std::min((int) x, intervals - 1));
+    const double t = x - link.knot, s = per_distance / 24;
+    const double base[6] = {1 - t, 2 - t, 3 - t, t, 1 + t, 2 + t};
+    double fourth[6], fifth[6];
     for (int k = 0; k < 6; k++) {
-      place.values[k] = values[k];
-      place.slopes[k] = slopes[k];
+      fourth[k] = base[k] * base[k] * base[k] * base[k];
+      fifth[k] = fourth[k] * base[k] / 120;
+      fourth[k] *= s;
     }
+    const double values[6] = {fifth[0], fifth[1] - 6 * fifth[0], fifth[2] - 6 * fifth[1] + 15 * fifth[0],
+                              fifth[5] - 6 * fifth[4] + 15 * fifth[3], fifth[4] - 6 * fifth[3], fifth[3]};
+    const double slopes[6] = {-fourth[0], 6 * fourth[0] - fourth[1], 6 * fourth[1] - fourth[2] - 15 * fourth[0],
+                              fourth[5] - 6 * fourth[4] + 15 * fourth[3], fourth[4] - 6 * fourth[3], fourth[3]};
+    for (int k = 0; k < 6; k++) {
+      link.values[k] = values[k];
+      link.slopes[k] = slopes[k];
+    }
+    for (int k = 0; k < 3; k++) link.direction[k] = edge.direction[k];
+    link.inverse_distance = 1 / edge.distance;
+    link.sender = edge.sender;
   }
 
  private:
   const double per_distance;
 };
 
-// Many functions of a distance; their number is a multiple of the width of a vector.
+// All edges of a neighbourhood.
+template <typename Real> struct Links : std::vector<Link<Real>> {
+  void find(const Knots &knots, const Neighbourhood &near)
+  {
+    this->resize(near.edges.size());
+    for_blocks(near, [&](int first, int atoms) {
+      for (size_t e = near.start[first]; e < near.start[first + atoms]; e++) knots.find(near.edges[e], (*this)[e]);
+    });
+  }
+};
+
+// Three functions of a distance for each channel, interpolated.
+//
+// What is read together is together in memory: of a vector of channels the coefficients of all three at one knot, then those
+// at the next. So what a vector of channels needs of all distances stays in the first cache.
 template <typename Real> class Spline {
  public:
   typedef typename Vectors<Real>::type Vector;
+  static constexpr int W = Vectors<Real>::width;
 
-  // `functions` writes the values at one distance, as many as `n_functions`.
-  Spline(const Knots &knots, int n_functions, const std::function<void(Jet, Jet *)> &functions) :
-      n(n_functions), table((size_t) (knots.intervals + 1) * 3 * n_functions)
+  // `functions` writes the values at one distance, [3][channels]; also at some distances out of range.
+  Spline(const Knots &knots, int channels, const std::function<void(double, double *)> &functions) :
+      rows(knots.intervals + 6), table((size_t) rows * 3 * channels)
   {
-    std::vector<Jet> values(n);
-    const double h = knots.spacing;
-    for (int k = 0; k <= knots.intervals; k++) {
-      functions(Jet(std::max(k * h, NEAREST), 1), values.data());
-      Real *row = &table[(size_t) k * 3 * n];
-      for (int c = 0; c < n; c++) {
-        row[c] = values[c].value;
-        row[n + c] = values[c].first * h;
-        row[2 * n + c] = values[c].second * h * h;
-      }
+    const int n = 3 * channels, all = knots.intervals + 2 * MARGIN;
+    std::vector<double> values((size_t) all * n);
+    for (int k = 0; k < all; k++) {
+      const double d = (k - MARGIN) * knots.spacing;
+      functions(std::abs(d) < NEAREST ? NEAREST : d, &values[(size_t) k * n]);
     }
+    to_coefficients(values, all, n);
+    for (int c = 0; c < channels; c++)
+      for (int k = 0; k < rows; k++)
+        for (int part = 0; part < 3; part++)
+          table[place(c) + (k * 3 + part) * W + c % W] = values[(size_t) (k + MARGIN - 2) * n + part * channels + c];
   }
 
-  // The functions from number c on; `stride` is the number of all, which the compiler may know.
-  Vector values(const Place<Real> &place, int c, int stride) const { return sum(place, place.values, c, stride); }
+  // The first PARTS of the three functions for a vector of channels from number c on.
+  template <int PARTS> void values(const Link<Real> &link, int c, Vector *f) const
+  {
+    const Real *p = &table[place(c) + link.knot * 3 * W];
+    for (int part = 0; part < PARTS; part++) f[part] = link.values[0] * load<Real>(p + part * W);
+    for (int k = 1; k < 6; k++)
+      for (int part = 0; part < PARTS; part++) f[part] += link.values[k] * load<Real>(p + (k * 3 + part) * W);
+  }
 
-  // Their derivatives (1/Å).
-  Vector slopes(const Place<Real> &place, int c, int stride) const { return sum(place, place.slopes, c, stride); }
+  // The same with their derivatives (1/Å).
+  template <int PARTS> void values(const Link<Real> &link, int c, Vector *f, Vector *slopes) const
+  {
+    const Real *p = &table[place(c) + link.knot * 3 * W];
+    for (int part = 0; part < PARTS; part++) {
+      const Vector row = load<Real>(p + part * W);
+      f[part] = link.values[0] * row;
+      slopes[part] = link.slopes[0] * row;
+    }
+    for (int k = 1; k < 6; k++)
+      for (int part = 0; part < PARTS; part++) {
+        const Vector row = load<Real>(p + (k * 3 + part) * W);
+        f[part] += link.values[k] * row;
+        slopes[part] += link.slopes[k] * row;
+      }
+  }
 
  private:
-  static constexpr double NEAREST = 1e-3;    // Å; the functions are evaluated no nearer to zero
+  static constexpr double NEAREST = 1e-3;    // Å; the functions are not evaluated nearer to zero
+  static constexpr int MARGIN = 40;          // knots on both sides; what is wrong at the ends fades by 0.43 a knot
 
-  int n;
-  std::vector<Real> table;    // [knot][value, first, second derivative][n]
+  int rows;
+  std::vector<Real> table;    // coefficients [vectors of channels][knots, from two before zero on][3][W]
 
-  Vector sum(const Place<Real> &place, const Real *factors, int c, int stride) const
+  size_t place(int c) const { return (size_t) (c / W) * rows * 3 * W; }
+
+  // Values to coefficients of B-splines of degree five by two recursions forth and back (Unser, Aldroubi, Eden, IEEE
+  // Trans. Signal Process. 41, 821, 1993).
+  static void to_coefficients(std::vector<double> &rows, int n_rows, int n)
   {
-    const Real *p = &table[(size_t) place.knot * 3 * stride + c];
-    Vector result = factors[0] * load<Real>(p);
-    for (int k = 1; k < 6; k++) result += factors[k] * load<Real>(p + k * stride);
-    return result;
+    for (const double pole : {-0.430575347099973791, -0.0430962882032646534}) {
+      for (double &value : rows) value *= (1 - pole) * (1 - 1 / pole);
+      for (int k = n; k < n_rows * n; k++) rows[k] += pole * rows[k - n];
+      for (int c = 0; c < n; c++) rows[(n_rows - 1) * n + c] *= pole / (pole * pole - 1);
+      for (int k = (n_rows - 1) * n - 1; k >= 0; k--) rows[k] = pole * (rows[k + n] - rows[k]);
+    }
   }
 };
+
+// Rows of atoms that neighbours read, [PARTS][C], are kept with the parts of a vector of channels together:
+// [C / W][PARTS][W].
+template <int PARTS, typename Real> inline void pack(const Real *row, int C, Real *to)
+{
+  constexpr int W = Vectors<Real>::width;
+  for (int c = 0; c < C; c += W)
+    for (int part = 0; part < PARTS; part++) store<Real>(load<Real>(row + part * C + c), to + c * PARTS + part * W);
+}
+
+template <int PARTS, typename Real> inline void unpack(const Real *packed, int C, Real *to)
+{
+  constexpr int W = Vectors<Real>::width;
+  for (int c = 0; c < C; c += W)
+    for (int part = 0; part < PARTS; part++) store<Real>(load<Real>(packed + c * PARTS + part * W), to + part * C + c);
+}
 
 }    // namespace distill
 

@@ -1,4 +1,4 @@
-"""The file of a student that ``pair_style distill`` reads; ``distill_model_file.h`` describes it.
+"""The file of a student that the C++ reads, for LAMMPS as for our own engine; ``distill_model_file.h`` describes it.
 
 Lines of text, then all numbers in double precision, with a checksum of both. What takes part in the network of an
 element that the student does not know is left out; names of arrays are those of the C++.
@@ -27,12 +27,18 @@ VERSION = 1
 
 
 def write_model_file(potential: Potential, file: Path, precision: Precision = "double") -> None:
-    """Write a student for LAMMPS, the whole file or none.
+    """Write a student for LAMMPS, the whole file or none; arguments and errors are those of :func:`model_content`."""
+    content = model_content(potential, precision)
+    with replacing(file) as temporary:
+        temporary.write_bytes(content)
+
+
+def model_content(potential: Potential, precision: Precision) -> bytes:
+    """Return the content of a student's file.
 
     Args:
         potential: a PaiNN or TensorNet student.
-        file: where.
-        precision: in which LAMMPS computes the network; energies are summed and positions kept in double in any case.
+        precision: in which the C++ computes the network; energies are summed and positions kept in double in any case.
 
     Raises:
         UserError: a potential of another architecture, or one that says no elements.
@@ -49,8 +55,7 @@ def write_model_file(potential: Potential, file: Path, precision: Precision = "d
     numbers = b"".join(value.astype("<f8").tobytes() for value in arrays.values())
     head = "".join(f"{line}\n" for line in _lines(student, network, precision, arrays)).encode()
     checksum = zlib.crc32(numbers, zlib.crc32(head))
-    with replacing(file) as temporary:
-        temporary.write_bytes(head + f"data {len(numbers) // 8} {checksum:08x}\n".encode() + numbers)
+    return head + f"data {len(numbers) // 8} {checksum:08x}\n".encode() + numbers
 
 
 def exportable(potential: Potential) -> Student:

@@ -11,6 +11,7 @@ from distill.potentials.base import Architecture
 from distill.potentials.settings import StudentSettings
 
 if TYPE_CHECKING:
+    from distill.potentials.interface.calculator import PotentialCalculator
     from distill.potentials.interface.potential import Potential
 
 
@@ -46,3 +47,10 @@ class PaiNN(Architecture):
         from distill.potentials.networks.painn import PaiNNPotential
 
         return PaiNNPotential(**settings.network_arguments(), short_range_repulsion=settings.short_range_repulsion)
+
+    @classmethod
+    def native_calculator(cls, potential: Potential) -> PotentialCalculator | None:
+        """Return an ASE calculator in C++, or None where there can be none."""
+        from distill.potentials.native.calculator import native_calculator
+
+        return native_calculator(potential)
