@@ -35,6 +35,7 @@ SECTIONS = {
     "observe": "below `observe.<name>`, each of a kind: [The verdict](verdict.md), [Observables](observables.md)",
     "relabel": "what the teacher says of structures of the students' own dynamics: [The verdict](verdict.md)",
     "benchmark": "time of a step of dynamics: [Simulations and speed](simulations.md#speed)",
+    "export": "students for other programs: [Exports](export.md)",
     "trainer": "all fits of a recipe: [Training](training.md#devices-and-loggers)",
     "sweep": "values that are varied: [Sweeps](sweeps.md)",
     "search": "values that are searched for: [Search](search.md)",

@@ -35,7 +35,7 @@ MAY_IMPORT = {
     "reporting": {"reporting", "analysis", "structures", "base"},
     "studies": {"studies", "reporting", "analysis", "structures", "base"},
     "stages": {
-        *("stages", "reporting", "training", "sampling", "dynamics", "observables", "statics"),
+        *("stages", "reporting", "exporting", "training", "sampling", "dynamics", "observables", "statics"),
         *("potentials", "analysis", "structures", "base"),
     },
     "workflow": {"workflow", "stages", "base"},

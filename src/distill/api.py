@@ -69,7 +69,7 @@ def plan(recipe: str | Path | Recipe, device: str = "auto", overrides: Overrides
 
 
 def explain(
-    recipe: str | Path | Recipe,
+    recipe: str | Path | Recipe | Plan,
     *,
     runs: str | Path = "runs",
     store: str | Path | None = None,
@@ -77,8 +77,11 @@ def explain(
     device: str = "auto",
     overrides: Overrides = (),
 ) -> dict[str, Verdict]:
-    """Return for every task of a recipe whether it is cached, and why not; ``device`` is that of the run."""
-    planned = plan(recipe, device, overrides)
+    """Return for every task of a recipe, or of its plan, whether it is cached, and why not.
+
+    ``device`` is that of the run, and has with ``overrides`` no meaning for a plan.
+    """
+    planned = recipe if isinstance(recipe, Plan) else plan(recipe, device, overrides)
     return explain_plan(planned, store_of(runs, store), previous_plan(planned.recipe, Path(runs)), tuple(force))
 
 

@@ -387,20 +387,17 @@ def _time(cost: StageCost) -> str:
 
 
 def _plan(options: argparse.Namespace) -> int:
-    from distill.api import Sweep, explain
+    from distill.api import Sweep, explain, plan
 
     recipe = _load(options.recipe, options)
     if recipe.settings.search is not None:
         return _show_search(recipe, options)
     if recipe.settings.sweep is not None:
         return _show_costs(Sweep(recipe), options)
-    verdicts = explain(
-        recipe,
-        runs=options.runs,
-        store=options.store,
-        force=options.force,
-        device=options.device,
-    )
+    planned = plan(recipe, options.device)
+    for note in planned.notes():
+        print(f"warning: {note}", file=sys.stderr)
+    verdicts = explain(planned, runs=options.runs, store=options.store, force=options.force)
     _table(
         ["task", "state", "why"],
         [[name, "cached" if v.cached else "will run", v.note if v.cached else v.why] for name, v in verdicts.items()],

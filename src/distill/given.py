@@ -51,22 +51,26 @@ def model_name(model: Model) -> str:
         run = folder.parents[1]
         sweep = [run.parents[1].name] if run.parent.name == "variants" else []
         return "-".join([*sweep, run.name, folder.name])
-    if (labels := _labels(folder)) is not None:
-        return "-".join([*labels, folder.parent.name[:DIGITS]])
+    if not folder.is_symlink() and (said := _manifest(folder)) is not None:
+        output = [] if folder.name == "model" else [folder.name]
+        words = [*map(str, said["labels"].values() or [said["stage"]]), *output]
+        return "-".join([*words, folder.parent.name[:DIGITS]])
     description = folder / "model.json"
     return f"{folder.name}-{hash_file(description)[:DIGITS]}" if description.is_file() else folder.name
 
 
-def _labels(folder: Path) -> list[str] | None:
-    """Return what tells a model of the store from others of its stage; None for folders elsewhere."""
-    if folder.is_symlink():
-        return None
+def labels_of(folder: Path) -> Mapping[str, Any] | None:
+    """Return what tells a run's model from others of its run, e.g. its ``student``; None for folders elsewhere."""
+    said = _manifest(Path(os.path.realpath(folder)))
+    return None if said is None else dict(said["labels"])
+
+
+def _manifest(folder: Path) -> Any:
+    """Return the manifest of the artifact that a model of the store is in; None for folders elsewhere."""
     try:
-        manifest = read_sealed(folder.parent / MANIFEST)
+        return read_sealed(folder.parent / MANIFEST)
     except (OSError, DamagedError):
         return None
-    output = [] if folder.name == "model" else [folder.name]
-    return [*map(str, manifest["labels"].values() or [manifest["stage"]]), *output]
 
 
 def check_model(model: Model, **options: Any) -> None:

@@ -148,6 +148,23 @@ class Run(_Results):
         """What each student was judged by, one row a quantity: ``physics.csv``."""
         return read_table(self.folder / "physics.csv")
 
+    @cached_property
+    def exports(self) -> DataFrame:
+        """The students that were taken to other programs, one row each: gate, certificate and folder.
+
+        ``gate`` is whether it passed, empty where it was not run; ``folder`` is empty where nothing was written.
+        """
+        import pandas
+
+        found: dict[tuple[Any, ...], dict[str, Any]] = {}
+        for stage, column in (("gate", "passed"), ("certify", "verdict"), ("card", "folder")):
+            for labels, folder in self._artifacts(stage):
+                said = read_json(folder / "manifest.json")["summary"][column]
+                found.setdefault(tuple(labels.values()), {})[stage] = said
+        columns = {"gate": "gate", "certify": "certificate", "card": "folder"}
+        rows = [(*who, *(one.get(stage) for stage in columns)) for who, one in found.items()]
+        return pandas.DataFrame(rows, columns=["student", "variant", "seed", *columns.values()])
+
     @property
     def figures(self) -> dict[str, Picture]:
         """The figures of the report, by name."""

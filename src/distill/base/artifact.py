@@ -85,5 +85,12 @@ class Artifact:
         return " ".join([self.stage, *map(str, self.labels.values())])
 
 
+def suffix(labels: Labels) -> str:
+    """Return what tells a published name from its siblings: nothing for the first seed of what was distilled."""
+    teacher, variant, seed = labels.get("teacher"), labels.get("variant", "distilled"), labels.get("seed", 0)
+    parts = [teacher, None if variant == "distilled" else variant, f"seed{seed}" if seed else None]
+    return "".join(f"-{part}" for part in parts if part)
+
+
 StageInput = Path | Artifact | Sequence[Artifact] | None
 """One input of a stage: a file or folder, a whole artifact, a collected stage, or nothing for this variant."""

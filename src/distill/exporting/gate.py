@@ -16,7 +16,7 @@ from typing import Any
 
 from distill.analysis.gate import GateRow
 from distill.base.errors import UserError, WorkError
-from distill.base.files import write_json
+from distill.base.files import read_json, write_json
 from distill.base.html import table
 from distill.base.progress import Progress
 from distill.exporting import gate_checks
@@ -92,6 +92,13 @@ class Gate:
         """Return it as JSON has it."""
         return {"passed": self.passed, "sentence": self.sentence, **asdict(self)}
 
+    @classmethod
+    def read(cls, file: Path) -> Gate:
+        """Return what :meth:`write` wrote."""
+        said = read_json(file)
+        given = {name: said[name] for name in ("model", "left_out", "temperature", "teacher", "seconds")}
+        return cls(rows=tuple(GateRow(**row) for row in said["rows"]), crystals=tuple(said["crystals"]), **given)
+
     def write(self, folder: Path) -> Path:
         """Write ``gate.json`` into a folder, and return the file."""
         folder.mkdir(parents=True, exist_ok=True)
@@ -99,7 +106,11 @@ class Gate:
         return folder / FILE
 
 
-def require(gate: Gate, *, force: bool = False) -> str:
+OVERRULE = "export it as UNSAFE with --force"
+"""How a gate that failed is overruled on the command line."""
+
+
+def require(gate: Gate, *, force: bool = False, overrule: str = OVERRULE) -> str:
     """Return what an export of a model has to say of its safety: nothing, or with ``force`` that it is UNSAFE and why.
 
     Raises:
@@ -108,15 +119,15 @@ def require(gate: Gate, *, force: bool = False) -> str:
     if gate.passed:
         return ""
     if not force:
-        raise WorkError(gate.sentence, "safety gate", "Mend the model, or export it as UNSAFE with --force")
+        raise WorkError(gate.sentence, "safety gate", f"Mend the model, or {overrule}")
     return f"{UNSAFE}: {'; '.join(row.sentence for row in gate.failures)}"
 
 
-def safety_of(gate: Gate | None, *, force: bool = False) -> str:
+def safety_of(gate: Gate | None, *, force: bool = False, overrule: str = OVERRULE) -> str:
     """Return a line on the safety of an export: not looked at, passed, or UNSAFE and why; raises as :func:`require`."""
     if gate is None:
         return "The safety gate was not run."
-    return require(gate, force=force) or f"Safety gate: {gate.sentence}."
+    return require(gate, force=force, overrule=overrule) or f"Safety gate: {gate.sentence}."
 
 
 def run_gate(

@@ -49,6 +49,7 @@ class Target(ABC):
         requires: distributions without which nothing can be written for it.
         install: the command that installs them.
         engines: distributions that its certificate is made with; where one is absent, that is not run.
+        licence: what is to be said of the licence of the program, and of what is ours in it, a sentence.
         usage: the commands that use what was written, in the program's folder, as a block of Markdown.
     """
 
@@ -57,6 +58,7 @@ class Target(ABC):
     requires: ClassVar[tuple[str, ...]] = ()
     install: ClassVar[str] = ""
     engines: ClassVar[tuple[str, ...]] = ()
+    licence: ClassVar[str] = ""
     usage: ClassVar[str] = ""
 
     @classmethod

@@ -244,6 +244,25 @@ class Speeds:
 
 
 @dataclass(frozen=True)
+class Exported:
+    """What became of one student that was taken to other programs.
+
+    Attributes:
+        of: the model.
+        seed: which of several seeds.
+        gate: ``gate.json``; None where it was not run.
+        certificate: ``certificate.json``; None where nothing was written.
+        folder: of the export, below that of the run; empty where there is none.
+    """
+
+    of: Model
+    seed: int = 0
+    gate: Mapping[str, Any] | None = None
+    certificate: Mapping[str, Any] | None = None
+    folder: str = ""
+
+
+@dataclass(frozen=True)
 class ReportData:
     """Everything that a report shows.
 
@@ -263,6 +282,7 @@ class ReportData:
         tuning: reference energies and forgetting; of several teachers those of the first.
         other_tunings: likewise of the others.
         growth: the synthetic structures.
+        exports: students that were taken to other programs.
         stages: tasks in the order of the pipeline.
         findings: further sentences for the top of the page.
         warnings: what the user should know.
@@ -290,6 +310,7 @@ class ReportData:
     growth: Growth | None = None
     teachers: Teachers | None = None
     train_families: Mapping[str, int] = field(default_factory=dict)
+    exports: Sequence[Exported] = ()
     stages: Sequence[StageCost] = ()
     findings: Sequence[str] = ()
     warnings: Sequence[str] = ()
@@ -299,7 +320,7 @@ class ReportData:
     created: str = ""
 
 
-Entry = TypeVar("Entry", Curve, EnergyVolume, Static, Dynamics, Judged)
+Entry = TypeVar("Entry", Curve, EnergyVolume, Static, Dynamics, Judged, Exported)
 
 
 def name_with_seed(entry: Entry, among: Sequence[Entry]) -> str:

@@ -18,6 +18,7 @@ from distill.reporting.sources import (
     curves,
     dynamics,
     energy_volume,
+    exports,
     growth,
     parity,
     phase_sentences,
@@ -53,6 +54,9 @@ class Finished:
     relabel: Sequence[Artifact]
     judge: Artifact
     benchmark: Artifact
+    gate: Sequence[Artifact]
+    certify: Sequence[Artifact]
+    card: Sequence[Artifact]
     test: Path
     missing: Mapping[str, Sequence[Labels]] = field(default_factory=dict)
 
@@ -73,6 +77,8 @@ class Finished:
             yield from ((one.title, one) for one in collected)
         yield self.judge.title, self.judge
         yield self.benchmark.title, self.benchmark
+        for collected in (self.gate, self.certify, self.card):
+            yield from ((one.title, one) for one in collected)
 
 
 def gather(finished: Finished) -> ReportData:
@@ -95,6 +101,7 @@ def gather(finished: Finished) -> ReportData:
         other_tunings=[tuning(one) for one in finished.members[1:]],
         growth=growth(finished.generate),
         teachers=several(finished),
+        exports=list(exports(finished.gate, finished.certify, finished.card)),
         train_families=finished.check.summary["config_types"]["train"],
         stages=list(costs(tasks)),
         findings=[*speed_sentences(finished.benchmark.summary), *phase_sentences(finished.train)],

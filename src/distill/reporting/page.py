@@ -17,6 +17,7 @@ from distill.base.files import write_text
 from distill.base.progress import duration
 from distill.reporting import figures, figures_physics, figures_speed, figures_teachers, figures_verdict, figures_work
 from distill.reporting.data import EnergyVolume, ReportData, Speeds, in_order, name_with_seed
+from distill.reporting.exports import certificate_table, exports_table, gate_table
 from distill.reporting.judged import criteria_table, levels_table
 from distill.reporting.models import Model
 from distill.reporting.remaining import shares_of, shares_table, teachers_table
@@ -158,6 +159,9 @@ def _render(data: ReportData, table: ErrorTable, images: dict[str, dict[str, str
         criteria=criteria_table(data.physics),
         simulations=_simulations(data),
         speeds=_speeds(data.speed),
+        exports=exports_table(data.exports),
+        gates=gate_table(data.exports),
+        certificates=certificate_table(data.exports),
         costs=_costs(data),
     )
 

@@ -22,6 +22,7 @@ from distill.reporting.data import (
     Curve,
     Dynamics,
     EnergyVolume,
+    Exported,
     GivenSpeed,
     Growth,
     Parity,
@@ -159,6 +160,20 @@ def speeds(folder: Path, summary: Summary) -> Speeds:
         machine=summary["machine"],
         given_on=summary["timings_machine"],
     )
+
+
+def exports(
+    gates: Iterable[Artifact], certificates: Iterable[Artifact], folders: Iterable[Artifact]
+) -> Iterator[Exported]:
+    """Yield what became of each student that was to be taken to other programs, as far as it got."""
+    found: dict[tuple[str, str, int], dict[str, Any]] = {}
+    for kind, name, sources in (("gate", "gate.json", gates), ("certificate", "certificate.json", certificates)):
+        for one in sources:
+            found.setdefault((one.student, one.variant, one.seed), {})[kind] = read_json(one.path / name)
+    for one in folders:
+        found.setdefault((one.student, one.variant, one.seed), {})["folder"] = one.summary["folder"]
+    for (student, variant, seed), said in found.items():
+        yield Exported(Model(student, variant), seed, **said)
 
 
 def speed_sentences(summary: Summary) -> Iterator[str]:

@@ -22,7 +22,11 @@ STAGES = Registry(
         "observe": "distill.stages.observe:Observe",
         "relabel": "distill.stages.relabel:Relabel",
         "judge": "distill.stages.judge:Judge",
+        "gate": "distill.stages.gate:Gate",
+        "write": "distill.stages.write:Write",
+        "certify": "distill.stages.certify:Certify",
         "benchmark": "distill.stages.benchmark:Benchmark",
+        "card": "distill.stages.card:Card",
         "report": "distill.stages.report:Report",
     },
 )

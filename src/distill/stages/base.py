@@ -195,6 +195,7 @@ class Stage(ABC):
             far as it has them. ``"stage.output@"`` is the path of the task that :meth:`linked` names, None without one.
         tolerates: names of inputs that collect a fanned-out stage of which tasks may have failed: the stage does with
             the others, as long as there is one, and is told which are :attr:`Job.missing`.
+        spares: those of them that the stage does without even where all have failed.
         waits: stages whose tasks are done before, as far as they do not fail, although nothing of them is read.
         outputs: output name to its file or folder name in the artifact.
         publish: output name to its name under ``runs/<name>/``, a format string of the labels and ``{suffix}``.
@@ -214,6 +215,7 @@ class Stage(ABC):
     reads: ClassVar[Mapping[str, str]] = {}
     inputs: ClassVar[InputSpecs] = {}
     tolerates: ClassVar[tuple[str, ...]] = ()
+    spares: ClassVar[tuple[str, ...]] = ()
     waits: ClassVar[tuple[str, ...]] = ()
     outputs: ClassVar[Mapping[str, str]] = {}
     publish: ClassVar[Mapping[str, str]] = {}
@@ -236,6 +238,19 @@ class Stage(ABC):
         ``followed``, besides its labels: none where that is not to be followed.
         """
         return [{}]
+
+    @classmethod
+    def follows(cls, section: Any, every: Sequence[Labels]) -> Sequence[Labels]:
+        """Return, of the labels of all tasks of the stage that this one follows, those that it follows: all of them."""
+        return every
+
+    @classmethod
+    def programs(cls, settings: Any) -> Mapping[str, str]:
+        """Return the versions of programs of this machine that the result is about, which are part of the hash.
+
+        What is not here has an empty version. Most stages are about none.
+        """
+        return {}
 
     @classmethod
     def hashed(cls, labels: Labels) -> dict[str, LabelValue]:
@@ -282,6 +297,11 @@ class Stage(ABC):
 
         ``files`` are those of the user, by the name of the input. Nothing is imported. Most stages run no such code.
         """
+        return ()
+
+    @classmethod
+    def notes(cls, settings: Any) -> tuple[str, ...]:
+        """Return what the user should know before a task is done: licences that forbid something. Mostly nothing."""
         return ()
 
     @abstractmethod

@@ -80,7 +80,10 @@ class Benchmark(Stage):
         "students": "train.model",
     }
     tolerates: ClassVar[tuple[str, ...]] = ("students",)
-    waits: ClassVar[tuple[str, ...]] = ("evaluate", "simulate", "dynamics", "observe", "relabel", "judge")
+    waits: ClassVar[tuple[str, ...]] = (
+        *("evaluate", "simulate", "dynamics", "observe", "relabel", "judge"),
+        *("gate", "write", "certify"),
+    )
     outputs: ClassVar[dict[str, str]] = {"speed": "speed.csv", "timings": "timings.csv"}
     publish: ClassVar[dict[str, str]] = {"speed": "speed.csv"}
 

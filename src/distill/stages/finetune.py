@@ -18,6 +18,7 @@ from distill.base.artifact import Labels, LabelValue
 from distill.base.consent import Code
 from distill.base.errors import UserError
 from distill.base.files import read_json, replacing
+from distill.base.licences import research_only
 from distill.base.random import stream_seed
 from distill.potentials.base import TeacherSource
 from distill.stages.base import (
@@ -117,6 +118,11 @@ class Finetune(Stage):
             )
             raise UserError(f"{model} cannot be fine-tuned: {why}", "teacher.finetune", "Remove it, or write null")
         return LabelOnly
+
+    @classmethod
+    def notes(cls, settings: Settings) -> tuple[str, ...]:
+        """Return that the weights are for research alone, where they are."""
+        return research_only(f"the weights of {settings.model}", TeacherSource(settings.model).row.licence)
 
     @classmethod
     def code(cls, files: Mapping[str, Path], settings: Settings) -> tuple[Code, ...]:

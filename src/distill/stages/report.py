@@ -31,9 +31,16 @@ class Report(Stage):
         "relabel": "relabel",
         "judge": "judge",
         "benchmark": "benchmark",
+        "gate": "gate",
+        "certify": "certify",
+        "card": "card",
         "test": "check.test",
     }
-    tolerates: ClassVar[tuple[str, ...]] = ("members", "train", "predict", "unseen", "simulate", "dynamics", "relabel")
+    tolerates: ClassVar[tuple[str, ...]] = (
+        *("members", "train", "predict", "unseen", "simulate", "dynamics", "relabel"),
+        *("gate", "certify", "card"),
+    )
+    spares: ClassVar[tuple[str, ...]] = ("gate", "certify", "card")
     outputs: ClassVar[dict[str, str]] = {"page": "report.html", "figures": "figures"}
     publish: ClassVar[dict[str, str]] = {"page": "report.html", "figures": "figures"}
 

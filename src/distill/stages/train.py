@@ -16,6 +16,7 @@ from pydantic import BaseModel, Field, model_validator
 from distill.base.artifact import Labels, LabelValue
 from distill.base.consent import Code
 from distill.base.errors import UserError
+from distill.base.licences import research_only
 from distill.base.settings import Settings as BaseSettings
 from distill.base.settings import compose
 from distill.potentials import student_names, student_row
@@ -173,6 +174,12 @@ class Train(Stage):
         student = getattr(section, str(labels["student"]))
         fields = cls.settings_class({"arch": student.arch}, labels).model_fields
         return {name: getattr(student, name) for name in fields if name not in cls.reads}
+
+    @classmethod
+    def notes(cls, settings: Any) -> tuple[str, ...]:
+        """Return that the packages of the architecture are for research alone, where they are."""
+        row = student_row(settings.arch)
+        return research_only(f"the packages that {settings.arch} students need", row.licence)
 
     @classmethod
     def code(cls, files: Mapping[str, Path], settings: Any) -> tuple[Code, ...]:

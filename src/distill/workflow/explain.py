@@ -97,7 +97,7 @@ def _changes(task: Task, plan: Plan, old: Mapping[str, Any]) -> list[str]:
     for field in sorted({*old["settings"], *new["settings"]}):
         key = task.keys.get(field, field)
         changes += _differences(key, old["settings"].get(field), new["settings"].get(field))
-    for part in ("code", "machine"):
+    for part in ("code", "machine", "programs"):
         changes += _part_changes(part, old.get(part, {}), new.get(part, {}))
     for name in new["inputs"]:
         before, after = old["inputs"].get(name), new["inputs"][name]
@@ -107,7 +107,7 @@ def _changes(task: Task, plan: Plan, old: Mapping[str, Any]) -> list[str]:
 
 
 def _part_changes(part: str, old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
-    """Return what differs of the code that a recipe names, whose hashes tell nobody anything, or of the machine."""
+    """Return what differs of the code that a recipe names, whose hashes tell nobody anything, machine or programs."""
     lines = []
     for name in sorted({*old, *new}):
         before, after = old.get(name), new.get(name)

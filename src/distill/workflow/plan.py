@@ -2,8 +2,8 @@
 
 Two tasks with equal hashes give equal results, so the hash names the artifact. It covers the stage and its version, the
 settings that the stage reads, the seed, the labels that matter, the hashes of the tasks it reads, the content of files
-and of code that the recipe names, and the machine where speed is the result; neither names nor places of files, nor
-the order of keys.
+and of code that the recipe names, the machine where speed is the result, and the versions of programs that a result is
+about; neither names nor places of files, nor the order of keys.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from distill.base.artifact import Labels, LabelValue
+from distill.base.artifact import Labels, LabelValue, suffix
 from distill.base.consent import Code
 from distill.base.errors import UserError, nearest
 from distill.base.files import content_hash, hash_value
@@ -110,6 +110,10 @@ class Plan:
         wanted = {one for task in last for one in self._with_needed(task)}
         return Plan(self.recipe, [task for task in self if task.id in wanted], self.device, self.failed, tuple(stages))
 
+    def notes(self) -> list[str]:
+        """Return what the user should know before anything is done, each sentence once."""
+        return list(dict.fromkeys(note for task in self for note in task.notes))
+
     def code(self, task: Task) -> list[Code]:
         """Return the code that the recipe names for a task and for all that it needs."""
         return list(dict.fromkeys(code for one in sorted(self._with_needed(task)) for code in self[one].code))
@@ -180,8 +184,8 @@ def make_plan(
         if _in_place_of(plan, name) != name:
             continue
         section = recipe.sections.get(stage.section)
-        followed: list[dict[str, LabelValue]] = [dict(one.labels) for one in plan.of_stage(stage.each)]
-        followed = followed if stage.each else [{}]
+        every = [one.labels for one in plan.of_stage(stage.each)]
+        followed = [dict(one) for one in stage.follows(section, every)] if stage.each else [{}]
         for labels in [one | more for one in followed for more in stage.fan_out(section, one)]:
             plan.add(_make_task(plan, name, stage, labels))  # one by one: a task may need its siblings
     _refuse_double_names(plan)
@@ -215,7 +219,7 @@ def _make_task(plan: Plan, name: str, stage: type[Stage], labels: Labels) -> Tas
     settings = task_settings(recipe, stage, labels)
     named = {key: f"recipe:{place}" for key, place in stage.files(recipe.sections.get(stage.section), labels).items()}
     inputs = {key: _resolve(plan, stage, labels, key, spec) for key, spec in {**stage.inputs, **named}.items()}
-    left = {key: _left(plan, inputs[key]) for key in stage.tolerates}
+    left = {key: _left(plan, inputs[key], key in stage.spares) for key in stage.tolerates}
     missing = {key: gone for key, rest in left.items() if (gone := _gone(plan, inputs[key], rest))}
     inputs |= left
     files = {key: one.path for key, one in inputs.items() if isinstance(one, FromFile) and one.path}
@@ -239,6 +243,8 @@ def _make_task(plan: Plan, name: str, stage: type[Stage], labels: Labels) -> Tas
         hash_inputs["missing"] = missing
     if stage.timed:
         hash_inputs["machine"] = described(plan.device)
+    if programs := stage.programs(settings):
+        hash_inputs["programs"] = programs
     return Task(
         id=f"{name}[{','.join(map(str, labels.values()))}]" if labels else name,
         stage=name,
@@ -247,7 +253,7 @@ def _make_task(plan: Plan, name: str, stage: type[Stage], labels: Labels) -> Tas
         keys=_recipe_keys(recipe, stage, labels, type(settings).model_fields),
         inputs=inputs,
         outputs=stage.outputs,
-        publish={output: form.format(**labels, suffix=_suffix(labels)) for output, form in stage.publish.items()},
+        publish={output: form.format(**labels, suffix=suffix(labels)) for output, form in stage.publish.items()},
         hash_inputs=hash_inputs,
         hash=hash_value(hash_inputs),
         seed=recipe.seed,
@@ -257,6 +263,7 @@ def _make_task(plan: Plan, name: str, stage: type[Stage], labels: Labels) -> Tas
         code=code,
         waits=waits,
         missing=missing,
+        notes=stage.notes(settings),
     )
 
 
@@ -298,11 +305,15 @@ def _resolve(plan: Plan, stage: type[Stage], labels: Labels, name: str, spec: st
     return FromTask(tasks[0].id, output)
 
 
-def _left(plan: Plan, collected: Input) -> Input:
-    """Return a collected input without what failed or cannot be done for want of that; all where nothing is left."""
+def _left(plan: Plan, collected: Input, none_is_enough: bool) -> Input:
+    """Return a collected input without what failed or cannot be done for want of that.
+
+    Where nothing is left it is all of it, unless none is enough.
+    """
     if not isinstance(collected, tuple):
         return collected
-    return tuple(source for source in collected if source.task not in plan._lost) or collected
+    left = tuple(source for source in collected if source.task not in plan._lost)
+    return left if left or none_is_enough else collected
 
 
 def _gone(plan: Plan, collected: Input, left: Input) -> list[dict[str, LabelValue]]:
@@ -343,13 +354,6 @@ def _hash_input(plan: Plan, source: Input) -> Any:
     if isinstance(source, FromTask):
         return {"task": plan[source.task].hash, "output": source.output}
     return {"file": content_hash(source.path)} if source.path else None
-
-
-def _suffix(labels: Labels) -> str:
-    """Return what tells a published name from its siblings: nothing for the first distilled one."""
-    teacher, variant, seed = labels.get("teacher"), labels.get("variant", "distilled"), labels.get("seed", 0)
-    parts = [teacher, None if variant == "distilled" else variant, f"seed{seed}" if seed else None]
-    return "".join(f"-{part}" for part in parts if part)
 
 
 def _recipe_keys(recipe: Recipe, stage: type[Stage], labels: Labels, fields: Iterable[str]) -> dict[str, str]:

@@ -173,7 +173,7 @@ def work_through(
         artifacts.sweep()
         state, notes = _look_through(plan, artifacts)
         state.cached = tuple(state.done)
-        warn(progress, notes)
+        warn(progress, [*(plan.notes() if state.waiting else ()), *notes])
         _or_read_only(lambda: folder.prepare(plan), state)
         if state.waiting:
             own = executor or executor_of(plan.recipe)

@@ -54,6 +54,7 @@ class Task:
         code: what the recipe names of code for it.
         waits: ids of tasks that are done before, although nothing of them is read.
         missing: for each input that does without tasks that failed, the labels of those.
+        notes: what the user should know of it before it is done.
     """
 
     id: str
@@ -73,6 +74,7 @@ class Task:
     code: tuple[Code, ...] = ()
     waits: tuple[str, ...] = ()
     missing: Mapping[str, Sequence[Labels]] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
 
     @property
     def needs(self) -> tuple[str, ...]:

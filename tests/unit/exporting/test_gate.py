@@ -18,6 +18,7 @@ import distill
 from distill.analysis.gate import VOLUMES, GateRow, judge_compression, judge_dimer, judge_dynamics, judge_splice
 from distill.base.errors import UserError, WorkError
 from distill.cli import main
+from distill.exporting.certificate import begun
 from distill.exporting.gate import Gate, require, run_gate
 from distill.exporting.references import has_vacuum, references
 from distill.potentials.interface.potential import Potential
@@ -227,8 +228,9 @@ def test_an_export_that_fails_is_refused_or_says_unsafe(
     with pytest.raises(WorkError, match="safety gate: bad fails 1 of 1 checks: X falls"):
         distill.export(tmp_path / "good", out=tmp_path / "out", gate=refused)
     assert not (tmp_path / "out").exists()
-    monkeypatch.setattr("distill.exporting.lammps.target.certify", lambda *_: {"verdict": "not run: not here"})
+    said = begun("LAMMPS", "double") | {"verdict": "not run: not here"}
+    monkeypatch.setattr("distill.exporting.lammps.certificate.certify", lambda *_: said)
     done = distill.export(tmp_path / "good", out=tmp_path / "out", gate=refused, force=True)
-    for name in ("README.md", "in.example"):
-        assert "UNSAFE: X falls" in (tmp_path / "out" / "lammps" / name).read_text()
+    for name in ("README.md", "lammps/README.md", "lammps/in.example"):
+        assert "UNSAFE: X falls" in (tmp_path / "out" / name).read_text()
     assert done.safety == "UNSAFE: X falls" and not json.loads((tmp_path / "out" / "gate.json").read_text())["passed"]

@@ -17,6 +17,7 @@ from ase.io import write
 from distill.base.conventions import Precision
 from distill.base.errors import DistillError, UserError, WorkError
 from distill.cli import main
+from distill.exporting.certificate import begun
 from distill.exporting.frames import certificate_frames
 from distill.exporting.lammps.build import build_plugin, find_lammps
 from distill.exporting.lammps.compare import Setting, evaluate, setup, write_data
@@ -194,7 +195,8 @@ def test_an_export_runs_as_its_readme_says(
     monkeypatch.chdir(tmp_path)
     save(student, tmp_path / "silica", {})
     write("si.xyz", bulk("Si", cubic=True))
-    monkeypatch.setattr("distill.exporting.lammps.target.certify", lambda *_: {"verdict": "not run: tested above"})
+    said = begun("LAMMPS", "double") | {"verdict": "not run: tested above"}
+    monkeypatch.setattr("distill.exporting.lammps.certificate.certify", lambda *_: said)
     assert main(["export", "silica", "--to", "lammps", "--structure", "si.xyz", "--out", "out"]) == 0
     assert main(["lammps", "--build"]) == 0
     line = capsys.readouterr().out.splitlines()[-1]

