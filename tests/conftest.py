@@ -6,6 +6,7 @@ import hashlib
 import os
 import signal
 import sys
+from collections.abc import Iterator
 from importlib.metadata import version
 from pathlib import Path
 
@@ -53,6 +54,15 @@ os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(KEPT))
 def kept() -> Path:
     """The folder of what takes minutes to make and is kept from one run of the tests to the next."""
     return KEPT
+
+
+@pytest.fixture(scope="module")
+def one_worker() -> Iterator[None]:
+    """Let runs of real stages have one worker, if they ask for no other number, for each takes seconds of the processor
+    to import PyTorch and Lightning, and the tests share the cores out among themselves."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTHON_CPU_COUNT", "1")
+        yield
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -55,6 +55,7 @@ def desk(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("one_worker")
 @every_notebook
 def test_it_runs_from_top_to_bottom(path: Path, desk: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import nbformat

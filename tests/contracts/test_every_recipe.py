@@ -19,14 +19,17 @@ from ase.build import bulk
 from ase.io import read
 
 import distill
+from distill.cli import main
 from distill.doctor import missing_packages
 from distill.potentials import POTENTIALS
 from distill.stages.evaluate import COLUMNS
 
 ROOT = Path(__file__).parents[2]
 RECIPES = sorted((ROOT / "recipes").glob("*.yaml"))
+QUICKSTART = str(ROOT / "recipes" / "quickstart.yaml")
 TINY = {
     "name": "quickstart",
+    "executor.workers": 2,
     "teacher.finetune.steps": 4,
     "teacher.finetune.validation_interval": 2,
     "synthetic.structures": 30,
@@ -44,22 +47,17 @@ TINY = {
 """Overrides that make the quickstart small enough for a test; every stage still does its real work."""
 
 
-def command(*arguments: str, **overrides: object) -> list[str]:
-    """Return the command line of one verb with overrides of the recipe."""
-    changes = [f"--set={key}={value}" for key, value in overrides.items()]
-    return [sys.executable, "-m", "distill.cli", *arguments, *changes]
-
-
-def distill_cli(*arguments: str, **overrides: object) -> subprocess.CompletedProcess[str]:
-    """Run one verb to its end."""
-    return subprocess.run(command(*arguments, **overrides), capture_output=True, text=True, cwd=ROOT, timeout=600)
+def words(*arguments: str, **overrides: object) -> list[str]:
+    """Return what follows ``distill`` on a command line: a verb, and overrides of the recipe."""
+    return [*arguments, *(f"--set={key}={value}" for key, value in overrides.items())]
 
 
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a finished tiny quickstart that was killed once on its way."""
     folder = tmp_path_factory.mktemp("runs")
-    arguments = command("run", "recipes/quickstart.yaml", "--runs", str(folder), "--device", "cpu", **TINY)
+    own = words("run", "recipes/quickstart.yaml", "--runs", str(folder), "--device", "cpu", **TINY)
+    arguments = [sys.executable, "-m", "distill.cli", *own]
     first = subprocess.Popen(arguments, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     journal = wait_for(folder / ".store" / "generate", "journal")
     os.kill(first.pid, signal.SIGKILL)
@@ -182,19 +180,20 @@ def test_synthetic_structures_know_their_parents(runs: Path) -> None:
 
 
 @pytest.mark.slow
-def test_second_run_does_no_work(runs: Path) -> None:
+def test_second_run_does_no_work(runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
     before = {path: path.stat().st_mtime_ns for path in (runs / ".store").rglob("manifest.json")}
-    again = distill_cli("run", "recipes/quickstart.yaml", "--runs", str(runs), "--device", "cpu", **TINY)
-    assert again.returncode == 0
-    assert "Nothing to do" in again.stdout
+    assert main(words("run", QUICKSTART, "--runs", str(runs), "--device", "cpu", **TINY)) == 0
+    assert "Nothing to do" in capsys.readouterr().out
     after = {path: path.stat().st_mtime_ns for path in (runs / ".store").rglob("manifest.json")}
     assert after == before and len(after) > 20
 
 
 @pytest.mark.slow
-def test_a_changed_cutoff_trains_that_student_and_nothing_before_it(runs: Path) -> None:
-    changed = TINY | {"students.painn.cutoff": 4.5}
-    plan = distill_cli("plan", "recipes/quickstart.yaml", "--runs", str(runs), **changed).stdout
+def test_a_changed_cutoff_trains_that_student_and_nothing_before_it(
+    runs: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(words("plan", QUICKSTART, "--runs", str(runs), **TINY | {"students.painn.cutoff": 4.5})) == 0
+    plan = capsys.readouterr().out
     state = {line.split()[0]: "will run" in line for line in plan.splitlines() if line and line[0].islower()}
     assert not any(state[stage] for stage in ("check", "finetune", "generate", "label"))
     assert state["train[painn,distilled,0]"]
@@ -222,17 +221,17 @@ def test_every_student_has_a_verdict(runs: Path) -> None:
 
 
 @pytest.mark.slow
-def test_status_of_a_finished_run(runs: Path) -> None:
-    status = distill_cli("status", str(runs / "quickstart"))
-    assert status.returncode == 0
-    assert "37 of 37 tasks are done" in status.stdout
+def test_status_of_a_finished_run(runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["status", str(runs / "quickstart")]) == 0
+    assert "37 of 37 tasks are done" in capsys.readouterr().out
 
 
 @pytest.mark.slow
 @pytest.mark.skipif(bool(missing_packages(POTENTIALS["ace"])), reason="the extra ace is not installed")
-def test_an_ace_student_goes_all_the_way(runs: Path) -> None:
+def test_an_ace_student_goes_all_the_way(runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
     tiny = {key: value for key, value in TINY.items() if "painn" not in key} | {
         "name": "quickstart-ace",
+        "executor.workers": 1,
         "students.ace.functions": 10,
         "students.ace.nradmax": "[5,2]",
         "students.ace.lmax": "[0,1]",
@@ -242,8 +241,8 @@ def test_an_ace_student_goes_all_the_way(runs: Path) -> None:
         "students.ace.refine.epochs": 2,
         "simulate.1.max_grade": 1e-6,
     }
-    done = distill_cli("run", "recipes/quickstart-ace.yaml", "--runs", str(runs), "--device", "cpu", **tiny)
-    assert done.returncode == 0, done.stdout + done.stderr
+    recipe = str(ROOT / "recipes" / "quickstart-ace.yaml")
+    assert main(words("run", recipe, "--runs", str(runs), "--device", "cpu", **tiny)) == 0, capsys.readouterr().err
     run = runs / "quickstart-ace"
     model = run / "models" / "ace"
     assert "academic" in json.loads((model / "model.json").read_text())["provenance"]["architecture_licence"]

@@ -26,7 +26,7 @@ benchmark: {{seconds: 0}}
 
 
 @pytest.fixture(scope="module")
-def swept(tmp_path_factory: pytest.TempPathFactory) -> SweepResult:
+def swept(one_worker: None, tmp_path_factory: pytest.TempPathFactory) -> SweepResult:
     """A sweep of two draws and two seeds, and a variant whose training diverges."""
     folder = tmp_path_factory.mktemp("swept")
     (folder / "recipe.yaml").write_text(RECIPE.format(silicon=ROOT / "data" / "silicon"))

@@ -78,7 +78,8 @@ def compose(name: str, *bases: type[Settings], **fields: object) -> type[Setting
     """Return the model called ``name`` with the fields of all ``bases`` and, besides, required ones.
 
     Making a model takes milliseconds, so equal arguments give the same class: the key is the classes themselves, and a
-    name that has come to mean another class makes another model.
+    name that has come to mean another class makes another model. It has no source, in which pydantic would look for
+    docstrings of its fields; those of ``bases`` are documented already.
 
     Args:
         name: the name of the class.
@@ -86,4 +87,4 @@ def compose(name: str, *bases: type[Settings], **fields: object) -> type[Setting
         fields: name to type, which must be hashable.
     """
     required: dict[str, Any] = {field: (annotation, ...) for field, annotation in fields.items()}
-    return create_model(name, __base__=bases, **required)
+    return create_model(name, __base__=bases, __cls_kwargs__={"use_attribute_docstrings": False}, **required)

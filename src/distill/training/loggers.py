@@ -10,10 +10,12 @@ import math
 import os
 import secrets
 import shutil
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import lightning.pytorch as pl
@@ -23,6 +25,9 @@ from distill.base.errors import UserError
 from distill.base.files import read_json, write_json
 from distill.training.curve import FitResult, Point
 from distill.training.gradient.callbacks import Checkpoint
+
+WITHOUT_TENSORFLOW = "tensorboard.compat.notf"
+"""A module whose presence tells TensorBoard to do without TensorFlow."""
 
 PROJECT = "mlip-distill"
 """Project at Weights & Biases unless WANDB_PROJECT names another."""
@@ -149,7 +154,11 @@ def _tidy(folder: Path) -> None:
 
 
 def _tensorboard(logs: Logs) -> Logger:
-    """Return the logger that writes event files into ``tensorboard``."""
+    """Return the logger that writes event files into ``tensorboard``.
+
+    Where TensorFlow is installed, for ACE, TensorBoard would import it just to open a file, which takes ten seconds.
+    """
+    sys.modules.setdefault(WITHOUT_TENSORFLOW, ModuleType(WITHOUT_TENSORFLOW))
     return TensorBoardLogger(logs.folder, name="tensorboard", version="", default_hp_metric=False)
 
 

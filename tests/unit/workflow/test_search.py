@@ -260,23 +260,23 @@ def test_without_optuna_the_command_that_installs_it_is_said(bowl: Toy, monkeypa
 
 @pytest.mark.slow
 def test_a_search_that_was_killed_goes_on_with_the_same_trials(bowl: Toy, tmp_path: Path) -> None:
-    """Killed within trial 9 of 15, it does that trial again, no other one, and what it proposes then is the same."""
-    recipe = asked(bowl, trials=15, initial=5)
+    """Killed within trial 7 of 10, it does that trial again, no other one, and what it proposes then is the same."""
+    recipe = asked(bowl, trials=10, initial=5)
     unbroken = table(run_search(SearchedRecipe.of(recipe), runs=tmp_path / "unbroken", progress=False).folder)
     bowl.trace()
     section = json.dumps(recipe.raw["search"])
     bowl.path.write_text(f"{toy_search.RECIPE}search: {section}\n")
     command = [sys.executable, str(Path(__file__).with_name("toy_search_cli.py")), "search", "toy.yaml", "--quiet"]
-    with bowl.held(9):
+    with bowl.held(7):
         process = subprocess.Popen(command, cwd=bowl.folder)
         bowl.started.append(process)  # type: ignore[arg-type]
-        bowl.wait_for(lambda: (trace := bowl.folder / "trace.txt").exists() and trace.read_text().count("train") == 10)
+        bowl.wait_for(lambda: (trace := bowl.folder / "trace.txt").exists() and trace.read_text().count("train") == 8)
         process.kill()
         process.wait()
-    assert len(table(bowl.runs / "toy")) == 9
+    assert len(table(bowl.runs / "toy")) == 7
     begun = bowl.trace()
     assert subprocess.run(command, cwd=bowl.folder, check=False).returncode == 0
     assert table(bowl.runs / "toy") == unbroken
     again = [line for line in bowl.trace() if line.startswith("train")]
     assert again[0] == [line for line in begun if line.startswith("train")][-1]
-    assert len(again) <= 6 + 2  # and the two in full
+    assert len(again) <= 3 + 2  # and the two in full

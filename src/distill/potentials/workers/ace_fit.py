@@ -156,7 +156,11 @@ class ACEFitServer(Server):
             raise WorkerError("memory", describe(error)) from error
 
     def _compile(self) -> Any:
-        """Return tensorpotential's function of this basis; it is traced when it is first called."""
+        """Return tensorpotential's function of this basis; it is traced when it is first called.
+
+        None of its Python depends on the values of tensors. AutoGraph, which would translate such Python, and to that
+        end goes through every line, only takes time.
+        """
         keys = module(f"{ENGINE}.constants", "tensorpotential")
         potential = module(f"{ENGINE}.potentials.ace", "tensorpotential").ACE(self.target.to_BBasisConfiguration())
         specification = {
@@ -166,7 +170,14 @@ class ACEFitServer(Server):
             keys.L1_REG: 0.0,
             keys.L2_REG: 0.0,
         }
-        return module(f"{ENGINE}.tensorpot", "tensorpotential").TensorPotential(potential, loss_specs=specification)
+        untranslated = self.tensorflow.autograph.experimental.do_not_convert
+
+        class Potential(module(f"{ENGINE}.tensorpot", "tensorpotential").TensorPotential):  # type: ignore[misc]
+            def decorate_evaluate_loss(self) -> None:
+                self._evaluate_loss: Any = untranslated(super()._evaluate_loss)
+                super().decorate_evaluate_loss()
+
+        return Potential(potential, loss_specs=specification)
 
     def errors(self, request: dict[str, Any]) -> dict[str, Any]:
         """Return for each of ``structures`` the error of its energy, eV/atom [S], and of its forces, eV/Å [atoms, 3].

@@ -136,6 +136,7 @@ def test_refusals(model: str, more: str, words: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("one_worker")
 @pytest.mark.parametrize("form", ["file", "file elsewhere"])
 def test_runs_through(form: str, tmp_path: Path) -> None:
     path = recipe(tmp_path, *FORMS[form])

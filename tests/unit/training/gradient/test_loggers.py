@@ -6,6 +6,7 @@ import csv
 import json
 import math
 import struct
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -40,9 +41,11 @@ def assert_is_the_curve(found: dict[str, list[tuple[int, float]]], result: FitRe
     assert all(value > 0 for _, value in found["steps_per_second"])
 
 
-def test_tensorboard_shows_the_curve(tmp_path: Path) -> None:
+def test_tensorboard_shows_the_curve_and_brings_no_tensorflow(tmp_path: Path) -> None:
+    before = "tensorflow" in sys.modules
     result = run(tmp_path / "work", student(), logs=Logs(tmp_path / "logs", ("tensorboard",)))
     assert_is_the_curve(scalars(tmp_path / "logs" / "tensorboard"), result)
+    assert ("tensorflow" in sys.modules) is before
 
 
 def test_a_resumed_log_has_no_gap_and_no_repetition(tmp_path: Path) -> None:
