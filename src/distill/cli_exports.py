@@ -53,7 +53,7 @@ def _add_export(verb: Verb) -> None:
         type=lambda text: text.split(","),
         default=["lammps"],
         metavar="PROGRAM[,PROGRAM]",
-        help="lammps (the default)",
+        help="lammps (the default), lammps-mliap",
     )
     export.add_argument("--out", metavar="FOLDER", help="of the export (default: exports/ and the name of the model)")
     export.add_argument(
@@ -137,5 +137,8 @@ def show_lammps(options: argparse.Namespace) -> int:
         print(which_lammps(options.lammps))
         return EXIT_OK
     built = build_pair_style(options.lammps)
-    print(f"pair_style distill for LAMMPS {built.lammps}: {built.plugin}\n{built.setting}")
+    print(f"pair_style distill for LAMMPS {built.lammps}: {built.plugin}")
+    if built.found:
+        print("lmp and Python of this environment find it; a LAMMPS that is started otherwise needs:")
+    print(built.setting)
     return EXIT_OK

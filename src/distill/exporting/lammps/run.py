@@ -9,12 +9,12 @@ from distill.base.errors import WorkError
 from distill.exporting.lammps.build import Lammps
 
 
-def run_lammps(lammps: Lammps, plugin: Path, script: str, folder: Path, ranks: int = 1) -> str:
+def run_lammps(lammps: Lammps, plugin: Path | None, script: str, folder: Path, ranks: int = 1) -> str:
     """Return what LAMMPS prints while it works through an input in a folder.
 
     Args:
         lammps: which one.
-        plugin: of the pair style.
+        plugin: of the pair style; None for one that LAMMPS has.
         script: the input.
         folder: its working folder, where ``in.lammps`` and ``log.lammps`` are left.
         ranks: processes.

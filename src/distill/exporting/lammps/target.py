@@ -1,4 +1,4 @@
-"""LAMMPS as a program that students are exported to."""
+"""LAMMPS as a program that students are exported to: on processors, and on GPUs."""
 
 from __future__ import annotations
 
@@ -12,18 +12,19 @@ from distill.exporting.target import Target, Wanted
 
 if TYPE_CHECKING:
     from distill.exporting.certificate import Certificate
+    from distill.exporting.lammps.styles import Style
     from distill.potentials.interface.potential import Potential
 
 
 class Lammps(Target):
-    """LAMMPS with ``pair_style distill``: PaiNN and TensorNet students."""
+    """LAMMPS with ``pair_style distill`` for PaiNN and TensorNet students, and with ``pair_style pace`` for ACE."""
 
     title = "LAMMPS"
-    architectures = ("painn", "tensornet")
+    architectures = ("painn", "tensornet", "ace")
     engines = ("lammps", "mpich")
     licence = "LAMMPS is GPL-2.0, the pair style MIT."
     usage = """```sh
-distill lammps --build     # once; it prints the line export LAMMPS_PLUGIN_PATH=...
+distill lammps --build     # once, but for ACE; it prints the line export LAMMPS_PLUGIN_PATH=...
 lmp -in in.example         # or: mpiexec -n 4 lmp -in in.example
 ```"""
 
@@ -33,24 +34,56 @@ lmp -in in.example         # or: mpiexec -n 4 lmp -in in.example
         compiler = os.environ.get("CXX") or "g++"
         return super().versions() | {"compiler": compiler if shutil.which(compiler) else ""}
 
-    def check(self, potential: Potential, wanted: Wanted) -> None:
-        """Refuse students that the pair style does not compute, and structures with elements that it does not know."""
-        from distill.potentials.native.model_file import exportable, symbols_of
+    def style(self, potential: Potential) -> Style:
+        """Return the pair style that computes a student."""
+        from distill.exporting.lammps.styles import style_of
 
-        known = symbols_of(exportable(potential))
+        return style_of(potential)
+
+    def check(self, potential: Potential, wanted: Wanted) -> None:
+        """Refuse students that no pair style computes, and structures with elements that the student does not know."""
+        known = self.style(potential).check(potential, wanted.precision)
         used = [] if wanted.structure is None else wanted.structure.get_chemical_symbols()
         if unknown := sorted(set(used) - set(known)):
             raise UserError(f"the student does not know {', '.join(unknown)}", "the structure")
 
     def write(self, potential: Potential, folder: Path, wanted: Wanted) -> list[Path]:
-        """Write the model file, an input and a README."""
+        """Write the student, an input and a README."""
         from distill.exporting.lammps.folder import write_folder
 
-        return write_folder(potential, folder, wanted.precision, wanted.structure, wanted.safety)
+        return write_folder(potential, folder, self.style(potential), wanted)
 
     def certify(self, potential: Potential, folder: Path, wanted: Wanted) -> Certificate:
         """Compare LAMMPS on one, two and four ranks."""
         from distill.exporting.lammps.certificate import certify
-        from distill.exporting.lammps.folder import MODEL
 
-        return certify(potential, folder / MODEL, wanted.precision, wanted.lammps)
+        return certify(potential, folder, wanted.precision, wanted.lammps)
+
+
+class LammpsMliap(Lammps):
+    """LAMMPS on GPUs, by its interface ML-IAP to Python."""
+
+    title = "LAMMPS on GPUs"
+    architectures = ("painn", "tensornet")
+    engines = ()
+    usage = """```sh
+lmp -k on g 1 -sf kk -pk kokkos newton on neigh half -in in.example     # LAMMPS with KOKKOS, ML-IAP and PYTHON
+```"""
+
+    @classmethod
+    def versions(cls) -> dict[str, str]:
+        """Return nothing: its certificate is never run."""
+        return {}
+
+    def style(self, potential: Potential) -> Style:
+        """Return the pair style, one for all."""
+        from distill.exporting.lammps.mliap import Mliap
+
+        return Mliap()
+
+    def certify(self, potential: Potential, folder: Path, wanted: Wanted) -> Certificate:
+        """Say that it was not run."""
+        from distill.exporting.certificate import begun
+
+        why = "not run: it needs a GPU, and a LAMMPS with its packages KOKKOS, ML-IAP and PYTHON"
+        return begun(self.title, wanted.precision) | {"verdict": why}

@@ -108,11 +108,11 @@ def _hash(files: Sequence[Path], compiler: str, depends_on: Sequence[str]) -> st
     """Return what a library depends on, as 16 digits."""
     parts = [path.name.encode() + path.read_bytes() for path in files]
     made_with = [compiler, output_of([compiler, "--version"], Path(compiler)), *FLAGS, *depends_on]
-    machine = [platform.machine(), _processor(), sys.platform]
+    machine = [platform.machine(), processor(), sys.platform]
     return hashlib.sha256(b"\0".join([*parts, *(text.encode() for text in made_with + machine)])).hexdigest()[:16]
 
 
-def _processor() -> str:
+def processor() -> str:
     """Return what the processor can do, for which libraries are compiled."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
