@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from platform import machine
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from ase import Atoms
@@ -56,10 +56,12 @@ class Evaluated:
     """``[3, 3]`` eV/Å³ with ASE's sign; of no meaning without a periodic cell, and None from who has none."""
 
 
+P = TypeVar("P", bound=Potential)
+
 Evaluate = Callable[[Sequence[Atoms]], Sequence[Evaluated]]
 
 
-def reference(potential: Potential) -> Potential:
+def reference(potential: P) -> P:
     """Return a copy of the potential that others are compared with: on the CPU, in double precision."""
     return copy.deepcopy(potential).to("cpu").in_precision("float64").eval()
 

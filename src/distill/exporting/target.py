@@ -65,7 +65,7 @@ class Target(ABC):
     def check_row(cls, row: type[Architecture]) -> None:
         """Raise :class:`UserError` where no student of a row can be written here, before there is one."""
         if cls.architectures and row.name not in cls.architectures:
-            taken = " and ".join(cls.architectures)
+            taken = " and ".join(", ".join(cls.architectures).rsplit(", ", 1))
             raise UserError(f"{cls.title} takes {taken}, and not {row.name}", remedy="Leave this student out of it")
         for distribution in cls.requires:
             if not _version(distribution):

@@ -61,7 +61,7 @@ class Domain:
     rank: int
     atoms: Array  # of the structure, that are this rank's
     ghosts: Array  # atoms of the structure that the ghosts are
-    elems: Array
+    elems: Array | None
     pair_i: Array
     pair_j: Array
     rij: Array
@@ -69,10 +69,19 @@ class Domain:
     exchanges: int = 0
 
     def __post_init__(self) -> None:
-        self.nlistatoms, self.ntotal = len(self.atoms), len(self.elems)
+        self.nlistatoms, self.ntotal = len(self.atoms), len(self.atoms) + len(self.ghosts)
         self.npairs = len(self.pair_i)
-        self.eatoms = np.full(self.nlistatoms, np.nan)
+        self.of_atoms = np.full(self.nlistatoms, np.nan)
         self.f = np.zeros((self.ntotal, 3))
+        if not self.ntotal:
+            self.elems = None  # LAMMPS has no memory there yet
+
+    @property
+    def eatoms(self) -> Array:
+        """Energies of atoms; LAMMPS has no memory for them where there are none."""
+        if not self.nlistatoms:
+            raise ValueError("attempt to set NULL eatoms")
+        return self.of_atoms
 
     @property
     def tags(self) -> Array:
@@ -188,7 +197,7 @@ def test_domains_say_what_the_whole_structure_does(architecture: type[Architectu
             for domain in every:
                 np.add.at(forces, domain.tags, domain.f)
             virial = sum(domain.virial for domain in every if domain.npairs)
-            energies = np.concatenate([domain.eatoms for domain in every])
+            energies = np.concatenate([domain.of_atoms for domain in every])
             assert energies.sum() == pytest.approx(sum(domain.energy for domain in every), abs=1e-10)
             assert energies.sum() == pytest.approx(ours.energy[0], rel=1e-12)
             assert forces == pytest.approx(ours.forces, abs=1e-10)

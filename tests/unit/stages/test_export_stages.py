@@ -77,7 +77,7 @@ def test_what_cannot_be_exported_is_refused_before_it_is_trained(values: dict[st
 
 def test_students_that_a_program_does_not_take_are_refused_unless_they_are_left_out() -> None:
     values = {"export.to": ["lammps"], "students.net": {"arch": "schnet", "cutoff": 4.0}}
-    with pytest.raises(UserError, match="the student net: LAMMPS takes painn and tensornet, and not schnet"):
+    with pytest.raises(UserError, match="the student net: LAMMPS takes painn, tensornet and ace, and not schnet"):
         distill.plan(QUICKSTART, "cpu", values)
     assert len(tasks(distill.plan(QUICKSTART, "cpu", values | {"export.students": ["painn"]}))) == 4
 

@@ -8,7 +8,6 @@ import torch
 
 from distill.base.conventions import Precision
 from distill.base.files import replacing
-from distill.exporting.certificate import reference
 from distill.exporting.lammps.build import Lammps
 from distill.exporting.lammps.styles import Style
 from distill.exporting.lammps.unified import Unified
@@ -24,12 +23,12 @@ class Mliap(Style):
 
     def check(self, potential: Potential, precision: Precision) -> list[str]:
         """Return the elements."""
-        return Unified(reference(potential), precision).element_types
+        return Unified(potential, precision).element_types
 
     def write(self, potential: Potential, file: Path, precision: Precision) -> None:
         """Write the pickle that LAMMPS loads."""
         with replacing(file) as temporary:
-            torch.save(Unified(reference(potential), precision), temporary)
+            torch.save(Unified(potential, precision), temporary)
 
     def plugin(self, lammps: Lammps) -> None:
         """Return that there is none."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from distill.base.errors import UserError
 from distill.exporting.target import Target, Wanted
@@ -20,8 +20,8 @@ class Lammps(Target):
     """LAMMPS with ``pair_style distill`` for PaiNN and TensorNet students, and with ``pair_style pace`` for ACE."""
 
     title = "LAMMPS"
-    architectures = ("painn", "tensornet", "ace")
-    engines = ("lammps", "mpich")
+    architectures: ClassVar[tuple[str, ...]] = ("painn", "tensornet", "ace")
+    engines: ClassVar[tuple[str, ...]] = ("lammps", "mpich")
     licence = "LAMMPS is GPL-2.0, the pair style MIT."
     usage = """```sh
 distill lammps --build     # once, but for ACE; it prints the line export LAMMPS_PLUGIN_PATH=...

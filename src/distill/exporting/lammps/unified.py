@@ -20,6 +20,7 @@ from torch import Tensor, nn
 
 from distill.base.conventions import Precision
 from distill.base.errors import UserError
+from distill.exporting.certificate import reference
 from distill.potentials.interface.batch import Batch
 from distill.potentials.interface.potential import Potential
 from distill.potentials.interface.saving import load, save
@@ -31,7 +32,7 @@ from distill.potentials.networks.tensornet import TensorNetPotential
 class Data(Protocol):
     """What LAMMPS hands over (``MLIAPDataPy`` of its KOKKOS package): ``L`` atoms, ``T`` with ghosts, ``P`` pairs.
 
-    Arrays are of numpy or, on a GPU, of cupy; atoms come before ghosts.
+    Arrays are of numpy or, on a GPU, of cupy; atoms come before ghosts. Of a domain without atoms none is to be read.
 
     Attributes:
         nlistatoms: L. ntotal: T. npairs: P.
@@ -152,7 +153,7 @@ class Unified:
         layers_of(student)
         self.interface: Any = None
         self.precision: Precision = precision
-        self.student = student.in_precision("float64" if precision == "double" else "float32").eval()
+        self.student = reference(student).in_precision("float64" if precision == "double" else "float32")
         self.student.requires_grad_(False)
         self.element_types = [chemical_symbols[z] for z in student.elements]
         self.cutoff = student.cutoff
@@ -183,8 +184,9 @@ class Unified:
             (pulls,) = torch.autograd.grad(network.sum(), vectors)
         numbers = batch.numbers[: data.nlistatoms]
         energies = network.detach().double() + self.student.reference_energies[numbers]
-        torch.as_tensor(data.eatoms, device=energies.device).copy_(energies)
         data.energy = float(energies.sum())
+        if data.nlistatoms:
+            torch.as_tensor(data.eatoms, device=energies.device).copy_(energies)
         if data.npairs:
             forces = torch.zeros(data.npairs, 3, dtype=torch.float64, device=pulls.device)
             forces[chosen] = pulls.double()
@@ -193,7 +195,9 @@ class Unified:
 
     def _batch(self, data: Data) -> tuple[Pairs, Tensor]:
         """Return atoms and ghosts with each pair once, and which of LAMMPS' pairs those are."""
-        elements = torch.as_tensor(data.elems).long()
+        elements = torch.zeros(0, dtype=torch.long, device=self.student.device)
+        if data.ntotal:
+            elements = torch.as_tensor(data.elems).long()
         device = elements.device
         self.student.to(device)
         known = torch.tensor(self.student.elements, device=device)
@@ -203,7 +207,7 @@ class Unified:
             pairs = torch.stack([torch.as_tensor(one).long() for one in (data.pair_i, data.pair_j)])
             vectors = torch.as_tensor(data.rij)
         chosen = ((pairs[0] < pairs[1]) | (pairs[1] >= data.nlistatoms)).nonzero().squeeze(-1)
-        numbers = known[elements[: data.ntotal]]
+        numbers = known[elements]
         box = torch.zeros(1, 3, 3, dtype=torch.float64, device=device)
         batch = Pairs(
             numbers=numbers,
