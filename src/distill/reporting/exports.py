@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Literal
 
 from distill.analysis.agreement import agreements
 from distill.reporting.data import Exported, name_with_seed
 from distill.reporting.tables import Entry, Table
+
+
+def export_sentences(exports: Sequence[Exported]) -> Iterator[tuple[Literal["good", "bad"], str]]:
+    """Yield for each export whether the student passed the safety gate."""
+    for one in exports:
+        if one.gate is not None:
+            said = one.gate["sentence"].partition(" ")[2]  # without the name of the model
+            yield "good" if one.gate["passed"] else "bad", f"Safety gate: {name_with_seed(one, exports)} {said}."
 
 
 def exports_table(exports: Sequence[Exported]) -> Table | None:

@@ -13,6 +13,7 @@ from typing import Literal
 from distill.analysis.energy_volume import EnergyVolumeFit
 from distill.analysis.errors import Difference
 from distill.reporting.data import Curve, Dynamics, EnergyVolume, ReportData, Static, Tuning, in_order, name_with_seed
+from distill.reporting.exports import export_sentences
 from distill.reporting.judged import verdict_sentences
 from distill.reporting.models import Model
 from distill.reporting.remaining import remaining_sentences, teacher_sentences
@@ -52,6 +53,7 @@ def conclude(data: ReportData, table: ErrorTable) -> Conclusion:
         *_equations_of_state(curves),
         *_statics([one for one in data.statics if one.seed not in table.failed(one.of)]),
         *[Sentence(tone, text) for tone, text in verdicts if tone != "note"],
+        *[Sentence(tone, text) for tone, text in export_sentences(data.exports)],
         *_trainings(data),
         *_failed_seeds(table, data.curves),
     ]

@@ -19,7 +19,7 @@ from distill.exporting.gate import Gate as Found
 from distill.exporting.lammps import certificate as lammps
 from distill.potentials.interface.saving import save
 from distill.potentials.students.painn import PaiNN
-from distill.reporting.exports import certificate_table, exports_table, gate_table
+from distill.reporting.exports import certificate_table, export_sentences, exports_table, gate_table
 from distill.reporting.sources import exports
 from distill.stages.base import Job
 from distill.stages.card import Card
@@ -208,6 +208,7 @@ def test_an_export_is_put_together_and_the_report_says_so(
 
     artifacts = [Artifact(folder, "", LABELS, {"summary": made}) for folder in (material / "holes", outs["certify"])]
     (one,) = exports([artifacts[0]], [artifacts[1]], [artifacts[0]])
+    assert list(export_sentences([one])) == [("bad", "Safety gate: painn, refined fails 1 of 1 checks: Si-Si falls.")]
     table = exports_table([one])
     assert table is not None
     assert [cell.main for cell in table.rows[0]][1:] == ["failed", "not run", "exports/painn-refined-seed1"]
