@@ -29,7 +29,7 @@ from distill.reporting.sources import (
 )
 from distill.reporting.teachers import Teachers, teachers_of
 
-STAGE_OF = {"members": "finetune"}
+STAGE_OF = {"members": "finetune", "certify": "export", "card": "export"}
 """Stages that the report knows by another name."""
 
 
@@ -106,7 +106,7 @@ def gather(finished: Finished) -> ReportData:
         stages=list(costs(tasks)),
         findings=[*speed_sentences(finished.benchmark.summary), *phase_sentences(finished.train)],
         warnings=[
-            *failures(finished.missing),
+            *dict.fromkeys(failures(finished.missing)),
             *[f"{name}: {text}" for name, task in tasks.items() for text in task.manifest["warnings"]],
         ],
         versions={"Python": last["python"]} | last["versions"],

@@ -248,7 +248,7 @@ class Stage(ABC):
     def programs(cls, settings: Any) -> Mapping[str, str]:
         """Return the versions of programs of this machine that the result is about, which are part of the hash.
 
-        What is not here has an empty version. Most stages are about none.
+        Most stages are about none.
         """
         return {}
 

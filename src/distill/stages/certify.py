@@ -38,7 +38,7 @@ class Certify(Stage):
     def programs(cls, settings: Settings) -> dict[str, str]:
         """Return the versions of the programs that are compared."""
         found = {name: TARGETS[name].versions() for name in settings.to}
-        return {f"{name}: {part}": number for name, parts in found.items() for part, number in parts.items()}
+        return {f"{part} for {name}": one or "none" for name, parts in found.items() for part, one in parts.items()}
 
     def run(self, inputs: Paths, settings: Settings, job: Job) -> Summary:
         """Write ``certificate.json``.

@@ -12,7 +12,7 @@ from ase.build import bulk
 
 import distill
 from distill.analysis.gate import GateRow
-from distill.base.artifact import Artifact
+from distill.base.artifact import Artifact, Labels
 from distill.base.errors import UserError, WorkError
 from distill.base.files import write_json, write_table
 from distill.exporting.gate import Gate as Found
@@ -21,6 +21,7 @@ from distill.potentials.interface.saving import save
 from distill.potentials.students.painn import PaiNN
 from distill.reporting.exports import certificate_table, export_sentences, exports_table, gate_table
 from distill.reporting.sources import exports
+from distill.results import Run
 from distill.stages.base import Job
 from distill.stages.card import Card
 from distill.stages.certify import Certify
@@ -31,6 +32,7 @@ from distill.stages.molecular_dynamics import MolecularDynamics
 from distill.stages.write import Write
 from distill.structures.frames import Frames
 from distill.structures.write import write_frames
+from distill.workflow.explain import _part_changes
 
 QUICKSTART = Path(__file__).parents[3] / "recipes" / "quickstart.yaml"
 STAGES = ("gate", "write", "certify", "card")
@@ -101,6 +103,35 @@ def test_a_program_that_is_installed_later_is_certified_again(monkeypatch: pytes
     after = planned(to=["lammps"])
     changed = {task.stage for task in after if task.hash != before[task.id].hash}
     assert changed == {"certify", "card", "report"}
+
+
+def test_a_plan_says_which_program_is_another() -> None:
+    task = planned(to=["lammps"])["certify[painn,refined,0]"]
+    assert set(task.hash_inputs["programs"]) == {"lammps for lammps", "mpich for lammps", "compiler for lammps"}
+    assert _part_changes("programs", {"lammps for lammps": "none"}, {"lammps for lammps": "2025.7"}) == [
+        "programs lammps for lammps: none -> 2025.7"
+    ]
+
+
+def test_a_run_lists_what_became_of_its_students(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that was refused has no certificate and no folder."""
+    other = LABELS | {"student": "other"}
+    said = {
+        "gate": [(LABELS, {"passed": False}), (other, {"passed": True})],
+        "certify": [(other, {"verdict": "passed"})],
+        "card": [(other, {"folder": "exports/other-refined-seed1"})],
+    }
+
+    def artifacts(run: Run, stage: str) -> list[tuple[Labels, Path]]:
+        for labels, summary in said[stage]:
+            write_json(tmp_path / stage / str(labels["student"]) / "manifest.json", {"summary": summary})
+        return [(labels, tmp_path / stage / str(labels["student"])) for labels, _ in said[stage]]
+
+    monkeypatch.setattr(Run, "_artifacts", artifacts)
+    found = Run(tmp_path).exports
+    assert found.student.tolist() == ["painn", "other"] and found.gate.tolist() == [False, True]
+    assert found.certificate.tolist() == [None, "passed"]
+    assert found.folder.tolist() == [None, "exports/other-refined-seed1"]
 
 
 def test_licences_for_research_alone_are_said_when_a_recipe_is_planned() -> None:
