@@ -17,7 +17,7 @@ from distill.potentials.native.engine import Engine, library
 from distill.potentials.native.model_file import model_content
 from distill.structures.frames import Frames
 
-ATOMS_OF_THREAD = 16
+ATOMS_OF_THREAD = 32
 """Fewer are not worth a thread of their own."""
 
 
