@@ -19,6 +19,7 @@ LONGEST = (
     "test_notebooks.py",
     "contracts/test_every_recipe.py",
     "unit/training/ace/test_ace_fit.py",
+    "unit/stages/test_finetune_stage.py",
     "unit/potentials/teachers/test_external_sevennet.py",
     "contracts/test_every_potential.py",
     "unit/training/gradient/test_distributed.py",
