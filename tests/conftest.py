@@ -49,6 +49,7 @@ for ignored in (signal.SIGQUIT, signal.SIGHUP):
     signal.signal(ignored, signal.SIG_DFL)
 KEPT = kept_for(version("torch"))
 os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(KEPT))
+os.environ.setdefault("DISTILL_CACHE", str(KEPT))  # the networks in C++ are compiled once for all tests
 
 
 @pytest.fixture(scope="session")

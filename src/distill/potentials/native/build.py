@@ -9,16 +9,21 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
 from distill.base.errors import UserError, WorkError
 from distill.base.files import cache_folder, replacing
+from distill.base.locks import try_lock
 
 HEADERS = Path(__file__).parent
 """Where the headers of the networks are."""
 
 FLAGS = ("-O3", "-march=native", "-ffast-math", "-fPIC", "-std=c++17", "-Wno-psabi")
+
+WAIT_S = 0.2
+"""Between two looks whether another process has compiled it."""
 
 
 def find_compiler(otherwise: str) -> str:
@@ -63,18 +68,28 @@ def shared_library(
     files = [*sources, *sorted(folder.glob("*.h")), *sorted(HEADERS.glob("*.h"))]
     parts = _hash(files, compiler, [*map(str, includes), *depends_on, *if_known])
     made = cache_folder() / what.replace(" ", "-") / parts / name
-    if made.is_file():
-        return made
-    known = list(if_known) if _knows(compiler, if_known) else []
-    options = [*FLAGS, *known, f"-I{HEADERS}", *(part for path in includes for part in ("-isystem", str(path)))]
+    while not made.is_file():  # Of several processes one compiles, and the others wait; if it is killed another does.
+        with try_lock(made.with_suffix(".lock")) as attempt:
+            if attempt.locked and not made.is_file():
+                known = list(if_known) if _knows(compiler, if_known) else []
+                _make(made, sources, [compiler, *FLAGS, *known], includes, what)
+        if not attempt.locked:
+            time.sleep(WAIT_S)
+    return made
+
+
+def _make(made: Path, sources: Sequence[Path], command: Sequence[str], includes: Sequence[Path], what: str) -> None:
+    """Compile and link sources; the library is there whole or not at all."""
+    paths = [f"-I{HEADERS}", *(part for path in includes for part in ("-isystem", str(path)))]
+    linked = [
+        part for part in command if part != "-ffast-math"
+    ]  # With it the whole program takes small numbers as zero.
     with tempfile.TemporaryDirectory() as scratch, replacing(made) as temporary:
         objects = []
         for source in sources:
             objects.append(str(Path(scratch) / f"{source.stem}.o"))
-            _compile([compiler, *options, "-c", str(source), "-o", objects[-1]], what)
-        # Linked without -ffast-math, with which the whole program would treat small numbers as zero.
-        _compile([compiler, "-shared", *objects, *known, "-lm", "-o", str(temporary)], what)
-    return made
+            _compile([*command, *paths, "-c", str(source), "-o", objects[-1]], what)
+        _compile([*linked, "-shared", *objects, "-lm", "-o", str(temporary)], what)
 
 
 def output_of(command: Sequence[str], where: Path, environment: dict[str, str] | None = None) -> str:
