@@ -36,7 +36,5 @@ def test_what_does_not_compile_says_its_first_error(tmp_path: Path, monkeypatch:
     compiler = find_compiler("clang++" if sys.platform == "darwin" else "g++")
     for _ in range(2):
         with pytest.raises(WorkError, match="missing"):
-            shared_library(
-                "libwrong.so", "test", tmp_path, find_compiler("clang++" if sys.platform == "darwin" else "g++")
-            )
+            shared_library("libwrong.so", "test", tmp_path, compiler)
     assert not list((tmp_path / "cache").rglob("*.so"))
