@@ -18,6 +18,7 @@ _PUBLIC = {
     "status": "distill.api:status",
     "sweep": "distill.api:sweep",
     "export": "distill.exports:export",
+    "certify": "distill.certifying:certify",
     "md": "distill.simulation:md",
     "md_replicas": "distill.simulation:md_replicas",
     "gate": "distill.gating:gate",

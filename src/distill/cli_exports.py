@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
 
 from distill.base.errors import EXIT_FAILED, EXIT_OK
 
@@ -19,6 +19,7 @@ def add_export_commands(verb: Verb, device: argparse.ArgumentParser) -> None:
     """Add the commands; ``device`` has the option of the same name."""
     _add_gate(verb, device)
     _add_export(verb)
+    _add_certify(verb)
     _add_lammps(verb)
 
 
@@ -53,7 +54,7 @@ def _add_export(verb: Verb) -> None:
         type=lambda text: text.split(","),
         default=["lammps"],
         metavar="PROGRAM[,PROGRAM]",
-        help="lammps (the default), lammps-mliap",
+        help="lammps (the default), lammps-mliap, lammps-external, metatomic, ase, openmm, torchsim, ipi",
     )
     export.add_argument("--out", metavar="FOLDER", help="of the export (default: exports/ and the name of the model)")
     export.add_argument(
@@ -72,6 +73,14 @@ def _add_export(verb: Verb) -> None:
     export.add_argument("--data-licence", default="", metavar="NAME", help="licence of the data, e.g. CC-BY-4.0")
     export.add_argument("--force", action="store_true", help="write a model that fails the gate, as UNSAFE")
     _add_prefix(export)
+
+
+def _add_certify(verb: Verb) -> None:
+    """Add the command that compares an export with the programs of another machine."""
+    certify = verb("certify", certify_export, "Compare an export with the programs that are here, once more")
+    certify.set_defaults(interrupted="Interrupted. The certificate is what it was.")
+    certify.add_argument("folder", metavar="EXPORT", help="folder that distill export wrote")
+    _add_prefix(certify)
 
 
 def _add_lammps(verb: Verb) -> None:
@@ -109,11 +118,24 @@ def export_model(options: argparse.Namespace) -> int:
     names = ("to", "out", "precision", "structure", "lammps", "force", "data_licence")
     done = export(options.model, gate=_gate_of(options), **{name: getattr(options, name) for name in names})
     print(done.safety)
-    for program, certificate in done.certificate["programs"].items():
-        print(f"Certificate of {program}: {certificate['verdict']}.")
+    _print_verdicts(done.certificate)
     for path in done.files:
         print(f"  {path}")
     return EXIT_FAILED if done.passed is False else EXIT_OK
+
+
+def certify_export(options: argparse.Namespace) -> int:
+    """Compare an export with the programs that are here, and print what the certificates say."""
+    from distill.certifying import certify
+
+    certificate = certify(options.folder, lammps=options.lammps)
+    _print_verdicts(certificate)
+    return EXIT_FAILED if certificate["verdict"] == "failed" else EXIT_OK
+
+
+def _print_verdicts(certificate: Mapping[str, Any]) -> None:
+    for program, one in certificate["programs"].items():
+        print(f"Certificate of {program}: {one['verdict']}.")
 
 
 def _gate_of(options: argparse.Namespace) -> Gate | None:

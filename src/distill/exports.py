@@ -57,7 +57,7 @@ def export(
 
     Args:
         model: folder of a saved student, or a student.
-        to: the program, or several; ``lammps``.
+        to: the program, or several, of :data:`distill.exporting.TARGETS`, for instance ``["lammps", "openmm"]``.
         out: folder of the export; ``exports/`` and the name of the model if None.
         precision: in which the programs compute the network; ``single`` takes half of the time.
         structure: what the example inputs begin from: a file that ASE reads, or ASE atoms.

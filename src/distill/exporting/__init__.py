@@ -9,5 +9,11 @@ TARGETS = Registry(
     {
         "lammps": "distill.exporting.lammps.target:Lammps",
         "lammps-mliap": "distill.exporting.lammps.target:LammpsMliap",
+        "lammps-external": "distill.exporting.lammps_external.target:LammpsExternal",
+        "metatomic": "distill.exporting.metatomic.target:Metatomic",
+        "ase": "distill.exporting.ase.target:Ase",
+        "openmm": "distill.exporting.openmm.target:OpenMM",
+        "torchsim": "distill.exporting.torchsim.target:TorchSim",
+        "ipi": "distill.exporting.ipi.target:IPI",
     },
 )

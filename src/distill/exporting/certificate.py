@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from platform import machine
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 from ase import Atoms
@@ -19,7 +19,7 @@ from ase import Atoms
 from distill.base.arrays import Array
 from distill.base.conventions import Precision
 from distill.base.errors import DistillError
-from distill.exporting.frames import SEED
+from distill.exporting.frames import SEED, certificate_frames
 from distill.potentials.interface.potential import Potential
 
 FILE = "certificate.json"
@@ -61,6 +61,19 @@ P = TypeVar("P", bound=Potential)
 Evaluate = Callable[[Sequence[Atoms]], Sequence[Evaluated]]
 
 
+class Session(Protocol):
+    """A program that has loaded what was written for it."""
+
+    def evaluate(self, structures: Sequence[Atoms]) -> Sequence[Evaluated]:
+        """Return what the program says of structures."""
+
+    def constant_energy(self, atoms: Atoms) -> tuple[Array, Array]:
+        """Return total and potential energy in dynamics of the program's own without a thermostat, eV.
+
+        It begins at :data:`NVE_TEMPERATURE` and is :data:`NVE_STEPS` of :data:`NVE_TIMESTEP_FS` long; ``[steps + 1]``.
+        """
+
+
 def reference(potential: P) -> P:
     """Return a copy of the potential that others are compared with: on the CPU, in double precision."""
     return copy.deepcopy(potential).to("cpu").in_precision("float64").eval()
@@ -97,6 +110,19 @@ def not_run_or(check: Callable[[], Check]) -> Check:
         return check()
     except DistillError as error:
         return {"passed": None, "verdict": f"not run: {error}"}
+
+
+def program_checks(potential: Potential, session: Session, precision: Precision) -> dict[str, Check]:
+    """Return all checks of a program that runs on one rank: the frames, the numerical derivative and the dynamics."""
+    student = reference(potential)
+    frames = certificate_frames(student.elements or (), student.cutoff)
+    found = dict(zip(frames, session.evaluate(list(frames.values())), strict=True))
+    checks = frame_checks(student, frames, found, precision)
+    checks["numerical derivative"] = not_run_or(
+        lambda: derivative_check(session.evaluate, frames["rattled by 0.1 Å"], precision)
+    )
+    checks["constant energy"] = not_run_or(lambda: energy_check(*session.constant_energy(frames["rattled by 0.01 Å"])))
+    return checks
 
 
 def frame_checks(

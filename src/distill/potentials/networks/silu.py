@@ -58,8 +58,8 @@ class _SiLUBackward(torch.autograd.Function):
 
 
 def silu(x: Tensor) -> Tensor:
-    """Return x σ(x); can be differentiated twice, or compiled."""
-    if torch.compiler.is_compiling():
+    """Return x σ(x); can be differentiated twice, or compiled, or traced."""
+    if torch.compiler.is_compiling() or torch.jit.is_tracing():
         return torch.nn.functional.silu(x)
     result: Tensor = _SiLU.apply(x)
     return result

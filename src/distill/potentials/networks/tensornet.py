@@ -80,7 +80,7 @@ class Radial(nn.Module):
         expanded = torch.exp(-self.beta * (torch.exp(-distances) - self.centres).square())
         envelope = 0.5 * (1 + torch.cos(math.pi * distances / self.cutoff)) * (distances <= self.cutoff)
         factors: Tensor = self.mapping(expanded) * envelope
-        return factors.view(len(distances), 3, factors.shape[1] // 3)
+        return factors.view(distances.shape[0], 3, factors.shape[1] // 3)
 
 
 class PartwiseLinear(nn.Module):

@@ -55,10 +55,11 @@ class ZBLRepulsion(nn.Module):
     def forward(self, batch: Batch, vectors: Tensor) -> Tensor:
         """Return the energy of each atom, ``[N]`` eV, half of its pairs'; ``vectors`` are the pairs', ``[P, 3]`` Å.
 
-        A processor looks for the few pairs that are close; a GPU, which would have to be waited for, takes all.
+        A processor looks for the few pairs that are close; a GPU, which would have to be waited for, takes all, and so
+        does what is traced, which cannot depend on what it finds.
         """
         reach = self.radii[batch.numbers][batch.edges].sum(0)  # (P,)
-        if vectors.is_cuda:
+        if vectors.is_cuda or torch.jit.is_tracing():
             return self.of_pairs(batch, batch.edges, vectors, reach)
         close = (vectors.detach().square().sum(-1) < (self.range[1] * reach) ** 2).nonzero().squeeze(-1)
         if not len(close):
@@ -70,7 +71,7 @@ class ZBLRepulsion(nn.Module):
         i, j = pairs
         distances = vectors.norm(dim=-1)
         pair = zbl_energy(batch.numbers[i], batch.numbers[j], distances) * switch(distances / reach, self.range)
-        return pair.new_zeros(len(batch.numbers)).index_add(0, i, pair / 2).index_add(0, j, pair / 2)
+        return pair.new_zeros(batch.numbers.shape[0]).index_add(0, i, pair / 2).index_add(0, j, pair / 2)
 
 
 def zbl_energy(numbers_i: Tensor, numbers_j: Tensor, distances: Tensor) -> Tensor:

@@ -1,0 +1,1 @@
+"""Any student in LAMMPS, through Python and its fix external."""
