@@ -83,7 +83,7 @@ def _refused(potential: Potential) -> UserError:
     return UserError(
         "LAMMPS' pair style distill computes PaiNN and TensorNet students alone",
         where=f"potential {potential.architecture}",
-        remedy="Export a student of arch: painn; ACE students have a .yace file for pair_style pace",
+        remedy="Export a student of arch: painn or tensornet, or an ACE student, which pair_style pace computes",
     )
 
 
