@@ -232,7 +232,7 @@ def test_an_export_is_put_together_and_the_report_says_so(
     made = Card().run(inputs, Card.Settings(to=("lammps",), data_licence="MIT"), Job(outs["card"], LABELS))
     whole = outs["card"] / "export"
     there = {"README.md", "certificate.json", "gate.json", "model.json", "weights.safetensors", "frames.xyz"}
-    assert {path.name for path in whole.iterdir()} == there | {"lammps", "LICENSES"}
+    assert {path.name for path in whole.iterdir()} == there | {"lammps", "LICENSES", "certify.py"}
     assert "**UNSAFE: Si-Si falls**" in (whole / "README.md").read_text()
     assert "Accepted." in (whole / "README.md").read_text()
     assert distill.load_potential(whole).elements == (14,)
