@@ -23,6 +23,9 @@ from typing import Literal
 Precision = Literal["double", "single"]
 """In which other programs compute a network."""
 
+DTYPES: dict[Precision, Literal["float64", "float32"]] = {"double": "float64", "single": "float32"}
+"""What numpy and torch call them."""
+
 PREFIXES = ("REF_", "dft_", "")
 """Prefixes under which labels are looked for, in this order: ``REF_`` and ``dft_`` say that labels are references,
 while ASE writes whatever a calculator gave under the plain keys."""

@@ -17,7 +17,7 @@ import numpy as np
 from ase import Atoms
 
 from distill.base.arrays import Array
-from distill.base.conventions import Precision
+from distill.base.conventions import DTYPES, Precision
 from distill.base.errors import DistillError
 from distill.exporting.frames import SEED, certificate_frames
 from distill.potentials.interface.potential import Potential
@@ -74,9 +74,9 @@ class Session(Protocol):
         """
 
 
-def reference(potential: P) -> P:
-    """Return a copy of the potential that others are compared with: on the CPU, in double precision."""
-    return copy.deepcopy(potential).to("cpu").in_precision("float64").eval()
+def reference(potential: P, precision: Precision = "double") -> P:
+    """Return a copy of the potential on the CPU; in double precision it is what others are compared with."""
+    return copy.deepcopy(potential).to("cpu").in_precision(DTYPES[precision]).eval()
 
 
 def begun(engine: str, precision: Precision) -> Certificate:

@@ -9,9 +9,9 @@ from abc import abstractmethod
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
-from distill.base.conventions import Precision
+from distill.base.conventions import DTYPES, Precision
 from distill.base.errors import DistillError, UserError
-from distill.exporting.target import Target, Wanted
+from distill.exporting.target import Target, Wanted, refuse_unknown_elements
 
 if TYPE_CHECKING:
     from ase import Atoms
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from distill.potentials.interface.potential import Potential
 
 STRUCTURE, README = "structure.xyz", "README.md"
-DTYPES: dict[Precision, str] = {"double": "float64", "single": "float32"}
 
 
 class Program(Target):
@@ -34,15 +33,11 @@ class Program(Target):
 
     def check(self, potential: Potential, wanted: Wanted) -> None:
         """Refuse potentials that do not say their elements, and structures with elements that they do not know."""
-        from ase.data import chemical_symbols
-
         if not potential.elements:
             raise UserError(
                 "it does not say which elements it knows", f"potential {potential.architecture}", "Export a student"
             )
-        used = [] if wanted.structure is None else wanted.structure.get_chemical_symbols()
-        if unknown := sorted(set(used) - {chemical_symbols[z] for z in potential.elements}):
-            raise UserError(f"the student does not know {', '.join(unknown)}", "the structure")
+        refuse_unknown_elements(potential.elements, wanted.structure)
 
     def write(self, potential: Potential, folder: Path, wanted: Wanted) -> list[Path]:
         """Write the script, what it begins from, and a README."""
@@ -93,6 +88,10 @@ class Program(Target):
     def session(self, folder: Path, precision: Precision) -> Session:
         """Return the program with what was written into ``folder``."""
 
+    def scripted(self, template: str, wanted: Wanted) -> dict[str, str]:
+        """Return a script as the only text, with what is said of safety and how the student is loaded."""
+        return {self.main: template.format(safety=quoted(wanted.safety), student=loading(wanted.precision))}
+
     def _readme(self, wanted: Wanted) -> str:
         needed = "" if wanted.structure is not None else f"\n`{STRUCTURE}` is not here: give a file that ASE reads.\n"
         return f"""# A student of distill for {self.title}
@@ -123,7 +122,7 @@ def student_of(folder: Path, precision: Precision) -> Potential:
     """
     from distill.potentials.interface.saving import load
 
-    return load(folder.resolve().parent).in_precision("float64" if precision == "double" else "float32")
+    return load(folder.resolve().parent).in_precision(DTYPES[precision])
 
 
 def loading(precision: Precision, up: int = 1) -> str:

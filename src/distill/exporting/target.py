@@ -7,6 +7,7 @@ them is planned at once.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Collection
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -92,6 +93,16 @@ class Target(ABC):
         Its ``verdict`` begins with ``passed`` or ``failed``, or is ``not run: ...`` with the reason where the program
         is not here; nothing of that is an error.
         """
+
+
+def refuse_unknown_elements(elements: Collection[int], structure: Atoms | None) -> None:
+    """Raise :class:`UserError` where a structure has elements that are not among those of a student, atomic numbers."""
+    from ase.data import chemical_symbols
+
+    found = set() if structure is None else {int(z) for z in structure.numbers} - set(elements)
+    if found:
+        unknown = sorted(chemical_symbols[z] for z in found)
+        raise UserError(f"the student does not know {', '.join(unknown)}", "the structure")
 
 
 def _version(distribution: str) -> str:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from distill.base.conventions import Precision
-from distill.exporting.program import DTYPES, Program, quoted
+from distill.base.conventions import DTYPES, Precision
+from distill.exporting.program import Program, quoted
 from distill.exporting.target import Wanted
 
 if TYPE_CHECKING:

@@ -7,8 +7,7 @@ import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
-from distill.base.errors import UserError
-from distill.exporting.target import Target, Wanted
+from distill.exporting.target import Target, Wanted, refuse_unknown_elements
 
 if TYPE_CHECKING:
     from distill.exporting.certificate import Certificate
@@ -42,10 +41,8 @@ lmp -in in.example         # or: mpiexec -n 4 lmp -in in.example
 
     def check(self, potential: Potential, wanted: Wanted) -> None:
         """Refuse students that no pair style computes, and structures with elements that the student does not know."""
-        known = self.style(potential).check(potential, wanted.precision)
-        used = [] if wanted.structure is None else wanted.structure.get_chemical_symbols()
-        if unknown := sorted(set(used) - set(known)):
-            raise UserError(f"the student does not know {', '.join(unknown)}", "the structure")
+        self.style(potential).check(potential, wanted.precision)
+        refuse_unknown_elements(potential.elements or (), wanted.structure)
 
     def write(self, potential: Potential, folder: Path, wanted: Wanted) -> list[Path]:
         """Write the student, an input and a README."""

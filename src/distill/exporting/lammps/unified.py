@@ -153,7 +153,7 @@ class Unified:
         layers_of(student)
         self.interface: Any = None
         self.precision: Precision = precision
-        self.student = reference(student).in_precision("float64" if precision == "double" else "float32")
+        self.student = reference(student, precision)
         self.student.requires_grad_(False)
         self.element_types = [chemical_symbols[z] for z in student.elements]
         self.cutoff = student.cutoff

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from distill.base.conventions import Precision
-from distill.exporting.program import Program, loading, quoted
+from distill.exporting.program import Program
 from distill.exporting.target import Wanted
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ LAMMPS calls Python at every step, on one rank: other ranks are refused. PaiNN a
 
     def texts(self, wanted: Wanted) -> dict[str, str]:
         """Return dynamics at 300 K."""
-        return {self.main: _SCRIPT.format(safety=quoted(wanted.safety), student=loading(wanted.precision))}
+        return self.scripted(_SCRIPT, wanted)
 
     def session(self, folder: Path, precision: Precision) -> Session:
         """Return LAMMPS in a process of its own: it starts MPI."""

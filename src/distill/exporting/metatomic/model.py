@@ -16,7 +16,8 @@ from metatomic.torch import (
     System,
 )
 
-from distill.base.conventions import Precision
+from distill.base.conventions import DTYPES, Precision
+from distill.exporting.certificate import reference
 from distill.potentials import POTENTIALS
 from distill.potentials.interface.potential import Potential
 from distill.potentials.networks.student import Student
@@ -98,7 +99,7 @@ def atomistic_model(potential: Potential, precision: Precision, safety: str) -> 
     """
     if not isinstance(potential, Student):
         raise TypeError(f"{type(potential).__name__} is no student")
-    student = reference_of(potential, precision)
+    student = reference(potential, precision)
     row = POTENTIALS[student.architecture]
     rounds = len(list(student.get_submodule("interactions").children()))
     capabilities = ModelCapabilities(
@@ -107,7 +108,7 @@ def atomistic_model(potential: Potential, precision: Precision, safety: str) -> 
         interaction_range=student.cutoff * rounds,
         length_unit="angstrom",
         supported_devices=["cpu", "cuda"],
-        dtype="float64" if precision == "double" else "float32",
+        dtype=DTYPES[precision],
     )
     metadata = ModelMetadata(
         name=f"{student.architecture} student of distill",
@@ -116,10 +117,3 @@ def atomistic_model(potential: Potential, precision: Precision, safety: str) -> 
         references={"architecture": [row.reference], "implementation": [SOFTWARE]},
     )
     return AtomisticModel(EnergyModel(traced(student), student.cutoff).eval(), metadata, capabilities)
-
-
-def reference_of(student: Student, precision: Precision) -> Student:
-    """Return a copy of a student on the CPU in the given precision."""
-    from copy import deepcopy
-
-    return deepcopy(student).to("cpu").in_precision("float64" if precision == "double" else "float32").eval()

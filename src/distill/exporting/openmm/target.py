@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from distill.base.conventions import Precision
-from distill.exporting.program import Program, loading, quoted, student_of
+from distill.exporting.program import Program, student_of
 from distill.exporting.target import Wanted
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ OpenMM turns the cell so that its first vector lies along x. A structure repeats
 
     def texts(self, wanted: Wanted) -> dict[str, str]:
         """Return dynamics at 300 K."""
-        return {self.main: _SCRIPT.format(safety=quoted(wanted.safety), student=loading(wanted.precision))}
+        return self.scripted(_SCRIPT, wanted)
 
     def session(self, folder: Path, precision: Precision) -> Session:
         """Return the student on OpenMM's reference platform, the one that keeps double precision."""

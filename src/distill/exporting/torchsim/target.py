@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from distill.base.conventions import Precision
-from distill.exporting.program import Program, loading, quoted, student_of
+from distill.exporting.program import Program, student_of
 from distill.exporting.target import Wanted
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ python run.py                  # Python 3.12 or later; or: python run.py structu
 
     def texts(self, wanted: Wanted) -> dict[str, str]:
         """Return dynamics of all structures of a file at once."""
-        return {self.main: _SCRIPT.format(safety=quoted(wanted.safety), student=loading(wanted.precision))}
+        return self.scripted(_SCRIPT, wanted)
 
     def why_not(self) -> str:
         """Return why TorchSim cannot be run here; empty where it can."""
